@@ -1,0 +1,37 @@
+"""Fill the holes of HEALPix CMB temperature maps, with power spectra you can trust.
+
+    from cmbinpaint import inpaint_map
+    filled = inpaint_map(sky, mask)      # one constrained realization; observed pixels bit for bit
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+# PEP 562: nothing heavy is imported until it is used, so that `import cmbinpaint` stays fast.
+_HOMES = {
+    "inpaint_map": "cmbinpaint.pipeline",
+    "plan_inpainting": "cmbinpaint.pipeline",
+    "error_map": "cmbinpaint.pipeline",
+    "load_model": "cmbinpaint.pipeline",
+    "InpaintInfo": "cmbinpaint.pipeline",
+    "list_models": "cmbinpaint.weights",
+    "read_map": "cmbinpaint.sphere.fits",
+    "write_map": "cmbinpaint.sphere.fits",
+    "MapInfo": "cmbinpaint.sphere.fits",
+    "InpaintingPlan": "cmbinpaint.patches.plan",
+    "compare_spectra": "cmbinpaint.analysis.spectra",
+}
+
+__all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'cmbinpaint' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,6 @@
+"""`python -m cmbinpaint` is the command `cmbinpaint`. Floor: 8."""
+
+from cmbinpaint.cli import main
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,56 @@
+"""Every error and warning the package raises on purpose.
+
+Takes: nothing. Gives: exception classes. Floor: 0.
+
+All derive from `CmbInpaintError`, itself a `ValueError`, so that `except ValueError` catches a bad
+argument and `except CmbInpaintError` tells it from a bug. A message says what came, what was
+expected and what to do.
+"""
+
+
+class CmbInpaintError(ValueError):
+    """Base of all errors that cmbinpaint raises on purpose."""
+
+
+class MapError(CmbInpaintError):
+    """A map that is not a HEALPix temperature map, or holds values no sky has."""
+
+
+class MaskError(CmbInpaintError):
+    """A mask that does not fit its map, or is not a mask."""
+
+
+class UnitsError(CmbInpaintError):
+    """A unit that is unknown, or is no thermodynamic temperature."""
+
+
+class FitsError(CmbInpaintError):
+    """A FITS file that cannot be read or written as a HEALPix map."""
+
+
+class SpectrumError(CmbInpaintError):
+    """A power spectrum, beam or binning that cannot be used."""
+
+
+class RecipeError(CmbInpaintError):
+    """A training recipe that contradicts itself or names unknown keys."""
+
+
+class WeightsError(CmbInpaintError):
+    """Network weights that are damaged, unsafe, or do not fit the architecture."""
+
+
+class CheckpointError(CmbInpaintError):
+    """A training checkpoint that cannot be resumed from."""
+
+
+class DeviceError(CmbInpaintError):
+    """A compute device that was asked for and is not there."""
+
+
+class ConvergenceError(CmbInpaintError):
+    """An iterative solution that did not reach the accuracy asked for."""
+
+
+class CmbInpaintWarning(UserWarning):
+    """Something the user should know; the result stands."""

@@ -1,0 +1,1 @@
+"""inpainters: to be filled."""

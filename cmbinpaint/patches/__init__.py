@@ -1,0 +1,1 @@
+"""patches: to be filled."""

@@ -1,0 +1,1 @@
+"""plane: to be filled."""

@@ -1,0 +1,1 @@
+"""sims: to be filled."""
