@@ -1,4 +1,4 @@
-"""`python -m cmbinpaint` is the command `cmbinpaint`. Floor: 8."""
+"""`python -m cmbinpaint` is the command `cmbinpaint`. Floor: 9."""
 
 from cmbinpaint.cli import main
 
