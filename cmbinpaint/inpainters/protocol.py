@@ -1,0 +1,36 @@
+"""What an inpainter is. Takes: nothing. Gives: the two protocols that the pipeline asks for. Floor: 3.
+
+An `Inpainter` is a method; prepared for a plan and a sky model it becomes a `Predictor`, which holds whatever
+costs time once (neighbor weights, patches, transforms) and fills map after map.
+"""
+
+from typing import Protocol, runtime_checkable
+
+from cmbinpaint._types import FloatArray
+from cmbinpaint.patches.plan import InpaintingPlan
+from cmbinpaint.sims.skymodel import SkyModel
+
+
+@runtime_checkable
+class Predictor(Protocol):
+    """A method prepared for one mask and one sky model."""
+
+    def predict(self, observed: FloatArray) -> FloatArray:
+        """Fill the targets of the plan.
+
+        `observed` is a (npix,) float64 RING map; values outside `plan.valid` are never read. The result holds
+        `observed` where valid, the prediction in the targets (and in guarded pixels), 0 where excluded. It is
+        linear in `observed`.
+        """
+        ...
+
+
+@runtime_checkable
+class Inpainter(Protocol):
+    """A method that can be prepared for any mask and sky model."""
+
+    name: str
+
+    def prepare(self, plan: InpaintingPlan, sky_model: SkyModel) -> Predictor:
+        """Do the work that is done once per mask and sky model."""
+        ...
