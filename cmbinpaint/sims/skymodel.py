@@ -1,0 +1,309 @@
+"""What is assumed about a sky: the power of the signal in the map, and the noise of each pixel.
+
+Takes: theory spectra with a beam, or map-level spectra. Gives: `SkyModel`, which every inpainter is
+prepared with. Floor: 2.
+
+Beam, signal and noise cannot be told apart in one map and need not be: `signal_cl` is the power of the
+signal *as it is in the map*, beam and pixel window included. Noise is white and independent between pixels,
+of one level or a level per pixel; colored noise is not modeled.
+"""
+
+import hashlib
+import warnings
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+
+from cmbinpaint._types import FloatArray
+from cmbinpaint.errors import CmbInpaintWarning, SpectrumError
+from cmbinpaint.sims.windows import map_window, take_spectrum, window_beyond
+from cmbinpaint.sphere import maps
+
+# Prior variance of monopole and dipole over the largest C_ell. A constant loses about (its posterior
+# variance)/(its prior variance), and a cut sky leaves it a posterior variance below C_2: 1e4 passes a
+# constant to about 1e-4 while the four modes stay within float64's reach of the others (a diagonal
+# preconditioner takes the factor out).
+BROAD_PRIOR = 1.0e4
+# Power may be dropped beyond lmax when its variance is below both limits' larger one: a fifth of the noise
+# (adds 2 % to the noise in quadrature), or 1e-5 of the signal's variance (0.3 % of its rms, a tenth of what
+# a fill with little noise gets wrong in a one-pixel hole).
+TAIL_OF_NOISE = 0.2
+TAIL_OF_SIGNAL = 1.0e-5
+
+
+@dataclass(frozen=True, eq=False)
+class SkyModel:
+    """Gaussian model of a map: signal power and white noise, unit-free or in the map's unit.
+
+    Parameters
+    ----------
+    nside
+        Resolution of the map.
+    signal_cl
+        (lmax+1,) float, map-level signal power from ell = 0 (beam and pixel window included), unit².
+        Entries 0 and 1 are prior variances of monopole and dipole, made broad by the constructors so that a
+        constant or a dipole in the map goes through to the fill.
+    noise_std
+        Standard deviation of the white noise per pixel: a float, or (npix,) float in RING order.
+    source
+        Where the model came from, in words.
+
+    Raises
+    ------
+    SpectrumError
+        If the parts contradict each other.
+
+    Examples
+    --------
+    >>> model = SkyModel(nside=2, signal_cl=[1.0, 1.0, 0.5], noise_std=0.1)
+    >>> model.lmax
+    2
+    >>> model.signal_cl[0] = 2.0
+    Traceback (most recent call last):
+        ...
+    ValueError: assignment destination is read-only
+    """
+
+    nside: int
+    signal_cl: FloatArray
+    noise_std: float | FloatArray = 0.0
+    source: str = "given"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "nside", maps.check_nside(self.nside))
+        cl = take_spectrum(self.signal_cl, "signal_cl")
+        if cl.size > 4 * self.nside:
+            raise SpectrumError(
+                f"signal_cl reaches ell = {cl.size - 1}; a map of nside {self.nside} holds nothing above "
+                f"4*nside - 1 = {4 * self.nside - 1}. Cut it there, or let SkyModel.from_theory choose lmax."
+            )
+        cl.flags.writeable = False
+        object.__setattr__(self, "signal_cl", cl)
+        object.__setattr__(self, "noise_std", _take_noise(self.noise_std, self.nside))
+        if not cl.any() and not np.any(self.noise_std):
+            raise SpectrumError(
+                "the sky model has neither signal nor noise: give a cl or a noise_std above 0"
+            )
+
+    @property
+    def npix(self) -> int:
+        """Number of pixels of the map."""
+        return 12 * self.nside**2
+
+    @property
+    def lmax(self) -> int:
+        """The highest multipole of the signal."""
+        return int(self.signal_cl.size) - 1
+
+    @property
+    def rms(self) -> float:
+        """Standard deviation of the signal in a pixel, without monopole and dipole."""
+        return float(np.sqrt(_variance(self.signal_cl)))
+
+    @cached_property
+    def noise_cl(self) -> float:
+        """The level of the noise spectrum, mean(noise_std²)·4π/npix, unit²."""
+        return float(np.mean(np.square(self.noise_std)) * 4.0 * np.pi / self.npix)
+
+    @property
+    def total_cl(self) -> FloatArray:
+        """(lmax+1,) float: signal and noise power together, unit²."""
+        return np.asarray(self.signal_cl + self.noise_cl)
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 of what the model says (not of `source`), hex."""
+        state = hashlib.sha256(f"{self.nside}".encode())
+        state.update(self.signal_cl.tobytes())
+        state.update(np.asarray(self.noise_std, dtype=np.float64).tobytes())
+        return state.hexdigest()
+
+    @classmethod
+    def from_theory(
+        cls,
+        cl: FloatArray,
+        nside: int,
+        *,
+        fwhm: float | None = None,
+        beam: FloatArray | None = None,
+        noise_std: float | FloatArray = 0.0,
+        lmax: int | None = None,
+        source: str | None = None,
+    ) -> Self:
+        """Make the model of a map from a sky spectrum, a beam and a noise level.
+
+        Parameters
+        ----------
+        cl
+            (n,) float, the sky's C_ell from ell = 0 (not D_ell), unit². Entries 0 and 1 are not used.
+        nside
+            Resolution of the map.
+        fwhm
+            Full width at half maximum of a Gaussian beam, radians. The pixel window is then included: real
+            pixels average, and a model without it overfills holes by 9/22/42 % in power at ell = 1/1.5/2
+            nside.
+        beam
+            (n,) float, b_ell from ell = 0 instead of `fwhm`; it holds the pixel window already if one is
+            wanted. With neither, the pixel window alone is applied.
+        noise_std
+            White noise per pixel, scalar or (npix,) RING.
+        lmax
+            Highest multipole of the model. Default: the lowest (at most 3*nside-1) beyond which the signal
+            left in the map is negligible, that is below a fifth of the noise or 0.3 % of the signal's rms.
+        source
+            Words for where the spectrum came from.
+
+        Raises
+        ------
+        SpectrumError
+            On a negative or NaN cl, a beam in the wrong unit or too short, both beams, noise of the wrong
+            length.
+
+        Warns
+        -----
+        CmbInpaintWarning
+            If the spectrum ends before the power does; nothing is assumed beyond its end.
+        """
+        nside = maps.check_nside(nside)
+        sky = take_spectrum(cl, "cl")
+        band = 3 * nside - 1 if lmax is None else _take_lmax(lmax, nside)
+        window = map_window(nside, band, fwhm=fwhm, beam=beam, pixwin=beam is None)
+        given = min(band, sky.size - 1, window.size - 1)
+        signal = np.square(window[: given + 1]) * sky[: given + 1]
+        noise = _take_noise(noise_std, nside)
+        limit = max(TAIL_OF_NOISE**2 * float(np.mean(np.square(noise))), TAIL_OF_SIGNAL * _variance(signal))
+        if given < band:
+            _warn_if_power_ends(signal, window, sky, band, limit)
+        if lmax is None:
+            signal = signal[: lowest_lmax(signal, limit) + 1]
+        else:
+            signal = np.pad(signal, (0, band - given))
+        signal = with_broad_prior(signal, noise, nside)
+        return cls(nside, signal, noise, source or "given cl")
+
+    def with_noise(self, noise_std: float | FloatArray) -> Self:
+        """Return the same signal under another noise, scalar or (npix,) RING."""
+        noise = _take_noise(noise_std, self.nside)
+        prior = with_broad_prior(self.signal_cl, noise, self.nside)[:2]
+        signal = self.signal_cl.copy()
+        signal[:2] = np.maximum(signal[:2], prior)
+        return replace(self, signal_cl=signal, noise_std=noise)
+
+    def scaled(self, factor: float) -> Self:
+        """Return the model of the map times `factor` (a change of unit, say)."""
+        if not np.isfinite(factor) or factor == 0:
+            raise SpectrumError(f"factor is {factor!r}; a map can be scaled by a finite number other than 0")
+        return replace(self, signal_cl=self.signal_cl * factor**2, noise_std=self.noise_std * abs(factor))
+
+    def degraded(self, nside: int, *, lmax: int | None = None) -> Self:
+        """Return the model of the map averaged to a coarser nside.
+
+        The signal gets the ratio of the two pixel windows. Signal above the coarse band is not lost:
+        averaged pixels hold it, folded to lower multipoles, and a solver that does not count it as noise
+        blows up. Its variance is added to the noise.
+
+        Parameters
+        ----------
+        nside
+            The coarser resolution, at most the model's.
+        lmax
+            Highest multipole of the coarse model, default min(3*nside-1, the model's).
+
+        Raises
+        ------
+        SpectrumError
+            If nside is finer than the model's.
+        """
+        nside = maps.check_nside(nside)
+        if nside > self.nside:
+            raise SpectrumError(
+                f"the model is of nside {self.nside} and cannot be degraded to {nside}, a finer one"
+            )
+        if nside == self.nside and lmax is None:
+            return self
+        band = min(3 * nside - 1 if lmax is None else _take_lmax(lmax, nside), self.lmax)
+        ratio = window_beyond(nside, self.lmax) / window_beyond(self.nside, self.lmax)
+        averaged = self.signal_cl * np.square(ratio)
+        folded = _variance(averaged, above=band)
+        noise: float | FloatArray
+        children = (self.nside // nside) ** 2
+        if isinstance(self.noise_std, float):
+            noise = float(np.sqrt(self.noise_std**2 / children + folded))
+        else:
+            nested = maps.to_nest(np.square(self.noise_std)).reshape(-1, children).mean(axis=1) / children
+            noise = np.sqrt(maps.to_ring(nested) + folded)
+        return type(self)(nside, averaged[: band + 1], noise, f"{self.source}, averaged to nside {nside}")
+
+
+def lowest_lmax(signal_cl: FloatArray, tail_variance: float) -> int:
+    """Return the lowest lmax (at least 2) beyond which the signal variance is at most `tail_variance`."""
+    ell = np.arange(signal_cl.size)
+    terms = (2 * ell + 1) / (4 * np.pi) * signal_cl
+    beyond = np.append(np.cumsum(terms[::-1])[::-1][1:], 0.0)
+    return max(2, int(np.argmax(beyond <= tail_variance)))
+
+
+def with_broad_prior(signal_cl: FloatArray, noise_std: float | FloatArray, nside: int) -> FloatArray:
+    """Return signal_cl with entries 0 and 1 set to a broad prior variance for monopole and dipole."""
+    noise_cl = float(np.mean(np.square(noise_std))) * 4 * np.pi / (12 * nside**2)
+    signal = signal_cl.copy()
+    signal[:2] = BROAD_PRIOR * max(float(signal[2:].max()), noise_cl)
+    return signal
+
+
+def _variance(cl: FloatArray, *, above: int = 1) -> float:
+    """Return the pixel variance of the multipoles above `above`."""
+    ell = np.arange(cl.size)[above + 1 :]
+    return float(np.sum((2 * ell + 1) * cl[above + 1 :]) / (4 * np.pi))
+
+
+def _take_noise(noise_std: float | FloatArray, nside: int) -> float | FloatArray:
+    noise = np.array(noise_std, dtype=np.float64)
+    npix = 12 * nside**2
+    if noise.ndim and noise.shape != (npix,):
+        raise SpectrumError(
+            f"noise_std has shape {noise.shape}; expected a number, or one value per pixel: "
+            f"({npix},) at nside {nside}"
+        )
+    bad = ~np.isfinite(noise) | (noise < 0)
+    if bad.any():
+        where = f", the first in pixel {int(np.argmax(bad))}" if noise.ndim else f" ({noise_std!r})"
+        raise SpectrumError(
+            f"noise_std holds {int(bad.sum())} negative or non-finite values{where}; "
+            "expected standard deviations >= 0"
+        )
+    if noise.ndim == 0:
+        return float(noise)
+    noise.flags.writeable = False
+    return noise
+
+
+def _take_lmax(lmax: int, nside: int) -> int:
+    if not 2 <= lmax < 4 * nside:
+        raise SpectrumError(
+            f"lmax is {lmax}; expected 2 to 4*nside - 1 = {4 * nside - 1} (default at most 3*nside - 1)"
+        )
+    return int(lmax)
+
+
+def _warn_if_power_ends(
+    signal: FloatArray, window: FloatArray, sky: FloatArray, band: int, limit: float
+) -> None:
+    """Warn if the signal would go on beyond the last multipole given, at the last D_ell."""
+    last = signal.size - 1
+    ell = np.arange(last + 1, band + 1)
+    shape = np.ones(ell.size) * window[-1]
+    known = window[last + 1 : band + 1]
+    shape[: known.size] = known
+    dl = sky[last] * last * (last + 1) / (ell * (ell + 1.0))
+    lost = float(np.sum((2 * ell + 1) / (4 * np.pi) * dl * np.square(shape)))
+    if lost > limit:
+        what = "cl" if sky.size - 1 <= window.size - 1 else "beam"
+        warnings.warn(
+            f"the {what} ends at ell = {last}, where the map still holds signal (about {np.sqrt(lost):.3g} rms "
+            f"beyond); no signal was assumed above it. Give a {what} to ell = {band} if you have one.",
+            CmbInpaintWarning,
+            stacklevel=3,
+        )

@@ -1,0 +1,88 @@
+"""Checks of spectra and beams, and the window that a map puts on a sky.
+
+Takes: arrays and widths as users give them. Gives: float64 spectra and windows, or an error. Floor: 2.
+"""
+
+import numpy as np
+
+from cmbinpaint._types import FloatArray
+from cmbinpaint.errors import SpectrumError
+from cmbinpaint.sphere import spectra
+
+
+def take_spectrum(cl: FloatArray, name: str) -> FloatArray:
+    """Return a copy of a spectrum as float64, refusing what is none."""
+    try:
+        array = np.array(cl, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise SpectrumError(f"{name} is no array of numbers: {error}") from None
+    if array.ndim != 1 or array.size < 3:
+        raise SpectrumError(
+            f"{name} has shape {array.shape}; expected one spectrum (lmax+1,) from ell = 0, with lmax >= 2"
+        )
+    bad = ~np.isfinite(array) | (array < 0)
+    if bad.any():
+        ell = int(np.argmax(bad))
+        raise SpectrumError(
+            f"{name} holds {int(bad.sum())} negative or non-finite entries, the first at ell = {ell} "
+            f"({array[ell]}); a power spectrum of temperature is finite and >= 0"
+        )
+    return array
+
+
+def map_window(
+    nside: int, lmax: int, *, fwhm: float | None = None, beam: FloatArray | None = None, pixwin: bool = True
+) -> FloatArray:
+    """Return the amplitude (≤ lmax+1,) that a sky's a_lm are multiplied with in a map.
+
+    Parameters
+    ----------
+    fwhm
+        Gaussian beam, radians; or `beam`, b_ell from ell = 0 (which may end before lmax).
+    pixwin
+        Whether to include the pixel window of nside.
+    """
+    if fwhm is not None and beam is not None:
+        raise SpectrumError("both fwhm and beam are given; give one of them")
+    window = np.ones(lmax + 1)
+    if fwhm is not None:
+        window = spectra.gaussian_beam(check_fwhm(fwhm), lmax)
+    elif beam is not None:
+        window = take_beam(beam)[: lmax + 1]
+    if pixwin:
+        window = window * spectra.pixel_window(nside, window.size - 1)
+    return np.asarray(window, dtype=np.float64)
+
+
+def check_fwhm(fwhm: float) -> float:
+    """Return fwhm in radians, refusing what looks like degrees or arcminutes."""
+    value = float(fwhm)
+    if not np.isfinite(value) or value < 0:
+        raise SpectrumError(f"fwhm is {fwhm!r}; expected radians, finite and >= 0")
+    if value > 1:
+        raise SpectrumError(
+            f"fwhm is {fwhm!r}, above 1: it is in radians; did you mean np.radians({fwhm}/60)?"
+        )
+    return value
+
+
+def take_beam(beam: FloatArray) -> FloatArray:
+    """Return b_ell as float64, refusing what is no beam."""
+    array = np.asarray(beam, dtype=np.float64)
+    if array.ndim != 1 or array.size < 3:
+        raise SpectrumError(
+            f"beam has shape {array.shape}; expected b_ell (lmax+1,) from ell = 0, with lmax >= 2"
+        )
+    if not np.isfinite(array).all() or not np.any(array):
+        raise SpectrumError("beam holds NaN or inf, or is zero everywhere; expected finite b_ell")
+    return array
+
+
+def window_beyond(nside: int, lmax: int) -> FloatArray:
+    """Return the pixel window to any lmax, continued as a Gaussian in ell above 3*nside."""
+    known = min(lmax, 3 * nside)
+    window = np.asarray(spectra.pixel_window(nside, known), dtype=np.float64)
+    if lmax == known:
+        return window
+    ell = np.arange(known + 1, lmax + 1)
+    return np.append(window, window[known] ** np.square(ell / known))
