@@ -89,7 +89,7 @@ def band(side: int, rng: np.random.Generator, half_width_px: tuple[float, float]
     rng
         Source of randomness.
     half_width_px
-        Least and most half width of a strip, drawn log-uniformly; from 2 px to a quarter of the side by default.
+        Least and most half width of a strip, drawn log-uniformly; by default 2 px to a quarter of the side.
 
     Returns
     -------
@@ -137,7 +137,7 @@ def discs(
     if not 0 < radius_px[0] <= radius_px[1]:
         raise MaskError(f"disc radii are {radius_px[0]} to {radius_px[1]} px; give 0 < least <= most")
     count = int(np.exp(rng.uniform(np.log(n[0]), np.log(n[1] + 1))))
-    radii = np.exp(rng.uniform(*np.log(radius_px), size=count))
+    radii = np.exp(rng.uniform(np.log(radius_px[0]), np.log(radius_px[1]), size=count))
     # To half-pixel steps, so that few distinct stamps serve all.
     radii = np.maximum(np.round(2 * radii) / 2, 0.5)
     return _stamp(side, rng.uniform(0, side, size=(count, 2)), radii)
