@@ -18,7 +18,7 @@ import numpy as np
 
 from cmbinpaint._types import FloatArray
 from cmbinpaint.errors import CmbInpaintWarning, SpectrumError
-from cmbinpaint.sims.windows import map_window, take_spectrum, window_beyond
+from cmbinpaint.sims.windows import map_window, take_lmax, take_noise, take_spectrum, window_beyond
 from cmbinpaint.sphere import maps
 
 # Prior variance of monopole and dipole over the largest C_ell. A constant loses about (its posterior
@@ -81,7 +81,7 @@ class SkyModel:
             )
         cl.flags.writeable = False
         object.__setattr__(self, "signal_cl", cl)
-        object.__setattr__(self, "noise_std", _take_noise(self.noise_std, self.nside))
+        object.__setattr__(self, "noise_std", take_noise(self.noise_std, self.nside))
         if not cl.any() and not np.any(self.noise_std):
             raise SpectrumError(
                 "the sky model has neither signal nor noise: give a cl or a noise_std above 0"
@@ -168,11 +168,11 @@ class SkyModel:
         """
         nside = maps.check_nside(nside)
         sky = take_spectrum(cl, "cl")
-        band = 3 * nside - 1 if lmax is None else _take_lmax(lmax, nside)
+        band = 3 * nside - 1 if lmax is None else take_lmax(lmax, nside)
         window = map_window(nside, band, fwhm=fwhm, beam=beam, pixwin=beam is None)
         given = min(band, sky.size - 1, window.size - 1)
         signal = np.square(window[: given + 1]) * sky[: given + 1]
-        noise = _take_noise(noise_std, nside)
+        noise = take_noise(noise_std, nside)
         limit = max(TAIL_OF_NOISE**2 * float(np.mean(np.square(noise))), TAIL_OF_SIGNAL * _variance(signal))
         if given < band:
             _warn_if_power_ends(signal, window, sky, band, limit)
@@ -185,7 +185,7 @@ class SkyModel:
 
     def with_noise(self, noise_std: float | FloatArray) -> Self:
         """Return the same signal under another noise, scalar or (npix,) RING."""
-        noise = _take_noise(noise_std, self.nside)
+        noise = take_noise(noise_std, self.nside)
         prior = with_broad_prior(self.signal_cl, noise, self.nside)[:2]
         signal = self.signal_cl.copy()
         signal[:2] = np.maximum(signal[:2], prior)
@@ -223,7 +223,7 @@ class SkyModel:
             )
         if nside == self.nside and lmax is None:
             return self
-        band = min(3 * nside - 1 if lmax is None else _take_lmax(lmax, nside), self.lmax)
+        band = min(3 * nside - 1 if lmax is None else take_lmax(lmax, nside), self.lmax)
         ratio = window_beyond(nside, self.lmax) / window_beyond(self.nside, self.lmax)
         averaged = self.signal_cl * np.square(ratio)
         folded = _variance(averaged, above=band)
@@ -259,35 +259,6 @@ def _variance(cl: FloatArray, *, above: int = 1) -> float:
     return float(np.sum((2 * ell + 1) * cl[above + 1 :]) / (4 * np.pi))
 
 
-def _take_noise(noise_std: float | FloatArray, nside: int) -> float | FloatArray:
-    noise = np.array(noise_std, dtype=np.float64)
-    npix = 12 * nside**2
-    if noise.ndim and noise.shape != (npix,):
-        raise SpectrumError(
-            f"noise_std has shape {noise.shape}; expected a number, or one value per pixel: "
-            f"({npix},) at nside {nside}"
-        )
-    bad = ~np.isfinite(noise) | (noise < 0)
-    if bad.any():
-        where = f", the first in pixel {int(np.argmax(bad))}" if noise.ndim else f" ({noise_std!r})"
-        raise SpectrumError(
-            f"noise_std holds {int(bad.sum())} negative or non-finite values{where}; "
-            "expected standard deviations >= 0"
-        )
-    if noise.ndim == 0:
-        return float(noise)
-    noise.flags.writeable = False
-    return noise
-
-
-def _take_lmax(lmax: int, nside: int) -> int:
-    if not 2 <= lmax < 4 * nside:
-        raise SpectrumError(
-            f"lmax is {lmax}; expected 2 to 4*nside - 1 = {4 * nside - 1} (default at most 3*nside - 1)"
-        )
-    return int(lmax)
-
-
 def _warn_if_power_ends(
     signal: FloatArray, window: FloatArray, sky: FloatArray, band: int, limit: float
 ) -> None:
@@ -302,8 +273,8 @@ def _warn_if_power_ends(
     if lost > limit:
         what = "cl" if sky.size - 1 <= window.size - 1 else "beam"
         warnings.warn(
-            f"the {what} ends at ell = {last}, where the map still holds signal (about {np.sqrt(lost):.3g} rms "
-            f"beyond); no signal was assumed above it. Give a {what} to ell = {band} if you have one.",
+            f"the {what} ends at ell = {last}, where the map still holds signal (about {np.sqrt(lost):.3g} "
+            f"rms beyond); no signal was assumed above it. Give a {what} to ell = {band} if you have one.",
             CmbInpaintWarning,
             stacklevel=3,
         )

@@ -86,3 +86,34 @@ def window_beyond(nside: int, lmax: int) -> FloatArray:
         return window
     ell = np.arange(known + 1, lmax + 1)
     return np.append(window, window[known] ** np.square(ell / known))
+
+
+def take_noise(noise_std: float | FloatArray, nside: int) -> float | FloatArray:
+    """Return noise per pixel as a float or a read-only (npix,) array, refusing what is none."""
+    noise = np.array(noise_std, dtype=np.float64)
+    npix = 12 * nside**2
+    if noise.ndim and noise.shape != (npix,):
+        raise SpectrumError(
+            f"noise_std has shape {noise.shape}; expected a number, or one value per pixel: "
+            f"({npix},) at nside {nside}"
+        )
+    bad = ~np.isfinite(noise) | (noise < 0)
+    if bad.any():
+        where = f", the first in pixel {int(np.argmax(bad))}" if noise.ndim else f" ({noise_std!r})"
+        raise SpectrumError(
+            f"noise_std holds {int(bad.sum())} negative or non-finite values{where}; "
+            "expected standard deviations >= 0"
+        )
+    if noise.ndim == 0:
+        return float(noise)
+    noise.flags.writeable = False
+    return noise
+
+
+def take_lmax(lmax: int, nside: int) -> int:
+    """Return lmax, refusing what a map of nside cannot hold."""
+    if not 2 <= lmax < 4 * nside:
+        raise SpectrumError(
+            f"lmax is {lmax}; expected 2 to 4*nside - 1 = {4 * nside - 1} (default at most 3*nside - 1)"
+        )
+    return int(lmax)

@@ -1,0 +1,151 @@
+"""Simulated observations of a Gaussian sky.
+
+Takes: a spectrum, a beam, a noise level and a generator. Gives: (npix,) RING maps. Floor: 2.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, overload
+
+import numpy as np
+
+from cmbinpaint._types import ComplexArray, FloatArray
+from cmbinpaint.errors import SpectrumError
+from cmbinpaint.sims.windows import map_window, take_lmax, take_noise, take_spectrum
+from cmbinpaint.sphere import maps
+from cmbinpaint.sphere.harmonics import Harmonics, draw_alm, scale_alm
+
+Seed = int | np.random.SeedSequence | np.random.Generator | None
+
+
+@dataclass(frozen=True, eq=False)
+class SkyParts:
+    """What a simulated observation is made of: `signal + noise`.
+
+    Parameters
+    ----------
+    signal
+        (npix,) float64, RING; the sky behind the beam, without noise: the truth of every comparison.
+    noise
+        (npix,) float64, RING.
+    alm
+        The a_lm of `signal`, healpy's order.
+    """
+
+    signal: FloatArray
+    noise: FloatArray
+    alm: ComplexArray
+
+
+@overload
+def simulate_sky(
+    cl: FloatArray,
+    nside: int,
+    *,
+    fwhm: float | None = ...,
+    beam: FloatArray | None = ...,
+    noise_std: float | FloatArray = ...,
+    pixwin: bool = ...,
+    lmax: int | None = ...,
+    rng: Seed = ...,
+    seed: int | None = ...,
+    threads: int | None = ...,
+    return_parts: Literal[False] = ...,
+) -> FloatArray: ...
+@overload
+def simulate_sky(
+    cl: FloatArray,
+    nside: int,
+    *,
+    fwhm: float | None = ...,
+    beam: FloatArray | None = ...,
+    noise_std: float | FloatArray = ...,
+    pixwin: bool = ...,
+    lmax: int | None = ...,
+    rng: Seed = ...,
+    seed: int | None = ...,
+    threads: int | None = ...,
+    return_parts: Literal[True],
+) -> tuple[FloatArray, SkyParts]: ...
+def simulate_sky(
+    cl: FloatArray,
+    nside: int,
+    *,
+    fwhm: float | None = None,
+    beam: FloatArray | None = None,
+    noise_std: float | FloatArray = 0.0,
+    pixwin: bool = False,
+    lmax: int | None = None,
+    rng: Seed = None,
+    seed: int | None = None,
+    threads: int | None = None,
+    return_parts: bool = False,
+) -> FloatArray | tuple[FloatArray, SkyParts]:
+    """Simulate one observation: a Gaussian sky behind a beam, and white noise.
+
+    Parameters
+    ----------
+    cl
+        (n,) float, C_ell of the sky from ell = 0; entries 0 and 1 are drawn as they are.
+    nside
+        Resolution of the map.
+    fwhm
+        Gaussian beam, radians. Or `beam`, b_ell from ell = 0.
+    noise_std
+        White noise per pixel, scalar or (npix,) RING, in the unit of the map.
+    pixwin
+        Whether pixels average (times the pixel window) or sample the sky at their centers.
+    lmax
+        Default 3*nside-1.
+    rng, seed
+        A `numpy.random.Generator`, a `SeedSequence` or a seed; give one of the two.
+        Neither: a fresh sky. The draw does not depend on threads: first the a_lm, then the noise.
+    threads
+        Threads of the transform; None: all cores.
+    return_parts
+        Also return signal, noise and a_lm.
+
+    Returns
+    -------
+    (npix,) float64 in RING order, or that and its `SkyParts`.
+
+    Raises
+    ------
+    SpectrumError
+        On spectra, beams, noise or lmax that cannot be used.
+
+    Examples
+    --------
+    >>> from cmbinpaint.sims import fiducial_cl
+    >>> sky = simulate_sky(fiducial_cl(47), 16, seed=0)
+    >>> bool(np.array_equal(sky, simulate_sky(fiducial_cl(47), 16, seed=0)))
+    True
+    """
+    nside = maps.check_nside(nside)
+    generator = take_generator(rng, seed)
+    sky = take_spectrum(cl, "cl")
+    noise_level = take_noise(noise_std, nside)
+    band = 3 * nside - 1 if lmax is None else take_lmax(lmax, nside)
+    window = map_window(nside, band, fwhm=fwhm, beam=beam, pixwin=pixwin)
+    # The draw always fills lmax, so that one seed gives one sky under any beam and any length of cl.
+    spectrum = _fitted(sky, band)
+    alm = scale_alm(draw_alm(spectrum, generator), _fitted(window, band))
+    signal = Harmonics(nside, band, threads=threads).synthesis(alm)
+    noise = generator.standard_normal(12 * nside**2) * noise_level
+    total = signal + noise
+    return (total, SkyParts(signal, noise, alm)) if return_parts else total
+
+
+def take_generator(rng: Seed, seed: int | None = None) -> np.random.Generator:
+    """Return the generator of `rng` or `seed`; 0 is a seed, neither is fresh entropy."""
+    if rng is not None and seed is not None:
+        raise SpectrumError("both rng and seed are given; give one of them")
+    if isinstance(rng, np.random.Generator):
+        return rng
+    return np.random.default_rng(seed if rng is None else rng)
+
+
+def _fitted(array: FloatArray, lmax: int) -> FloatArray:
+    """Return the array cut at lmax or padded with zeros."""
+    out = np.zeros(lmax + 1)
+    out[: min(array.size, lmax + 1)] = array[: lmax + 1]
+    return out
