@@ -1,1 +1,22 @@
-"""plots: to be filled."""
+"""Drawings of results: maps, patches, spectra. Nothing is computed here.
+
+Takes: arrays and results. Gives: matplotlib axes and figures. Floor: 6.
+"""
+
+from cmbinpaint.plots.figures import new_axes, save_figure, style
+from cmbinpaint.plots.maps import draw_before_after, draw_patch, draw_sky, planck_colormap, symmetric_limit
+from cmbinpaint.plots.spectra import draw_comparison, draw_dl, draw_residual
+
+__all__ = [
+    "draw_before_after",
+    "draw_comparison",
+    "draw_dl",
+    "draw_patch",
+    "draw_residual",
+    "draw_sky",
+    "new_axes",
+    "planck_colormap",
+    "save_figure",
+    "style",
+    "symmetric_limit",
+]

@@ -1,0 +1,96 @@
+"""Where drawings start and end: the package's style, new axes, files written whole.
+
+Takes: nothing but sizes and paths. Gives: `new_axes`, `save_figure`, `styled`. Floor: 6.
+
+No pyplot: a figure belongs to the one who made it, needs no display and is gone when it is dropped.
+"""
+
+import functools
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+COLORS = {
+    "truth": "#222222",
+    "filled": "#0072b2",
+    "observed": "#d55e00",
+    "band": "#c9ced6",
+    "hole": "#b8b8b8",
+}
+"""One color for each role, the same in every drawing (after Okabe and Ito, safe for color-blind readers)."""
+
+
+@functools.cache
+def _style() -> dict[str, Any]:
+    with as_file(files("cmbinpaint.plots") / "cmbinpaint.mplstyle") as path:
+        return dict(matplotlib.rc_params_from_file(path, use_default_template=False))
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Use the package's style inside a `with` block; the user's own settings come back after it."""
+    with matplotlib.rc_context(_style()):
+        yield
+
+
+def styled(draw: Callable[P, T]) -> Callable[P, T]:
+    """Make a drawing function draw in the package's style."""
+
+    @functools.wraps(draw)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        with style():
+            return draw(*args, **kwargs)
+
+    return wrapper
+
+
+@styled
+def new_axes(width: float = 7.0, height: float = 4.0) -> Axes:
+    """Return the axes of a new figure of `width` by `height` inches."""
+    return Figure(figsize=(width, height)).add_subplot()
+
+
+@styled
+def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
+    """Write a figure beside `path`, then rename it: `path` is a whole file or is not there.
+
+    Parameters
+    ----------
+    figure
+        The figure of any axes in this room: `ax.figure`.
+    path
+        Its suffix chooses the format (png, pdf, svg).
+
+    Returns
+    -------
+    Path
+        `path`.
+    """
+    path = Path(path)
+    handle, beside = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    try:
+        figure.savefig(beside, bbox_inches="tight", pad_inches=0.12)
+        os.chmod(beside, 0o666 & ~_umask())
+        os.replace(beside, path)
+    except BaseException:
+        Path(beside).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,257 @@
+"""Skies and patches as pictures.
+
+Takes: full-sky HEALPix maps. Gives: the matplotlib axes drawn on. Floor: 6.
+
+Colors are Planck's, on a linear scale symmetric about zero; holes are grey. Longitude grows to the left, as
+seen from inside the sphere.
+"""
+
+import functools
+from importlib.resources import as_file, files
+from typing import cast
+
+import healpy
+import numpy as np
+from healpy import projector
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, ListedColormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.patches import Ellipse
+
+from cmbinpaint._types import AnyArray, FloatArray
+from cmbinpaint.plots.figures import COLORS, new_axes, styled
+
+_UNIT_LABELS = {"uK_CMB": "µK", "mK_CMB": "mK", "K_CMB": "K"}
+
+
+@functools.cache
+def planck_colormap() -> Colormap:
+    """Return Planck's color map, grey where nothing is known.
+
+    The name "planck" works only in `healpy.projview` with matplotlib 3.11, and healpy's own constructor calls
+    functions that matplotlib is about to drop, so healpy's table is read here.
+    """
+    with as_file(files("healpy") / "data" / "planck_cmap.dat") as path:
+        table = np.loadtxt(path) / 255.0
+    return ListedColormap(table, name="planck").with_extremes(bad=COLORS["hole"])
+
+
+def symmetric_limit(sky: AnyArray, quantile: float = 0.995) -> float:
+    """Return the color limit that `quantile` of the known pixels' absolute values stay under.
+
+    Rounded up to one or two digits (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8 times a power of ten); 1 if nothing is
+    known or everything is zero.
+    """
+    values = np.abs(_known(sky)).compressed()
+    limit = float(np.quantile(values, quantile)) if values.size else 0.0
+    if limit == 0.0:
+        return 1.0
+    power = 10.0 ** np.floor(np.log10(limit))
+    steps = np.array([1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10])
+    return float(steps[np.searchsorted(steps, limit / power * (1 - 1e-9))] * power)
+
+
+@styled
+def draw_sky(
+    sky: AnyArray,
+    *,
+    nest: bool = False,
+    unit: str | None = None,
+    limit: float | None = None,
+    title: str | None = None,
+    pixels: int = 1200,
+    colorbar: bool = True,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw a full sky in Mollweide's projection.
+
+    Parameters
+    ----------
+    sky
+        (npix,) map; UNSEEN, NaN and masked entries are drawn grey.
+    nest
+        Ordering of `sky`.
+    unit
+        Shown at the color bar: `"uK_CMB"`, `"mK_CMB"`, `"K_CMB"` or any text.
+    limit
+        Colors span [-limit, limit]; `None`: `symmetric_limit(sky)`.
+    title
+        Above the picture.
+    pixels
+        Width of the picture; twice this at most is worth printing.
+    colorbar
+        Whether to add one below.
+    ax
+        Axes to draw on; `None`: new ones.
+
+    Returns
+    -------
+    Axes
+        The axes drawn on; `ax.figure` is the figure.
+    """
+    ax = new_axes(8.0, 4.8) if ax is None else ax
+    known = _known(sky)
+    projection = projector.MollweideProj(xsize=pixels, flipconv="astro")
+    nside = healpy.get_nside(known)
+    picture = projection.projmap(
+        np.arange(known.size), lambda x, y, z: healpy.vec2pix(nside, x, y, z, nest=nest)
+    )
+    image = _show(ax, _look_up(known, picture), projection.get_extent(), limit or symmetric_limit(sky))
+    outline = Ellipse((0, 0), 4, 2, facecolor="none", edgecolor="#555555", linewidth=0.8)
+    ax.add_patch(outline)
+    image.set_clip_path(outline)
+    ax.set(xlim=(-2.02, 2.02), ylim=(-1.02, 1.02))
+    return _finish(ax, image, title, unit, colorbar)
+
+
+@styled
+def draw_patch(
+    sky: AnyArray,
+    lon_deg: float,
+    lat_deg: float,
+    *,
+    side_deg: float = 20.0,
+    nest: bool = False,
+    unit: str | None = None,
+    limit: float | None = None,
+    title: str | None = None,
+    outline: AnyArray | None = None,
+    pixels: int = 500,
+    colorbar: bool = True,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the neighborhood of a direction on its tangent plane (gnomonic projection).
+
+    Parameters
+    ----------
+    sky
+        (npix,) map; UNSEEN, NaN and masked entries are drawn grey.
+    lon_deg, lat_deg
+        The center, in degrees of the map's own coordinates.
+    side_deg
+        Side of the square, in degrees along its middle.
+    nest
+        Ordering of `sky` (and `outline`).
+    unit, limit, title, pixels, colorbar, ax
+        As in `draw_sky`.
+    outline
+        (npix,) map, True = observed: the rims of its holes are drawn as lines.
+
+    Returns
+    -------
+    Axes
+        The axes drawn on; its coordinates are degrees from the center, east to the left, north up.
+    """
+    ax = new_axes(5.2, 4.8) if ax is None else ax
+    known = _known(sky)
+    nside = healpy.get_nside(known)
+    projection = projector.GnomonicProj(
+        rot=(lon_deg, lat_deg), xsize=pixels, reso=60 * side_deg / pixels, flipconv="astro"
+    )
+    picture = projection.projmap(
+        np.arange(known.size), lambda x, y, z: healpy.vec2pix(nside, x, y, z, nest=nest)
+    )
+    half = side_deg / 2
+    extent = (half, -half, -half, half)
+    image = _show(ax, _look_up(known, picture), extent, limit or symmetric_limit(sky))
+    if outline is not None:
+        holes = 1.0 - _look_up(np.ma.array(np.asarray(outline, dtype=float)), picture)
+        if 0 < holes.mean() < 1:
+            ax.contour(
+                holes, levels=[0.5], colors="#111111", linewidths=0.7, extent=(half, -half, -half, half)
+            )
+    ax.set_axis_on()
+    ax.set(xlabel="offset to the east [deg]", ylabel="offset to the north [deg]")
+    ax.grid(False)
+    return _finish(ax, image, title, unit, colorbar, axis=True)
+
+
+@styled
+def draw_before_after(
+    before: AnyArray,
+    after: AnyArray,
+    lon_deg: float,
+    lat_deg: float,
+    *,
+    truth: AnyArray | None = None,
+    side_deg: float = 20.0,
+    nest: bool = False,
+    unit: str | None = None,
+    limit: float | None = None,
+) -> Figure:
+    """Draw one patch side by side: with its holes, filled, and the truth where it is known.
+
+    Parameters are those of `draw_patch`; all share one color scale. The rims of the holes of `before` are
+    drawn on the others.
+
+    Returns
+    -------
+    Figure
+        Two or three patches in a row, one color bar.
+    """
+    panels = [("with holes", before), ("filled", after)]
+    panels += [("truth", truth)] if truth is not None else []
+    limit = limit or symmetric_limit(after)
+    observed = ~np.ma.getmaskarray(_known(before))
+    figure = Figure(figsize=(3.7 * len(panels) + 0.8, 4.1))
+    axes = figure.subplots(1, len(panels), sharey=True)
+    for ax, (title, sky) in zip(axes, panels, strict=True):
+        rims = None if sky is before else observed
+        draw_patch(
+            sky, lon_deg, lat_deg, side_deg=side_deg, nest=nest, limit=limit, title=title, outline=rims,
+            colorbar=False, ax=ax,
+        )  # fmt: skip
+        if ax is not axes[0]:
+            ax.set_ylabel("")
+        if ax is not axes[len(panels) // 2]:
+            ax.set_xlabel("")
+    bar = figure.colorbar(axes[0].images[0], ax=list(axes), shrink=0.8, pad=0.015, aspect=28)
+    _label_bar(bar, unit)
+    return figure
+
+
+def _known(sky: AnyArray) -> np.ma.MaskedArray:
+    """Return the map with everything that is not a temperature masked."""
+    values = np.ma.getdata(sky).astype(np.float64)
+    unknown = np.ma.getmaskarray(sky) | ~np.isfinite(values) | healpy.mask_bad(values)
+    return np.ma.array(values, mask=unknown)
+
+
+def _look_up(values: np.ma.MaskedArray, picture: FloatArray) -> np.ma.MaskedArray:
+    """Turn a picture of pixel numbers (-inf outside the sphere) into one of values."""
+    on_sky = np.isfinite(picture)
+    pixel = np.where(on_sky, picture, 0).astype(np.int64)
+    return np.ma.array(values[pixel], mask=np.ma.getmaskarray(values)[pixel] | ~on_sky)
+
+
+def _show(
+    ax: Axes, picture: np.ma.MaskedArray, extent: tuple[float, float, float, float], limit: float
+) -> AxesImage:
+    return ax.imshow(
+        picture, extent=extent, cmap=planck_colormap(), norm=Normalize(-limit, limit), aspect="equal"
+    )
+
+
+def _finish(
+    ax: Axes, image: AxesImage, title: str | None, unit: str | None, colorbar: bool, axis: bool = False
+) -> Axes:
+    if not axis:
+        ax.set_axis_off()
+    if title:
+        ax.set_title(title)
+    if colorbar:
+        figure = cast(Figure, ax.figure)
+        where = (
+            {"shrink": 0.85, "pad": 0.02}
+            if axis
+            else {"orientation": "horizontal", "shrink": 0.5, "pad": 0.03}
+        )
+        _label_bar(figure.colorbar(image, ax=ax, aspect=28, **where), unit)
+    return ax
+
+
+def _label_bar(bar: object, unit: str | None) -> None:
+    bar.outline.set_linewidth(0.6)  # type: ignore[attr-defined]
+    if unit:
+        bar.set_label(_UNIT_LABELS.get(unit, unit))  # type: ignore[attr-defined]

@@ -1,0 +1,181 @@
+"""Power spectra as pictures: D_ell above, the difference from the reference below.
+
+Takes: spectra that were computed elsewhere. Gives: the matplotlib axes drawn on. Floor: 6.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullFormatter, ScalarFormatter
+
+from cmbinpaint._types import FloatArray
+from cmbinpaint.plots.figures import COLORS, new_axes, styled
+
+_MARKERS = {"truth": "", "filled": "o", "observed": "s"}
+_ELL_TICKS = (2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+
+
+@styled
+def draw_dl(
+    ell: FloatArray,
+    spectra: Mapping[str, FloatArray],
+    *,
+    band: FloatArray | None = None,
+    reference: str | None = None,
+    roles: Mapping[str, str] | None = None,
+    unit: str | None = "µK",
+    title: str | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw D_ell against ell.
+
+    Parameters
+    ----------
+    ell
+        (n,) multipoles or centers of bins.
+    spectra
+        Name, as in the legend, to (n,) D_ell, in unit².
+    band
+        (n,) fractional standard deviation (cosmic variance) drawn as a band around `reference`.
+    reference
+        The name in `spectra` that the band surrounds; `None`: the first.
+    roles
+        Name to `"truth"`, `"filled"` or `"observed"`, which choose the color; `None`: in that order.
+    unit
+        Of the map; `None`: unknown.
+    title
+        Above the picture.
+    ax
+        Axes to draw on; `None`: new ones.
+
+    Returns
+    -------
+    Axes
+        The axes drawn on.
+    """
+    ax = new_axes(7.0, 4.2) if ax is None else ax
+    reference = reference or next(iter(spectra))
+    if band is not None:
+        low, high = spectra[reference] * (1 - band), spectra[reference] * (1 + band)
+        ax.fill_between(ell, low, high, color=COLORS["band"], lw=0, alpha=0.7, label="cosmic variance")
+    for name, color, marker in _styles(spectra, roles):
+        ax.plot(ell, spectra[name], color=color, marker=marker, label=name, lw=1.6 if not marker else 1.0)
+    squared = f" [{unit}²]" if unit else ""
+    ax.set(ylabel=r"$D_\ell = \ell(\ell+1)C_\ell/2\pi$" + squared)
+    ax.set_ylim(bottom=0, top=1.12 * _top(spectra))
+    _ell_axis(ax, ell)
+    ax.legend(loc="upper left")
+    if title:
+        ax.set_title(title)
+    return ax
+
+
+@styled
+def draw_residual(
+    ell: FloatArray,
+    spectra: Mapping[str, FloatArray],
+    *,
+    reference: str,
+    band: FloatArray | None = None,
+    roles: Mapping[str, str] | None = None,
+    limit: float | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw each spectrum's difference from the reference, in percent of the reference.
+
+    Parameters
+    ----------
+    ell, spectra, roles, ax
+        As in `draw_dl`; `spectra` holds the reference too.
+    reference
+        The name in `spectra` to compare with.
+    band
+        (n,) fractional standard deviation of the reference, drawn around zero.
+    limit
+        The axis spans [-limit, limit] percent; what lies beyond is an arrow at the border. `None`: 30.
+
+    Returns
+    -------
+    Axes
+        The axes drawn on.
+    """
+    ax = new_axes(7.0, 2.2) if ax is None else ax
+    limit = 30.0 if limit is None else limit
+    if band is not None:
+        ax.fill_between(ell, -100 * band, 100 * band, color=COLORS["band"], lw=0, alpha=0.7)
+    ax.axhline(0.0, color=COLORS["truth"], lw=1.0)
+    for name, color, marker in _styles(spectra, roles):
+        if name == reference:
+            continue
+        with np.errstate(divide="ignore", invalid="ignore"):
+            percent = 100 * (spectra[name] / spectra[reference] - 1)
+        inside = np.abs(percent) <= limit
+        ax.plot(ell, np.where(inside, percent, np.nan), color=color, marker=marker or "o", lw=1.0, label=name)
+        for beyond, arrow, edge in ((percent > limit, "^", 0.93), (percent < -limit, "v", -0.93)):
+            ax.plot(
+                ell[beyond], np.full(beyond.sum(), edge * limit), arrow, color=color, markerfacecolor="none"
+            )
+    ax.set(ylim=(-limit, limit), ylabel="difference [%]")
+    _ell_axis(ax, ell)
+    return ax
+
+
+@styled
+def draw_comparison(
+    ell: FloatArray,
+    spectra: Mapping[str, FloatArray],
+    *,
+    reference: str | None = None,
+    band: FloatArray | None = None,
+    roles: Mapping[str, str] | None = None,
+    limit: float | None = None,
+    unit: str | None = "µK",
+    title: str | None = None,
+    note: str | None = None,
+) -> Figure:
+    """Draw D_ell with a panel of differences below it.
+
+    Parameters are those of `draw_dl` and `draw_residual`; `note` is small print under the axis, the place to
+    say whether beam, pixel window and noise are in the spectra. A single spectrum has no lower panel.
+
+    Returns
+    -------
+    Figure
+        One or two panels sharing their multipoles.
+    """
+    reference = reference or next(iter(spectra))
+    figure = Figure(figsize=(7.4, 5.6 if len(spectra) > 1 else 4.2))
+    if len(spectra) > 1:
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2.4, 1))
+        draw_residual(ell, spectra, reference=reference, band=band, roles=roles, limit=limit, ax=lower)
+        upper.tick_params(labelbottom=False)
+    else:
+        upper = lower = figure.subplots()
+    draw_dl(ell, spectra, band=band, reference=reference, roles=roles, unit=unit, title=title, ax=upper)
+    upper.set_xlabel("")
+    lower.set_xlabel(r"multipole $\ell$" + (f"\n{note}" if note else ""))
+    return figure
+
+
+def _styles(spectra: Mapping[str, FloatArray], roles: Mapping[str, str] | None) -> list[tuple[str, str, str]]:
+    """Return (name, color, marker) of each spectrum."""
+    order = list(_MARKERS)
+    chosen = roles or {name: order[i % len(order)] for i, name in enumerate(spectra)}
+    return [(name, COLORS[chosen[name]], _MARKERS[chosen[name]]) for name in spectra]
+
+
+def _top(spectra: Mapping[str, FloatArray]) -> float:
+    """Return the highest value that must be seen; the band's first wide bins may leave the picture."""
+    return max(float(np.nanmax(values)) for values in spectra.values()) or 1.0
+
+
+def _ell_axis(ax: Axes, ell: FloatArray) -> None:
+    ax.set_xscale("log")
+    ax.set_xlim(0.93 * float(ell[0]), 1.05 * float(ell[-1]))
+    ax.xaxis.set_major_locator(FixedLocator([tick for tick in _ELL_TICKS if ell[0] <= tick <= ell[-1]]))
+    ax.xaxis.set_major_formatter(ScalarFormatter())
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.minorticks_off()
+    ax.set_xlabel(r"multipole $\ell$")

@@ -1,0 +1,95 @@
+"""Pictures of spectra: the numbers drawn are the numbers given."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from cmbinpaint import plots
+
+ELL = np.array([2.0, 10.0, 50.0, 200.0, 400.0])
+TRUTH = np.array([1000.0, 900.0, 1200.0, 5000.0, 2000.0])
+SPECTRA = {
+    "truth": TRUTH,
+    "filled": TRUTH * 1.02,
+    "before": TRUTH * np.array([0.5, 0.72, 0.72, 0.9, 1.6]),
+}
+BAND = np.sqrt(2 / (2 * ELL + 1))
+
+
+def lines(ax) -> dict[str, np.ndarray]:
+    return {line.get_label(): line.get_ydata() for line in ax.lines if not line.get_label().startswith("_")}
+
+
+def test_dl_draws_what_it_was_given() -> None:
+    ax = plots.draw_dl(ELL, SPECTRA, band=BAND, title="power")
+    drawn = lines(ax)
+    assert list(drawn) == list(SPECTRA)
+    for name, values in SPECTRA.items():
+        np.testing.assert_array_equal(drawn[name], values)
+    assert ax.get_xscale() == "log" and "µK²" in ax.get_ylabel() and ax.get_ylim()[1] > 5000
+    corners = ax.collections[0].get_paths()[0].vertices[:, 1]
+    assert corners.min() == pytest.approx((TRUTH * (1 - BAND)).min())
+    assert corners.max() == pytest.approx((TRUTH * (1 + BAND)).max())
+
+
+def test_unit_free_spectra_claim_no_unit() -> None:
+    assert "µK" not in plots.draw_dl(ELL, SPECTRA, unit=None).get_ylabel()
+
+
+def test_residual_is_in_percent_of_the_reference_and_marks_what_lies_beyond() -> None:
+    ax = plots.draw_residual(ELL, SPECTRA, reference="truth", band=BAND, limit=30)
+    drawn = lines(ax)
+    assert set(drawn) == {"filled", "before"}
+    np.testing.assert_allclose(drawn["filled"], 2.0)
+    np.testing.assert_allclose(drawn["before"], [np.nan, -28, -28, -10, np.nan])
+    arrows = {
+        line.get_marker(): line for line in ax.lines if line.get_marker() in "^v" and line.get_xdata().size
+    }
+    assert arrows["v"].get_xdata() == [2.0] and arrows["^"].get_xdata() == [400.0]
+    assert all(abs(line.get_ydata()[0]) < 30 for line in arrows.values())
+
+
+def test_comparison_has_two_panels_and_says_what_is_in_the_spectra() -> None:
+    figure = plots.draw_comparison(ELL, SPECTRA, band=BAND, note="beam, pixel window and noise included")
+    upper, lower = figure.axes
+    assert "beam, pixel window and noise included" in lower.get_xlabel() and upper.get_xlabel() == ""
+    assert upper.get_xlim() == lower.get_xlim()
+
+
+def test_one_spectrum_has_one_panel_with_its_axis() -> None:
+    figure = plots.draw_comparison(ELL, {"sky": TRUTH})
+    (ax,) = figure.axes
+    assert "multipole" in ax.get_xlabel()
+
+
+def test_roles_choose_colors() -> None:
+    ax = plots.draw_dl(ELL, {"a": TRUTH, "b": TRUTH}, roles={"a": "filled", "b": "truth"})
+    assert [line.get_color() for line in ax.lines] == ["#0072b2", "#222222"]
+
+
+def test_a_zero_reference_draws_no_infinity() -> None:
+    ax = plots.draw_residual(ELL, {"truth": 0 * TRUTH, "filled": TRUTH}, reference="truth")
+    assert np.isfinite(ax.get_ylim()).all()
+
+
+@pytest.mark.parametrize("suffix", [".png", ".pdf", ".svg"])
+def test_a_figure_is_written_whole(tmp_path, suffix: str) -> None:
+    path = plots.save_figure(plots.draw_comparison(ELL, SPECTRA), tmp_path / f"spectra{suffix}")
+    assert path.stat().st_size > 2000
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_failing_save_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch) -> None:
+    path = tmp_path / "a.png"
+    path.write_text("old")
+
+    def fail(self, where, **kwargs):
+        Path(where).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Figure, "savefig", fail)
+    with pytest.raises(OSError, match="No space"):
+        plots.save_figure(Figure(), path)
+    assert path.read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["a.png"]
