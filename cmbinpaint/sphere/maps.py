@@ -1,0 +1,363 @@
+"""Check, order and hand back HEALPix temperature maps, whatever type they came in.
+
+Takes: arrays, masked arrays, Quantities; RING or NESTED; any byte order. Gives: `SkyInput`, float64 RING
+values with the pixels known, and from it the answer in the type, order, dtype and unit that came.
+Floor: 1.
+"""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import healpy as hp
+import numpy as np
+
+from cmbinpaint._types import AnyArray, BoolArray, FloatArray
+from cmbinpaint.errors import CmbInpaintWarning, MapError
+from cmbinpaint.sphere.units import agree, parse_unit, quantity_unit, unit_factor
+
+__all__ = [
+    "UNSEEN", "SkyInput", "check_nside", "check_values", "degrade", "is_unseen", "npix_to_nside",
+    "parse_unit", "take_map", "to_nest", "to_ring", "unit_factor",
+]  # fmt: skip
+
+UNSEEN = float(hp.UNSEEN)
+
+# UNSEEN survives float32 and text headers only to about 1e-7; healpy's own test is as wide.
+_UNSEEN_TOLERANCE = 1e-5 * abs(UNSEEN)
+# No sky has this; 1e20 itself is what numpy's masked arrays leave behind, and float32 rounds it up.
+_BIGGEST = 0.9999e20
+_WILD_SIGMAS = 1e6
+_HIGH_MONOPOLE_SIGMAS = 1e3
+_SAMPLE = 1_000_000  # pixels that suffice for a robust center and width
+_REORDER_CHUNK = 1 << 22  # bounds the index arrays of a reordering to 32 MiB
+
+
+def check_nside(nside: Any) -> int:
+    """Return nside as an int, or raise MapError if it is no power of two from 1 to 2**29."""
+    try:
+        number = int(nside)
+        whole = bool(number == nside) and not isinstance(nside, (bool, np.bool_))
+    except (TypeError, ValueError, OverflowError):
+        whole = False
+    if not whole or number < 1:
+        raise MapError(f"nside must be a whole number, a power of two from 1 to 2**29; got {nside!r}")
+    if number & (number - 1) or number > 1 << 29:
+        raise MapError(
+            f"nside {number} is not a power of two up to 2**29: NESTED ordering and the halving of "
+            "resolution need one; regrid the map with healpy.ud_grade"
+        )
+    return number
+
+
+def npix_to_nside(npix: int) -> int:
+    """Return the nside of a full-sky map of npix pixels, or raise MapError with the nearest valid lengths."""
+    nside = round((npix / 12) ** 0.5)
+    if npix > 0 and 12 * nside * nside == npix:
+        return check_nside(nside)
+    lower = max(1 << max(int(np.floor(np.log2(max(npix / 12, 1)) / 2)), 0), 1)
+    valid = " and ".join(f"{12 * n * n} (nside {n})" for n in (lower, 2 * lower))
+    raise MapError(f"a map of {npix} pixels is no HEALPix map: 12 nside**2 is wanted; nearest are {valid}")
+
+
+def is_unseen(values: AnyArray) -> BoolArray:
+    """Return where a float array holds HEALPix's UNSEEN, -1.6375e30, in any precision."""
+    return np.asarray(np.abs(values - UNSEEN) <= _UNSEEN_TOLERANCE, dtype=bool)
+
+
+def _reorder(sky: AnyArray, index_of: Callable[..., Any]) -> AnyArray:
+    nside = npix_to_nside(sky.shape[-1])
+    out = np.empty(sky.shape, dtype=sky.dtype)
+    for start in range(0, sky.shape[-1], _REORDER_CHUNK):
+        stop = min(start + _REORDER_CHUNK, sky.shape[-1])
+        out[..., start:stop] = sky[..., index_of(nside, np.arange(start, stop))]
+    return out
+
+
+def to_ring(sky: AnyArray) -> AnyArray:
+    """Return a NESTED map, or several in shape (..., npix), in RING order; any dtype, always a copy."""
+    return _reorder(np.asarray(sky), hp.ring2nest)
+
+
+def to_nest(sky: AnyArray) -> AnyArray:
+    """Return a RING map, or several in shape (..., npix), in NESTED order; any dtype, always a copy."""
+    return _reorder(np.asarray(sky), hp.nest2ring)
+
+
+@dataclass(frozen=True, eq=False)
+class SkyInput:
+    """A temperature map as the algorithms see it, and the way back to what the user gave.
+
+    Attributes
+    ----------
+    values
+        (npix,) float64, RING, contiguous; 0.0 where nothing is known.
+    known
+        (npix,) bool, RING; False where the map is NaN, UNSEEN or a masked entry.
+    nside
+        Resolution.
+    unit
+        `"K_CMB"`, `"mK_CMB"`, `"uK_CMB"` or None: nobody said.
+    nest
+        Whether the map came, and goes back, in NESTED order.
+    """
+
+    values: FloatArray
+    known: BoolArray
+    nside: int
+    unit: str | None
+    nest: bool
+    _data: AnyArray
+    _masked: BoolArray | None
+    _wrap: Callable[[AnyArray, BoolArray | None], Any]
+
+    def __post_init__(self) -> None:
+        npix = 12 * check_nside(self.nside) ** 2
+        for name in ("values", "known", "_data"):
+            if getattr(self, name).shape != (npix,):
+                raise MapError(
+                    f"{name} has shape {getattr(self, name).shape}; nside {self.nside} needs ({npix},)"
+                )
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of what `give` returns."""
+        return _output_dtype(self._data.dtype)
+
+    def give(self, filled: AnyArray, holes: BoolArray) -> Any:
+        """Return the user's map with its holes filled, in the type, order, dtype and unit that it came in.
+
+        Parameters
+        ----------
+        filled
+            (npix,) or (n, npix) float64, RING, in the map's unit; read in the holes only.
+        holes
+            (npix,) bool, RING; every other pixel is returned bit for bit, cast to the output's dtype.
+
+        Returns
+        -------
+        ndarray, MaskedArray or Quantity
+            (npix,) or (n, npix); float32, float64 and longer kept in native byte order, float16 to float32,
+            integers to float64. A masked array keeps masked only what was masked and is no hole.
+
+        Raises
+        ------
+        MapError
+            If the shapes do not fit the map.
+        """
+        filled, holes = np.asarray(filled), np.asarray(holes, dtype=bool)
+        if filled.shape[-1:] != self.known.shape or holes.shape != self.known.shape or filled.ndim > 2:
+            raise MapError(
+                f"filled has shape {filled.shape} and holes {holes.shape}; ({self.known.size},) was expected"
+            )
+        if self.nest:
+            filled, holes = to_nest(filled), to_nest(holes)
+        out = np.empty(filled.shape, dtype=self.dtype)
+        out[...] = self._data
+        out[..., holes] = filled[..., holes]
+        mask = None if self._masked is None else np.broadcast_to(self._masked & ~holes, out.shape).copy()
+        return self._wrap(out, mask)
+
+
+def _output_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    if dtype.kind in "iu":
+        return np.dtype(np.float64)
+    return np.dtype(np.float32) if dtype.itemsize == 2 else dtype.newbyteorder("=")
+
+
+def _unwrap(sky: Any) -> tuple[Any, Any, str | None, Callable[[AnyArray, BoolArray | None], Any]]:
+    """Return a map's (data, mask or None, unit or None, way back)."""
+    from astropy.units import Quantity
+    from astropy.utils.masked import Masked
+
+    unit = getattr(sky, "unit", None) if isinstance(sky, Quantity) else None
+    own = None if unit is None else quantity_unit(unit)
+    if isinstance(sky, Masked):
+        plain = np.asarray(sky.unmasked.value if unit is not None else sky.unmasked)
+
+        def masked(out: AnyArray, mask: BoolArray | None) -> Any:
+            return Masked(
+                out if unit is None else Quantity(out, unit, dtype=out.dtype, copy=False), mask=mask
+            )
+
+        return plain, np.asarray(sky.mask), own, masked
+    if unit is not None:
+        return sky.value, None, own, lambda out, mask: Quantity(out, unit, dtype=out.dtype, copy=False)
+    if isinstance(sky, np.ma.MaskedArray):
+        return sky.data, np.ma.getmaskarray(sky), None, lambda out, mask: np.ma.MaskedArray(out, mask=mask)
+    return sky, None, None, lambda out, mask: out
+
+
+def _as_map(data: Any, given: Any) -> AnyArray:
+    """Return the (npix,) array of a map, or raise MapError for what is none."""
+    try:
+        array = np.asarray(data)
+    except ValueError as error:
+        raise MapError(f"a map is one array of numbers; got {type(given).__name__}: {error}") from error
+    if array.dtype.kind not in "iuf":
+        hint = ": is it the mask? The map comes first" if array.dtype.kind == "b" else ""
+        raise MapError(f"a map holds real numbers; got {type(given).__name__} of dtype {array.dtype}{hint}")
+    if array.ndim == 0 or array.size == 0:
+        kind = "a scalar" if array.ndim == 0 else f"an empty array of shape {array.shape}"
+        raise MapError(f"a map is an array of 12 nside**2 pixels; got {type(given).__name__}, {kind}")
+    if array.ndim == 2 and 1 in array.shape:
+        return array.reshape(-1)
+    if array.ndim == 2 and array.shape[0] in (2, 3):
+        raise MapError(f"the map has shape {array.shape}: temperature only, pass map[0]")
+    if array.ndim == 2 and array.shape[1] in (2, 3):
+        raise MapError(f"the map has shape {array.shape}: temperature only, pass map[:, 0]")
+    if array.ndim != 1:
+        raise MapError(f"the map has shape {array.shape}; one map of shape (npix,) was expected")
+    return array
+
+
+def take_map(sky: Any, *, nest: bool = False, unit: str | None = None) -> SkyInput:
+    """Take a temperature map in any form a user may have it.
+
+    Parameters
+    ----------
+    sky
+        (npix,), (npix, 1) or (1, npix) array, masked array or Quantity of integers or floats in any byte
+        order; it is never written to. Masked entries are unknown whatever lies beneath them.
+    nest
+        Whether it is in NESTED order.
+    unit
+        Declares the unit of bare numbers, in any spelling; never converts.
+
+    Returns
+    -------
+    SkyInput
+
+    Raises
+    ------
+    MapError
+        If it is no HEALPix temperature map.
+    UnitsError
+        If its unit is no temperature, or contradicts `unit`.
+    """
+    data, mask, own, wrap = _unwrap(sky)
+    array = _as_map(data, sky)
+    nside = npix_to_nside(array.size)
+    masked = None if mask is None else np.broadcast_to(mask, np.shape(data)).reshape(-1).astype(bool)
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = array.astype(np.float64)
+    known = ~(np.isnan(values) | is_unseen(values))
+    if masked is not None:
+        known &= ~masked
+    values[~known] = 0.0
+    if nest:
+        values, known = to_ring(values), to_ring(known)
+    return SkyInput(
+        values=values,
+        known=known,
+        nside=nside,
+        unit=agree(unit, own, what="the map"),
+        nest=bool(nest),
+        _data=array,
+        _masked=masked,
+        _wrap=wrap,
+    )
+
+
+def check_values(values: FloatArray, valid: BoolArray, *, nest: bool = False) -> None:
+    """Refuse observed values that no sky has, and warn of doubtful ones.
+
+    Parameters
+    ----------
+    values
+        (npix,) float64, RING.
+    valid
+        (npix,) bool, RING; True = observed. Nothing else is read.
+    nest
+        Whether the user's map is NESTED, so that messages name the user's index.
+
+    Raises
+    ------
+    MapError
+        If an observed pixel is infinite, NaN or beyond 1e20.
+
+    Warns
+    -----
+    CmbInpaintWarning
+        If a pixel lies a million robust standard deviations off, or the monopole a thousand.
+    """
+    observed = np.flatnonzero(valid)
+    sky = values[observed]
+    # Written so that NaN fails too.
+    bad = ~(np.abs(sky) < _BIGGEST)
+    if bad.any():
+        first = int(observed[np.argmax(bad)])
+        raise MapError(
+            f"{int(bad.sum())} observed pixels are infinite or beyond 1e20, the first at index "
+            f"{_user_index(first, values.size, nest)} ({values[first]}): add them to the mask"
+        )
+    sample = sky[:: max(1, sky.size // _SAMPLE)]
+    if not sample.size:
+        return
+    center = float(np.median(sample))
+    sigma = 1.4826 * float(np.median(np.abs(sample - center)))  # the Gaussian ratio of both
+    if sigma == 0.0:
+        return
+    worst = int(np.argmax(np.abs(sky - center)))
+    if abs(sky[worst] - center) > _WILD_SIGMAS * sigma:
+        index = _user_index(int(observed[worst]), values.size, nest)
+        warnings.warn(
+            f"pixel {index} is {abs(sky[worst] - center) / sigma:.1e} standard deviations from the rest "
+            f"({sky[worst]:.6g}, median {center:.6g}): a glitch? Consider adding it to the mask",
+            CmbInpaintWarning,
+            stacklevel=2,
+        )
+    if abs(center) > _HIGH_MONOPOLE_SIGMAS * sigma:
+        warnings.warn(
+            f"the map's monopole, {center:.6g}, is {abs(center) / sigma:.1e} times its fluctuations: it is "
+            "kept, but costs digits (float32 holds seven); subtract it first if the map is in single precision",
+            CmbInpaintWarning,
+            stacklevel=2,
+        )
+
+
+def _user_index(index: int, npix: int, nest: bool) -> int:
+    return int(hp.ring2nest(npix_to_nside(npix), index)) if nest else index
+
+
+def degrade(
+    values: FloatArray, valid: BoolArray, nside_out: int, min_fraction: float = 0.5
+) -> tuple[FloatArray, BoolArray]:
+    """Average a map over coarser pixels, observed ones only; or repeat it in finer ones.
+
+    Parameters
+    ----------
+    values, valid
+        (npix,) float64 and (npix,) bool, True = observed; both RING. Nothing is read where not valid.
+    nside_out
+        Resolution wanted.
+    min_fraction
+        The fraction of a coarse pixel that must be observed for it to count as observed, in [0, 1].
+
+    Returns
+    -------
+    values, valid
+        RING at nside_out; 0.0 where not valid.
+
+    Raises
+    ------
+    MapError
+        If the shapes or numbers do not fit.
+    """
+    nside, nside_out = npix_to_nside(np.size(values)), check_nside(nside_out)
+    if np.shape(values) != np.shape(valid) or not 0.0 <= min_fraction <= 1.0:
+        raise MapError(
+            f"values {np.shape(values)} and valid {np.shape(valid)} must be alike, and min_fraction "
+            f"({min_fraction}) within 0 and 1"
+        )
+    nested_valid = to_nest(valid)
+    nested = np.where(nested_valid, to_nest(values), 0.0)
+    if nside_out >= nside:
+        ratio = (nside_out // nside) ** 2
+        return to_ring(np.repeat(nested, ratio)), to_ring(np.repeat(nested_valid, ratio))
+    children = (nside // nside_out) ** 2
+    count = nested_valid.reshape(-1, children).sum(axis=1)
+    keep = (count > 0) & (count >= min_fraction * children)
+    total = nested.reshape(-1, children).sum(axis=1)
+    return to_ring(np.where(keep, total / np.maximum(count, 1), 0.0)), to_ring(keep)
