@@ -113,8 +113,8 @@ class PartialConv2d(nn.Module):
         )
         count = count.to(torch.promote_types(y.dtype, torch.float32))
         y = y * torch.where(filled, self.window / count, 0.0).to(y.dtype)
-        if self.bias is not None:
-            y = torch.where(filled, y + self.bias.to(y.dtype).view(1, -1, 1, 1), 0.0)
+        if self.bias is not None:  # only where something was seen; y is exactly 0 elsewhere
+            y = torch.addcmul(y, self.bias.to(y.dtype).view(1, -1, 1, 1), filled.to(y.dtype))
         return y, filled.to(mask.dtype)
 
     def _count(self, observed: Tensor) -> Tensor:
