@@ -1,0 +1,231 @@
+"""The seed's U-Net: sizes, holes that close, what is never read, norms that freeze."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import cmbinpaint.nn
+from cmbinpaint.errors import CmbInpaintError
+from cmbinpaint.nn import PConvUNet
+from cmbinpaint.nn.unet import PRESETS
+
+BFLOAT16_NETWORK = 0.05  # of the largest output: rounding of 0.4 % through a dozen layers
+
+
+def small(channels: int = 1, levels: int = 3, final: str = "linear", seed: int = 0) -> PConvUNet:
+    torch.manual_seed(seed)
+    encoder = ((4, 7), (6, 5), *((8, 3),) * (levels - 2))[:levels]
+    return PConvUNet(channels, encoder, (8, 6, 4, 4, 4, 4)[-(levels - 1) :], final)  # type: ignore[arg-type]
+
+
+def picture(seed: int, batch: int, channels: int, side: int, coverage: float):
+    generator = torch.Generator().manual_seed(seed)
+    image = torch.randn(batch, channels, side, side, generator=generator)
+    mask = (torch.rand(batch, 1, side, side, generator=generator) < coverage).float()
+    return image, mask
+
+
+def weights_by_hand(channels: int, encoder, decoder) -> int:
+    """Count weights level by level, with nothing of the network's own."""
+    count, above = 0, channels
+    for i, (width, kernel) in enumerate(encoder):
+        count += kernel**2 * above * width + width + (2 * width if i else 0)
+        above = width
+    skips = [channels, *(width for width, _ in encoder)][-2::-1]
+    for i, (width, skip) in enumerate(zip([*decoder, channels], skips, strict=True)):
+        count += 9 * (above + skip) * width + width + (2 * width if i < len(decoder) else 0)
+        above = width
+    return count + channels**2 + channels
+
+
+@pytest.mark.parametrize(
+    ("name", "channels", "levels", "millions"),
+    [("unet128", 1, 7, 2.17), ("unet128", 3, 7, 2.17), ("unet512", 1, 8, 32.9)],
+)
+def test_presets_are_the_seeds(name: str, channels: int, levels: int, millions: float) -> None:
+    with torch.device("meta"):
+        net = PConvUNet.from_preset(name, channels)
+    count = sum(p.numel() for p in net.parameters())
+    assert net.factor == 2**levels
+    assert count == weights_by_hand(channels, **PRESETS[name])
+    assert count / 1e6 == pytest.approx(millions, abs=0.05)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_unet128_fills_a_whole_patch(channels: int) -> None:
+    torch.manual_seed(1)
+    net = PConvUNet.from_preset("unet128", channels).eval()
+    image, mask = picture(2, 1, channels, 128, 1.0)
+    mask[:, :, 20:110, 10:100] = 0
+    with torch.no_grad():
+        filled, seen = net.forward_with_mask(image, mask)
+    assert filled.shape == image.shape
+    assert seen.shape == mask.shape
+    assert (seen == 1).all()
+    assert torch.isfinite(filled).all()
+
+
+def test_one_observed_pixel_is_enough_for_a_deep_network() -> None:
+    net = PConvUNet.from_preset("unet128").eval()
+    for row, col in [(0, 0), (127, 127), (64, 3)]:
+        mask = torch.zeros(1, 1, 128, 128)
+        mask[..., row, col] = 1
+        with torch.no_grad():
+            _, seen = net.forward_with_mask(torch.randn(1, 1, 128, 128), mask)
+        assert (seen == 1).all()
+
+
+def test_a_shallow_network_leaves_the_deep_a_hole() -> None:
+    mask = torch.zeros(1, 1, 64, 64)
+    mask[..., 0, 0] = 1
+    with torch.no_grad():
+        _, seen = small(levels=2).eval().forward_with_mask(torch.randn(1, 1, 64, 64), mask)
+    assert seen[..., 0, 0] == 1
+    assert seen[..., 63, 63] == 0
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    seed=st.integers(0, 1000),
+    channels=st.sampled_from([1, 3]),
+    coverage=st.sampled_from([0.02, 0.5, 1.0]),
+    junk=st.sampled_from([float("nan"), float("inf"), 1e30]),
+)
+def test_nothing_under_a_hole_matters(seed, channels, coverage, junk) -> None:
+    net = small(channels, seed=seed)
+    image, mask = picture(seed, 2, channels, 16, coverage)
+    clean = torch.where(mask > 0, image, 0.0)
+    dirty = torch.where(mask > 0, image, junk).requires_grad_()
+    filled = net(dirty, mask)
+    assert torch.equal(filled, net(clean, mask))
+    filled.square().sum().backward()
+    assert dirty.grad is not None
+    assert torch.isfinite(dirty.grad).all()
+    assert all(torch.isfinite(p.grad).all() for p in net.parameters())
+
+
+def test_the_mask_reaches_the_output() -> None:
+    net = small().eval()
+    image, mask = picture(3, 1, 1, 16, 0.5)
+    assert not torch.allclose(net(image, mask), net(image, torch.ones_like(mask)))
+
+
+@pytest.mark.parametrize("coverage", [0.0, 0.01, 0.5])
+def test_bfloat16_autocast_is_finite_and_near_float32(coverage: float) -> None:
+    net = small(levels=4).eval()
+    image, mask = picture(4, 2, 1, 32, coverage)
+    exact = net(image, mask)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = net(image, mask)
+    assert torch.isfinite(half).all()
+    assert (half.float() - exact).abs().max().item() < BFLOAT16_NETWORK * max(exact.abs().max().item(), 1.0)
+
+
+def test_an_input_of_holes_alone_gives_no_nan() -> None:
+    image = torch.full((2, 1, 16, 16), float("nan"))
+    filled, seen = small().forward_with_mask(image, torch.zeros(2, 1, 16, 16))
+    assert torch.isfinite(filled).all()
+    assert (seen == 0).all()
+
+
+def test_final_sigmoid_stays_within_0_and_1_and_linear_does_not() -> None:
+    image, mask = picture(5, 2, 3, 16, 0.8)
+    filled = small(3, final="sigmoid")(10 * image, mask)
+    assert filled.min() >= 0
+    assert filled.max() <= 1
+    assert small(3)(10 * image, mask).min() < 0
+
+
+def test_frozen_encoder_norm_outlives_train_and_thaws() -> None:
+    net = small()
+    image, mask = picture(6, 2, 1, 16, 0.5)
+    encoder_norm, decoder_norm = net.encoder[1].norm, net.decoder[0].norm
+    net.train()
+    net.freeze_encoder_norm()
+    net.train()
+    held = encoder_norm.running_mean.clone()
+    net(image, mask).sum().backward()
+    assert torch.equal(encoder_norm.running_mean, held)
+    assert encoder_norm.weight.grad is None
+    assert not torch.equal(decoder_norm.running_mean, torch.zeros_like(decoder_norm.running_mean))
+    net.freeze_encoder_norm(False)
+    net(image, mask).sum().backward()
+    assert not torch.equal(encoder_norm.running_mean, held)
+    assert encoder_norm.weight.grad is not None
+
+
+def test_thawing_in_evaluation_does_not_start_training() -> None:
+    net = small().eval()
+    net.freeze_encoder_norm()
+    net.freeze_encoder_norm(False)
+    assert not net.encoder[1].norm.training
+
+
+def test_architecture_makes_the_same_network() -> None:
+    net = small(3, final="sigmoid").eval()
+    twin = PConvUNet(**json.loads(json.dumps(net.architecture))).eval()
+    twin.load_state_dict(net.state_dict())
+    image, mask = picture(7, 1, 3, 16, 0.5)
+    assert torch.equal(net(image, mask), twin(image, mask))
+
+
+def test_it_learns_one_picture() -> None:
+    net = small()
+    image, mask = picture(8, 2, 1, 16, 0.7)
+    image = torch.nn.functional.avg_pool2d(image, 5, 1, 2)
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
+    losses = []
+    for _ in range(30):
+        optimizer.zero_grad()
+        loss = (net(image, mask) - image).abs().mean()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.6 * losses[0]
+
+
+def test_sizes_that_cannot_be_halved_are_refused() -> None:
+    net = small()
+    with pytest.raises(CmbInpaintError) as caught:
+        net(torch.zeros(1, 1, 100, 96), torch.ones(1, 1, 100, 96))
+    assert str(caught.value) == (
+        "a picture of 100 x 96 px came; expected multiples of 8: each of the 3 levels halves it. "
+        "Pad with holes, or use a shallower network"
+    )
+    with pytest.raises(CmbInpaintError, match=r"shape \(1, 16, 16\) came; expected \(B, C, H, W\)"):
+        net(torch.zeros(1, 16, 16), torch.ones(1, 16, 16))
+
+
+def test_one_picture_in_training_is_refused_where_norm_would_fail() -> None:
+    net = small()
+    with pytest.raises(CmbInpaintError, match="a batch of one picture of 8 x 8 px came in training"):
+        net(torch.zeros(1, 1, 8, 8), torch.ones(1, 1, 8, 8))
+    net.eval()(torch.zeros(1, 1, 8, 8), torch.ones(1, 1, 8, 8))
+    net.train().freeze_encoder_norm()
+    net(torch.zeros(1, 1, 8, 8), torch.ones(1, 1, 8, 8))
+
+
+def test_unknown_options_are_refused() -> None:
+    with pytest.raises(
+        CmbInpaintError, match="'unet12' came; expected one of unet128, unet512; did you mean"
+    ):
+        PConvUNet.from_preset("unet12")
+    with pytest.raises(CmbInpaintError, match="final='tanh' came; expected one of linear, sigmoid"):
+        PConvUNet.from_preset("unet128", final="tanh")  # type: ignore[arg-type]
+    with pytest.raises(CmbInpaintError, match="2 encoder levels came with 2 decoder levels; expected 1"):
+        PConvUNet(1, ((4, 3), (4, 3)), (4, 4))
+
+
+def test_importing_the_room_does_not_import_torch() -> None:
+    code = "import sys, cmbinpaint.nn as nn; 'PConvUNet' in dir(nn) or sys.exit(2); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_an_unknown_name_of_the_room_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match=r"'cmbinpaint\.nn' has no attribute 'Nothing'"):
+        _ = cmbinpaint.nn.Nothing
