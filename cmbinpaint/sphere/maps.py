@@ -19,7 +19,7 @@ from cmbinpaint.sphere.units import agree, parse_unit, quantity_unit, unit_facto
 
 __all__ = [
     "UNSEEN", "SkyInput", "check_nside", "check_values", "degrade", "is_unseen", "npix_to_nside",
-    "parse_unit", "take_map", "to_nest", "to_ring", "unit_factor",
+    "parse_unit", "take_map", "to_nest", "to_ring", "unit_factor", "unwrap",
 ]  # fmt: skip
 
 UNSEEN = float(hp.UNSEEN)
@@ -166,7 +166,7 @@ def _output_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.float32) if dtype.itemsize == 2 else dtype.newbyteorder("=")
 
 
-def _unwrap(sky: Any) -> tuple[Any, Any, str | None, Callable[[AnyArray, BoolArray | None], Any]]:
+def unwrap(sky: Any) -> tuple[Any, Any, str | None, Callable[[AnyArray, BoolArray | None], Any]]:
     """Return a map's (data, mask or None, unit or None, way back)."""
     from astropy.units import Quantity
     from astropy.utils.masked import Masked
@@ -236,7 +236,7 @@ def take_map(sky: Any, *, nest: bool = False, unit: str | None = None) -> SkyInp
     UnitsError
         If its unit is no temperature, or contradicts `unit`.
     """
-    data, mask, own, wrap = _unwrap(sky)
+    data, mask, own, wrap = unwrap(sky)
     array = _as_map(data, sky)
     nside = npix_to_nside(array.size)
     masked = None if mask is None else np.broadcast_to(mask, np.shape(data)).reshape(-1).astype(bool)
@@ -311,7 +311,7 @@ def check_values(values: FloatArray, valid: BoolArray, *, nest: bool = False) ->
     if abs(center) > _HIGH_MONOPOLE_SIGMAS * sigma:
         warnings.warn(
             f"the map's monopole, {center:.6g}, is {abs(center) / sigma:.1e} times its fluctuations: it is "
-            "kept, but costs digits (float32 holds seven); subtract it first if the map is in single precision",
+            "kept, but costs digits (float32 holds seven): subtract it first if the map was single precision",
             CmbInpaintWarning,
             stacklevel=2,
         )

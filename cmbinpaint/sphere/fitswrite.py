@@ -1,0 +1,288 @@
+"""Write HEALPix maps as FITS files that never exist by halves.
+
+Takes: maps in any form, `MapInfo` of the file they came from, what was done to them. Gives: a FITS file that
+healpy reads, with checksums, under its final name only when it is whole. Floor: 1.
+"""
+
+import errno
+import gzip
+import os
+import re
+import uuid
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from astropy.io import fits
+from astropy.io.fits.verify import VerifyWarning
+
+from cmbinpaint._types import AnyArray
+from cmbinpaint.errors import FitsError, MapError
+from cmbinpaint.sphere.fitsheader import MapInfo, parse_ordering
+from cmbinpaint.sphere.fitsscan import clean_text
+from cmbinpaint.sphere.maps import UNSEEN, npix_to_nside, to_nest, to_ring, unwrap
+from cmbinpaint.sphere.units import agree, parse_unit
+
+# numpy type of an array: (type stored, FITS letter); unsigned ones move to the next signed type.
+_STORED = {
+    "b1": ("b1", "L"), "u1": ("u1", "B"), "i1": ("i2", "I"), "i2": ("i2", "I"), "u2": ("i4", "J"),
+    "i4": ("i4", "J"), "u4": ("i8", "K"), "i8": ("i8", "K"), "f2": ("f4", "E"), "f4": ("f4", "E"),
+    "f8": ("f8", "D"), "f16": ("f8", "D"),
+}  # fmt: skip
+_PER_ROW = 1024
+_OWN = re.compile(
+    r"SIMPLE|BITPIX|NAXIS\d*|EXTEND|XTENSION|[PG]COUNT|TFIELDS|T(TYPE|FORM|UNIT|SCAL|ZERO|NULL|DIM)\d+|PIXTYPE|"
+    r"ORDERING|NSIDE|FIRSTPIX|LASTPIX|INDXSCHM|OBJECT|BAD_DATA|CHECKSUM|DATASUM|END|COMMENT|HISTORY|CONTINUE"
+)
+
+
+def write_map(
+    path: str | os.PathLike[str],
+    sky: Any,
+    *,
+    info: MapInfo | None = None,
+    nest: bool | None = None,
+    unit: str | Mapping[str, str] | None = None,
+    column: str | None = None,
+    overwrite: bool = False,
+    ordering: str | None = None,
+    coord: str | None = None,
+    provenance: Mapping[str, Any] | None = None,
+    history: str | Iterable[str] = (),
+) -> Path:
+    """Write one map, or several as the columns of one table.
+
+    Parameters
+    ----------
+    path
+        The file; `.gz` is compressed. Nothing is under this name until everything is written.
+    sky
+        (npix,) array, masked array (its masked entries become UNSEEN) or Quantity; or a mapping of column
+        names to such. The dtype is kept: float16 becomes float32, unsigned integers the next signed type.
+    info
+        Of the file that the map came from: its TTYPE, TUNIT, COORDSYS, ORDERING and POLCCONV are kept.
+    nest
+        Whether the arrays are NESTED; None: as `info` says of its array, else RING.
+    unit
+        Of the values, in any spelling; for several columns a mapping of their names.
+    column
+        TTYPE of a single map; None: as `info` says, else `"TEMPERATURE"`.
+    overwrite
+        Whether an existing file is replaced. The file of `info` never is.
+    ordering
+        Of the file, `"RING"` or `"NESTED"`; None: as `info` says, else as the arrays.
+    coord
+        `"G"`, `"E"` or `"C"`, written as COORDSYS; None: as `info` says.
+    provenance
+        keyword -> value or (value, comment): what was done to the map.
+    history
+        HISTORY lines.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    FitsError
+        If the file is there already, is the input, or cannot be written; no temporary file stays behind.
+    MapError
+        If an array is no HEALPix map.
+    UnitsError
+        If a unit is unknown or contradicts a Quantity's or the input's.
+    """
+    target = Path(path)
+    nested = bool(info.nest if info is not None else False) if nest is None else bool(nest)
+    columns = _columns(sky, info, unit, column, nested)
+    nside = npix_to_nside(columns[0][1].size)
+    own = info.ordering if info is not None else ("NESTED" if nested else "RING")
+    file_order = own if ordering is None else parse_ordering(ordering)
+    reorder = {("RING", True): to_ring, ("NESTED", False): to_nest}.get((file_order, nested), np.asarray)
+    table = fits.BinTableHDU.from_columns([_fits_column(n, reorder(a), u) for n, a, u in columns])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", VerifyWarning)  # a comment too long for its card is cut
+        _fill_header(table.header, nside, file_order, info, coord)
+        _add_provenance(table.header, provenance or {}, [history] if isinstance(history, str) else history)
+        primary = fits.PrimaryHDU()
+        for hdu in (primary, table):
+            # Without astropy's date: the same map gives the same bytes.
+            hdu.add_checksum(when="FITS standard 4.0, appendix J")
+        with _whole_or_nothing(target, overwrite, info) as stream:
+            _save(fits.HDUList([primary, table]), stream, target)
+    return target
+
+
+def _columns(
+    sky: Any, info: MapInfo | None, unit: str | Mapping[str, str] | None, column: str | None, nested: bool
+) -> list[tuple[str, AnyArray, str]]:
+    """Return (name, array, TUNIT) of each column."""
+    if isinstance(sky, Mapping):
+        if not sky or column is not None or isinstance(unit, str):
+            raise MapError(
+                "several columns are given as {name: array}, at least one, their units as {name: unit}; "
+                f"got {len(sky)} columns, column={column!r}, unit={unit!r}"
+            )
+        units = dict(unit or {})
+        unknown = sorted(set(units) - set(sky))
+        if unknown:
+            raise MapError(f"units are given for {unknown}, which are no columns; columns: {sorted(sky)}")
+        columns = [(str(name), *_array(name, sky[name], units.get(name), None)) for name in sky]
+    else:
+        if isinstance(unit, Mapping):
+            raise MapError("unit is one text for a single map; a mapping goes with several columns")
+        name = column or (info.column if info is not None else "TEMPERATURE")
+        columns = [(name, *_array(name, sky, unit, info))]
+    sizes = {name: array.size for name, array, _ in columns}
+    if len(set(sizes.values())) > 1:
+        raise MapError(f"columns of one file must be of one length, got {sizes}")
+    return columns
+
+
+def _array(name: str, sky: Any, unit: str | None, info: MapInfo | None) -> tuple[AnyArray, str]:
+    """Return a map as a plain array of a type that FITS has, and its TUNIT."""
+    data, mask, own, _ = unwrap(sky)
+    array = np.asarray(data)
+    kind = f"{array.dtype.kind}{array.dtype.itemsize}"
+    if kind not in _STORED and not (kind == "u8" and array.max(initial=0) < 1 << 63):
+        raise MapError(f"column {name!r} holds {array.dtype}; real numbers or booleans were expected")
+    if array.ndim == 2 and 1 in array.shape:
+        array = array.reshape(-1)
+    if array.ndim != 1:
+        raise MapError(
+            f"column {name!r} has shape {array.shape}; one map of shape (npix,) was expected: give several "
+            "as {name: array}"
+        )
+    stored = np.dtype(_STORED.get(kind, ("i8", "K"))[0])
+    if mask is not None and np.any(mask):
+        if stored.kind in "iu":
+            stored = np.dtype("f8")
+        array = np.where(
+            np.broadcast_to(mask, np.shape(data)).reshape(-1), UNSEEN if stored.kind == "f" else 0, array
+        )
+    source = info.unit if info is not None and own is None else own
+    canonical = agree(
+        unit, source, what="the map" if own is not None else f"the map read from {info and info.path}"
+    )
+    if info is not None and own is not None and info.unit is not None:
+        agree(info.unit, own, what="the map to be written")
+    text = info.tunit if info is not None and info.unit is not None else ""
+    kept = bool(text) and _names(text, canonical)
+    return array.astype(stored), (clean_text(text) if kept else canonical or "")
+
+
+def _names(text: str, canonical: str | None) -> bool:
+    try:
+        return parse_unit(text) == canonical
+    except ValueError:
+        return False
+
+
+def _fits_column(name: str, array: AnyArray, unit: str) -> fits.Column:
+    letter = _STORED[f"{array.dtype.kind}{array.dtype.itemsize}"][1]
+    if array.size > _PER_ROW:
+        return fits.Column(
+            name=clean_text(name),
+            format=f"{_PER_ROW}{letter}",
+            unit=unit or None,
+            array=array.reshape(-1, _PER_ROW),
+        )
+    return fits.Column(name=clean_text(name), format=letter, unit=unit or None, array=array)
+
+
+def _fill_header(header: Any, nside: int, ordering: str, info: MapInfo | None, coord: str | None) -> None:
+    header["PIXTYPE"] = ("HEALPIX", "HEALPIX pixelisation")
+    header["ORDERING"] = (ordering, "Pixel ordering scheme, either RING or NESTED")
+    kept = dict(info.header) if info is not None else {}
+    frame = coord or kept.get("COORDSYS") or (info.coord if info is not None else None)
+    if frame:
+        header["COORDSYS"] = (clean_text(str(frame)).strip(), "Ecliptic, Galactic or Celestial (equatorial)")
+    if info is not None and info.polcconv:
+        header["POLCCONV"] = (clean_text(info.polcconv), "Polarization convention")
+    header["EXTNAME"] = (
+        clean_text(str(kept.get("EXTNAME", "xtension"))),
+        "name of this binary table extension",
+    )
+    header["NSIDE"] = (nside, "Resolution parameter of HEALPIX")
+    header["FIRSTPIX"] = (0, "First pixel # (0 based)")
+    header["LASTPIX"] = (12 * nside * nside - 1, "Last pixel # (0 based)")
+    header["INDXSCHM"] = ("IMPLICIT", "Indexing: IMPLICIT or EXPLICIT")
+    header["OBJECT"] = ("FULLSKY", "Sky coverage, either FULLSKY or PARTIAL")
+    header["BAD_DATA"] = (UNSEEN, "Value of unobserved pixels")
+
+
+def _add_provenance(header: Any, provenance: Mapping[str, Any], history: Iterable[str]) -> None:
+    for key, entry in provenance.items():
+        keyword = str(key).strip().upper()
+        if not re.fullmatch(r"[A-Z0-9_-]{1,8}", keyword) or _OWN.fullmatch(keyword):
+            raise FitsError(
+                f"provenance keyword {key!r} is no FITS keyword free to use: up to 8 of A-Z, 0-9, - and _, "
+                "and none that describes the table"
+            )
+        value, comment = entry if isinstance(entry, tuple) else (entry, "")
+        header[keyword] = (_header_value(value), clean_text(str(comment)))
+    for entry in history:
+        for line in str(entry).splitlines():
+            header.add_history(clean_text(line))
+
+
+def _header_value(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (bool, int)) or (isinstance(value, float) and np.isfinite(value)):
+        return value
+    return clean_text(str(value))
+
+
+def _save(hdus: fits.HDUList, stream: BinaryIO, target: Path) -> None:
+    if target.suffix == ".gz":
+        with gzip.GzipFile(filename="", mode="wb", fileobj=stream, mtime=0) as packed:
+            hdus.writeto(packed)
+    else:
+        hdus.writeto(stream)
+
+
+@contextmanager
+def _whole_or_nothing(target: Path, overwrite: bool, info: MapInfo | None) -> Iterator[BinaryIO]:
+    """Open a temporary file beside the target; rename it when the body succeeded, remove it when not."""
+    _refuse(target, overwrite, info)
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, target)
+    except OSError as error:
+        reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
+        raise FitsError(
+            f"{target} cannot be written: {reason}; no partial file was left and nothing else was touched"
+        ) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    # The rename itself must reach the disk; where folders cannot be synced it does so on its own.
+    with suppress(OSError):
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _refuse(target: Path, overwrite: bool, info: MapInfo | None) -> None:
+    if not target.parent.is_dir():
+        raise FitsError(f"{target} cannot be written: the folder {target.parent} does not exist")
+    if target.is_dir():
+        raise FitsError(f"{target} is a directory; the path of a FITS file was expected")
+    if target.suffix in (".bz2", ".xz", ".zip"):
+        raise FitsError(f"{target}: only .fits and .fits.gz are written")
+    if not target.exists():
+        return
+    if info is not None and info.path and Path(info.path).exists() and target.samefile(info.path):
+        raise FitsError(f"{target} is the input; it is never overwritten: give another name")
+    if not overwrite:
+        raise FitsError(f"{target} exists already; give another name, or overwrite=True (--overwrite)")
