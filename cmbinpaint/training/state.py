@@ -1,0 +1,152 @@
+"""What changes while training: weights, their running mean, the optimizer, the step.
+
+Takes: a network, a recipe, a device. Gives: updates, and the state as a `Checkpoint` and back. Floor: 3.
+"""
+
+import copy
+import math
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from cmbinpaint.errors import CheckpointError
+from cmbinpaint.training.checkpoint import Checkpoint, TensorDict, check_fits
+from cmbinpaint.training.recipe import Recipe
+
+
+class TrainingState:
+    """A network being trained.
+
+    Parameters
+    ----------
+    model
+        The network; moved to `device` and to channels-last.
+    recipe
+        Says how it is updated.
+    device
+        Where it lives.
+
+    Attributes
+    ----------
+    step
+        Updates done.
+    model, ema
+        The network, and the same with the running mean of its weights.
+    """
+
+    def __init__(self, model: nn.Module, recipe: Recipe, device: torch.device) -> None:
+        self.recipe, self.device = recipe, device
+        self.step = 0
+        self.model = model.to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        self.ema = copy.deepcopy(self.model).eval().requires_grad_(False)
+        options = recipe.optimizer
+        algorithm = torch.optim.AdamW if options.algorithm == "adamw" else torch.optim.Adam
+        self.optimizer = algorithm(
+            self.model.parameters(), lr=options.lr, betas=options.betas, weight_decay=options.weight_decay
+        )
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """The context in which the network runs, in the recipe's precision."""
+        if self.recipe.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+    def learning_rate(self, step: int) -> float:
+        """The rate of update number `step`, counted from 0."""
+        options, steps = self.recipe.optimizer, self.recipe.steps
+        if step < options.warmup_steps:
+            return options.lr * (step + 1) / options.warmup_steps
+        if options.schedule == "constant":
+            return options.lr
+        way = min(1.0, (step - options.warmup_steps) / max(1, steps - 1 - options.warmup_steps))
+        share = options.final_lr_share
+        return options.lr * (share + (1 - share) * 0.5 * (1 + math.cos(math.pi * way)))
+
+    def gradient_norm(self) -> float:
+        """Clip the gradient as the recipe says; gives its norm before."""
+        limit = self.recipe.optimizer.grad_clip
+        most = math.inf if limit is None else limit
+        return float(nn.utils.clip_grad_norm_(self.model.parameters(), most))
+
+    def update(self) -> None:
+        """Take one step with the gradients at hand."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate(self.step)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        self._update_mean()
+
+    @torch.no_grad()
+    def _update_mean(self) -> None:
+        # Early on the mean forgets faster, or it would hold on to the random start.
+        decay = min(self.recipe.ema_decay, self.step / (self.step + 9))
+        for mean, now in zip(self.ema.state_dict().values(), self.model.state_dict().values(), strict=True):
+            if mean.is_floating_point():
+                mean.lerp_(now, 1 - decay)
+            else:
+                mean.copy_(now)
+
+    def to_checkpoint(self) -> Checkpoint:
+        """Everything needed to go on, as tensors by name."""
+        random = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            random["cuda"] = torch.cuda.get_rng_state(self.device)
+        return Checkpoint(
+            step=self.step,
+            recipe=self.recipe.to_mapping(),
+            model=dict(self.model.state_dict()),
+            ema=dict(self.ema.state_dict()),
+            optimizer=self._optimizer_tensors(),
+            random=random,
+        )
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Become the state that was saved.
+
+        Raises
+        ------
+        CheckpointError
+            If it is of another architecture; names the first tensor that differs.
+        """
+        expected = self.model.state_dict()
+        for state in (checkpoint.model, checkpoint.ema):
+            check_fits(state, expected)
+        self.model.load_state_dict(checkpoint.model)
+        self.ema.load_state_dict(checkpoint.ema)
+        self._restore_optimizer(checkpoint.optimizer)
+        self.step = checkpoint.step
+        torch.set_rng_state(checkpoint.random["cpu"])
+        if self.device.type == "cuda" and "cuda" in checkpoint.random:
+            torch.cuda.set_rng_state(checkpoint.random["cuda"], self.device)
+
+    def _optimizer_tensors(self) -> TensorDict:
+        states = self.optimizer.state_dict()["state"]
+        names = [name for name, _ in self.model.named_parameters()]
+        return {
+            f"{names[index]}/{what}": value
+            for index, state in states.items()
+            for what, value in state.items()
+        }
+
+    def _restore_optimizer(self, tensors: Mapping[str, Tensor]) -> None:
+        parameters = dict(self.model.named_parameters())
+        for name, value in tensors.items():
+            parameter, _, what = name.rpartition("/")
+            if parameter not in parameters:
+                raise CheckpointError(
+                    f"the optimizer's tensor {name!r} belongs to no parameter of this network"
+                )
+            weight = parameters[parameter]
+            if what == "step":
+                own = value.clone()
+            elif value.shape == weight.shape:
+                own = torch.empty_like(weight).copy_(value)  # in the weight's own memory order
+            else:
+                raise CheckpointError(
+                    f"the optimizer's tensor {name!r} has shape {tuple(value.shape)}; its parameter has "
+                    f"{tuple(weight.shape)}"
+                )
+            self.optimizer.state[weight][what] = own.detach()
