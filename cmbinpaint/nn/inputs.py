@@ -1,10 +1,11 @@
-"""From fields to what a network sees: the conditioning on the sky model, in patch units.
+"""From fields to what a network sees: normalization, and conditioning on the sky model, in patch units.
 
-Takes: map-level spectra, a noise level and a pixel step. Gives: the vector of conditions. Floor: 1.
+Takes: map-level spectra, a noise level, a patch's size. Gives: the rms to divide by, the vector of conditions.
+Floor: 1.
 
-Temperatures enter over the field's rms (the square root of the sky model's signal variance), so a network of the
-linear family is exactly equivariant to scale. What it is told about the sky is what is always known: the shape of
-the spectrum on the scales that a patch resolves, and the noise.
+Temperatures enter over the rms of what a patch resolves, so a network of the linear family is exactly
+equivariant to scale. What it is told about the sky is what is always known: the shape of the spectrum on the
+patch's scales, and the noise.
 """
 
 import numpy as np
@@ -15,11 +16,12 @@ from cmbinpaint.errors import SpectrumError
 # Wavenumbers, in cycles per pixel, at which the spectrum's shape is told: from a patch's size to Nyquist.
 WAVENUMBERS = np.geomspace(1 / 128, 0.5, 9)
 N_CONDITIONS = WAVENUMBERS.size + 1
+_NOISE_FLOOR = 1e-2  # of the rms: with less noise than this nothing changes but the conditioning
 _FLOOR = 1e-6  # of the variance per e-fold: below this no network can tell, and a logarithm stays finite
 
 
-def conditions(signal_cl: FloatArray, noise_std: float, step_rad: float) -> Float32Array:
-    """Describe a sky model in units of the pixel and of the field's rms.
+def conditions(signal_cl: FloatArray, noise_std: float, step_rad: float, side: int) -> Float32Array:
+    """Describe a sky model in units of the pixel and of the patch's rms.
 
     Parameters
     ----------
@@ -29,24 +31,29 @@ def conditions(signal_cl: FloatArray, noise_std: float, step_rad: float) -> Floa
         White noise per pixel, in the unit of ``sqrt(signal_cl)``.
     step_rad
         The pixel's side in radians.
+    side
+        The patch's side in pixels.
 
     Returns
     -------
-    (N_CONDITIONS,) float32: log10 of ``ell (ell+1) C_ell / 2 pi`` over the variance at `WAVENUMBERS`, and log10 of
-    the noise over the rms; scaled to order one.
+    (N_CONDITIONS,) float32: log10 of ``ell (ell+1) C_ell / 2 pi`` over the patch's variance at `WAVENUMBERS`, and
+    log10 of the noise over its rms; scaled to order one.
     """
     ell = np.arange(signal_cl.size)
-    variance = field_variance(signal_cl)
-    per_efold = ell * (ell + 1) * signal_cl / (2 * np.pi) / variance
+    rms = patch_rms(signal_cl, step_rad, side)
+    per_efold = ell * (ell + 1) * signal_cl / (2 * np.pi) / rms**2
     shape = np.interp(2 * np.pi * WAVENUMBERS / step_rad, ell[2:], per_efold[2:], right=0.0)
-    noise = np.log10(noise_std / np.sqrt(variance) + 1e-4)
-    return np.concatenate([np.log10(shape + _FLOOR) / 3 + 0.5, [noise / 2 + 0.75]]).astype(np.float32)
+    noise = np.log10(noise_std / rms + _NOISE_FLOOR)
+    return np.concatenate([np.log10(shape + _FLOOR) / 3 + 0.5, [noise + 0.75]]).astype(np.float32)
 
 
-def field_variance(signal_cl: FloatArray) -> float:
-    """Variance of the field, monopole and dipole apart: ``sum_{ell>1} (2 ell + 1) C_ell / 4 pi``."""
+def patch_rms(signal_cl: FloatArray, step_rad: float, side: int) -> float:
+    """The rms of what a patch resolves: ``sqrt(sum (2 ell + 1) C_ell / 4 pi)`` over waves shorter than it."""
+    lowest = max(2, int(2 * np.pi / (side * step_rad)))
     ell = np.arange(signal_cl.size)
-    variance = float(np.sum((2 * ell[2:] + 1) * signal_cl[2:]) / (4 * np.pi))
+    variance = float(np.sum((2 * ell[lowest:] + 1) * signal_cl[lowest:]) / (4 * np.pi))
     if not variance > 0:
-        raise SpectrumError(f"the signal's variance is {variance}; a sky model needs power above ell = 1")
-    return variance
+        raise SpectrumError(
+            f"the sky model has no power above ell = {lowest}, the scale of a patch; use model='gaussian'"
+        )
+    return float(np.sqrt(variance))

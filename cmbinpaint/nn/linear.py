@@ -63,10 +63,10 @@ class LinearUNet(nn.Module):
         self.downs = nn.ModuleList(
             [nn.Identity()] + [_conv(i, o, stride=2) for i, o in zip(ins[1:], widths[1:], strict=True)]
         )
-        self.encoders = nn.ModuleList([_conv(w, w) for w in widths])
+        self.encoders = nn.ModuleList([_conv(w, w, gain=0.3) for w in widths])
         below = [*widths[1:], 0]
         self.merges = nn.ModuleList([_conv(b + w, w) for b, w in zip(below, widths, strict=True)])
-        self.decoders = nn.ModuleList([_conv(w, w) for w in widths])
+        self.decoders = nn.ModuleList([_conv(w, w, gain=0.3) for w in widths])
         self.narrow = nn.Conv2d(widths[0], 2 * head_width, 1, bias=False)
         self.head = PartialConv2d((2 * head_width, 1, 1), head_width, 3, bias=False)
         self.last = nn.Conv2d(head_width, 1, 1, bias=False)
@@ -98,7 +98,7 @@ class LinearUNet(nn.Module):
         hole = 1 - valid
         spread = torch.where(valid > 0, 0.0, spread.clamp(min=_SPREAD_FLOOR))
         gates = self.gates(valid, spread, conditions)
-        u = self._correction(x.reshape(batch * n_fields, 1, height, width), valid, gates)
+        u = self._correction(detrended(x).reshape(batch * n_fields, 1, height, width), valid, gates)
         return x + hole * spread * u.reshape(batch, n_fields, height, width)
 
     def _correction(self, x: Tensor, valid: Tensor, gates: dict[str, Tensor]) -> Tensor:
@@ -149,7 +149,7 @@ class GateNet(nn.Module):
         self.heads["head"] = nn.Conv2d(16, head, 1)
         for gate in self.heads.values():
             nn.init.normal_(gate.weight, std=1e-2)
-            nn.init.ones_(gate.bias)  # all gates open: training starts from an ordinary linear network
+            nn.init.zeros_(gate.bias)  # all gates at 1: training starts from an ordinary linear network
 
     def forward(self, valid: Tensor, spread: Tensor, conditions: Tensor) -> dict[str, Tensor]:
         """Gates by layer name, each (B, C, h, w) at its layer's resolution."""
@@ -163,23 +163,39 @@ class GateNet(nn.Module):
             g = functional.silu(down(g) * (1 + scale) + shift)
             skips.append(g)
             for name in ("down", "encode"):
-                gates[f"{name}{level}"] = self.heads[f"{name}{level}"](g)
+                gates[f"{name}{level}"] = _bounded(self.heads[f"{name}{level}"](g))
         g = skips.pop()
         for level in reversed(range(len(self.merges))):
             if level < len(self.merges) - 1:
                 g = torch.cat([_up(g), skips.pop()], 1)
             g = functional.silu(self.merges[level](g))
             for name in ("merge", "decode"):
-                gates[f"{name}{level}"] = self.heads[f"{name}{level}"](g)
+                gates[f"{name}{level}"] = _bounded(self.heads[f"{name}{level}"](g))
         fine = functional.silu(self.fine(torch.cat([_up(g), known], 1)))
-        gates["head"] = self.heads["head"](fine)
+        gates["head"] = _bounded(self.heads["head"](fine))
         return gates
 
 
-def _conv(ins: int, outs: int, *, stride: int = 1, kernel: int = 3) -> nn.Conv2d:
+def _bounded(logits: Tensor) -> Tensor:
+    """A gate between -1 and 3, 1 at zero: unbounded gates of nine layers multiplied make training diverge."""
+    return 1 + 2 * torch.tanh(logits / 2)
+
+
+def _conv(ins: int, outs: int, *, stride: int = 1, kernel: int = 3, gain: float = 0.7) -> nn.Conv2d:
     conv = nn.Conv2d(ins, outs, kernel, stride=stride, padding=kernel // 2, bias=False)
-    nn.init.normal_(conv.weight, std=(1.0 / (ins * kernel**2)) ** 0.5)
+    nn.init.normal_(conv.weight, std=gain / (ins * kernel**2) ** 0.5)
     return conv
+
+
+def detrended(x: Tensor) -> Tensor:
+    """`x` (B, R, H, W) without its mean and gradient: both go through from guess to prediction unchanged."""
+    height, width = x.shape[-2:]
+    row = torch.linspace(-1, 1, height, device=x.device, dtype=x.dtype)[:, None]
+    col = torch.linspace(-1, 1, width, device=x.device, dtype=x.dtype)[None, :]
+    x = x - x.mean((-2, -1), keepdim=True)
+    for slope in (row, col):
+        x = x - slope * ((x * slope).mean((-2, -1), keepdim=True) / slope.square().mean())
+    return x
 
 
 def _gated(gate: Tensor, u: Tensor) -> Tensor:

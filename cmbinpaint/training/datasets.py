@@ -19,7 +19,7 @@ from scipy.spatial import cKDTree
 
 from cmbinpaint._types import BoolArray, Float32Array, FloatArray, IntArray
 from cmbinpaint.errors import RecipeError
-from cmbinpaint.nn.inputs import conditions, field_variance
+from cmbinpaint.nn.inputs import conditions, patch_rms
 from cmbinpaint.plane.shapes import draw_mask
 from cmbinpaint.sims.theory import fiducial_cl
 
@@ -70,7 +70,7 @@ class SkyStream:
     skies: int = 8
     step_arcmin: tuple[float, float] = (0.86, 27.5)
     beam_px: tuple[float, float] = (0.0, 5.0)
-    noise_over_rms: tuple[float, float] = (1e-3, 1.0)
+    noise_over_rms: tuple[float, float] = (1e-2, 1.0)
     tilt_std: float = 0.1
     neighbors: int = 16
     splits: Mapping[str, int] = field(default_factory=lambda: dict(_SPLITS), repr=False)
@@ -98,12 +98,12 @@ class SkyStream:
         hole = ~valid[crop, crop]
         x[:, hole] = np.einsum("nk,rnk->rn", guess.weights, data.reshape(self.skies, -1)[:, guess.neighbors])
         spread[0, hole] = guess.spread
-        told = conditions(signal_cl, noise, step)
+        told = conditions(signal_cl, noise, step, side)
         arrays = (x, (~hole)[None], spread, signal[:, crop, crop])
         return (*(np.ascontiguousarray(a, dtype=np.float32) for a in arrays), told)
 
     def _draw_sky_model(self, side: int, rng: np.random.Generator) -> tuple[FloatArray, float, float]:
-        """Signal power of unit variance at map level, noise over rms, step in radians."""
+        """Map-level signal power, over the variance a patch resolves; noise over that rms; step in radians."""
         # Small patches stand for the coarsest maps, whose fields would be too wide for a tangent plane at 128 px.
         low, high = np.log(self.step_arcmin)
         step = np.exp(
@@ -118,7 +118,7 @@ class SkyStream:
         cl = fiducial_cl(_FIDUCIAL_LMAX)[: lmax + 1] * tilt * window
         cl[:2] = 0
         noise = float(np.exp(rng.uniform(*np.log(self.noise_over_rms))))
-        return cl / field_variance(cl), noise, float(step)
+        return cl / patch_rms(cl, float(step), side) ** 2, noise, float(step)
 
     def _draw_guess(
         self, wide: int, crop: slice, power: FloatArray, noise: float, rng: np.random.Generator
