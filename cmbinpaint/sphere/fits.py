@@ -167,7 +167,7 @@ def describe(path: _PATH, *, max_memory: int | None = None) -> list[ColumnInfo]:
             if compressed:
                 _require_memory(path, hdu.size, max_memory)
     if not found:
-        raise _no_table(path, hdus, hdus[-1])
+        raise _no_table(path, hdus[-1])
     return found
 
 
@@ -304,21 +304,21 @@ def _table(path: Path, wanted: int | str, max_memory: int | None) -> Iterator[tu
                 break
         else:
             if number == 1:  # the default, so the user never asked for a table that is not there
-                raise _no_table(path, hdus, hdus[0])
+                raise _no_table(path, hdus[0])
             listed = ", ".join(f"{h.index}: {h.name or 'unnamed'} ({h.kind.lower()})" for h in hdus)
             raise FitsError(f"{path} has no HDU {wanted!r}; it has {listed}")
         if hdus[-1].kind != "BINTABLE":
-            raise _no_table(path, hdus, hdus[-1])
+            raise _no_table(path, hdus[-1])
         yield stream, hdus[-1], hdus[0]
 
 
-def _no_table(path: Path, hdus: list[Hdu], hdu: Hdu) -> FitsError:
+def _no_table(path: Path, hdu: Hdu) -> FitsError:
     """Return the error for an HDU that is no binary table; an image is perhaps a CAR map."""
     if hdu.kind != "IMAGE" or not card(hdu.header, "NAXIS", 0):
-        tables = [h.index for h in hdus if h.kind == "BINTABLE"]
+        what = "without data" if hdu.kind == "IMAGE" else f"of type {hdu.kind}"
         return FitsError(
-            f"HDU {hdu.index} of {path} is no binary table (it is {hdu.kind.lower()}, without a map); tables "
-            f"are in HDU: {', '.join(map(str, tables)) or 'none'}"
+            f"HDU {hdu.index} of {path} is {what}, no binary table; HEALPix maps are in such, usually "
+            "HDU 1: cmbinpaint info lists them"
         )
     shape = tuple(card(hdu.header, f"NAXIS{i}") for i in range(int(card(hdu.header, "NAXIS")), 0, -1))
     projection = str(card(hdu.header, "CTYPE1", "")).strip()
