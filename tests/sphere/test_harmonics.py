@@ -119,6 +119,11 @@ def test_scale_equals_almxfl(lmax, seed):
     np.testing.assert_allclose(harmonics.scale_alm(alm, factor), hp.almxfl(alm, factor), rtol=1e-14)
 
 
+def test_pixel_vectors_equal_healpy():
+    got = harmonics.pixel_vectors(4)
+    np.testing.assert_allclose(got, np.column_stack(hp.pix2vec(4, np.arange(192))), atol=1e-15)
+
+
 def test_degrees_and_sizes():
     for lmax in (0, 1, 5, 33, 1025):
         ell = harmonics.alm_degrees(lmax)

@@ -1,0 +1,326 @@
+"""The solver against dense algebra, manufactured solutions and the symmetries of the problem."""
+
+from dataclasses import dataclass, field
+
+import healpy as hp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cmbinpaint.errors import CmbInpaintWarning, ConvergenceError, MapError, MaskError, SpectrumError
+from cmbinpaint.inpainters import gaussian
+from cmbinpaint.inpainters.dense import DenseSolver
+from cmbinpaint.inpainters.gaussian import GaussianInpainter, GaussianSolver
+from cmbinpaint.inpainters.protocol import Inpainter, Predictor
+from cmbinpaint.patches.plan import InpaintingPlan
+from cmbinpaint.sphere import harmonics
+
+TIGHT = 1e-9  # tolerance asked of the solver, over the signal's rms
+EXACT = 1e-6  # of the signal's rms: what converged answers may differ by
+
+seeds = st.integers(0, 2**31)
+few = settings(max_examples=8, deadline=None)
+
+
+@dataclass
+class Sky:
+    """A red spectrum with a beam of three pixels, the least that the solver asks of a sky model."""
+
+    nside: int
+    noise_std: float | np.ndarray = 0.05
+    scale: float = 1.0
+    lmax: int = field(init=False)
+    signal_cl: np.ndarray = field(init=False)
+
+    def __post_init__(self):
+        self.lmax = 2 * self.nside
+        ell = np.arange(self.lmax + 1.0)
+        beam = np.exp(-ell * (ell + 1) * (3 * hp.nside2resol(self.nside) / 2.3548) ** 2)
+        self.signal_cl = self.scale**2 * beam / (ell + 3) ** 2
+        self.signal_cl[:2] = 1e9 * self.signal_cl[2:].max()
+        self.noise_std = self.scale * self.noise_std
+
+
+def random_mask(nside, seed, fraction=0.25):
+    """A band, a few discs and single pixels."""
+    rng = np.random.default_rng(seed)
+    vectors = harmonics.pixel_vectors(nside)
+    axis = rng.standard_normal(3)
+    valid = np.abs(vectors @ axis / np.linalg.norm(axis)) > fraction
+    for center in vectors[rng.integers(0, len(vectors), 3)]:
+        valid &= vectors @ center < np.cos(1.5 * hp.nside2resol(nside))
+    valid[rng.integers(0, len(vectors), 5)] = False
+    return valid
+
+
+def observe(sky, seed):
+    rng = np.random.default_rng(seed)
+    cl = sky.signal_cl.copy()
+    cl[:2] = 0.0
+    signal = harmonics.Harmonics(sky.nside, sky.lmax).synthesis(harmonics.draw_alm(cl, rng))
+    return signal + sky.noise_std * rng.standard_normal(signal.size)
+
+
+def rms(values, sky):
+    return np.sqrt(np.mean(np.square(values))) / gaussian.signal_rms(sky.signal_cl)
+
+
+@few
+@given(seeds, st.sampled_from([2, 4, 8]), st.booleans())
+def test_mean_equals_dense_algebra(seed, nside, uneven):
+    noise = np.random.default_rng(seed).uniform(0.02, 0.2, 12 * nside**2) if uneven else 0.05
+    sky, valid = Sky(nside, noise), random_mask(nside, seed)
+    observed = observe(sky, seed + 1)
+    got = GaussianSolver(valid, sky).solve(observed, tolerance=TIGHT)
+    expected = DenseSolver(valid, sky).mean(observed)
+    assert rms(got.mean[~valid] - expected, sky) < EXACT
+    assert rms(expected, sky) > 0.05  # something was predicted
+
+
+def test_mean_equals_dense_algebra_at_nside_16():
+    sky, valid = Sky(16), random_mask(16, 0)
+    observed = observe(sky, 1)
+    got = GaussianSolver(valid, sky).solve(observed, tolerance=TIGHT)
+    assert rms(got.mean[~valid] - DenseSolver(valid, sky).mean(observed), sky) < EXACT
+
+
+@few
+@given(seeds)
+def test_manufactured_solution_is_found(seed):
+    """Choose x, make the right-hand side, find x again."""
+    sky = Sky(8)
+    solver = GaussianSolver(random_mask(8, seed), sky)
+    chosen = harmonics.draw_alm(np.ones(sky.lmax + 1), np.random.default_rng(seed))
+    found = np.zeros_like(chosen)
+    watch = gaussian.Convergence(1.0)
+    solver.iterate(found, solver.apply(chosen), 400, TIGHT, watch)
+    difference = found - chosen
+    # In holes x is known to its prior only, so its error is weighed by the system's matrix.
+    error = harmonics.alm_dot(difference, solver.apply(difference), sky.lmax)
+    assert error < 1e-12 * harmonics.alm_dot(chosen, solver.apply(chosen), sky.lmax)
+
+
+@few
+@given(seeds)
+def test_system_is_symmetric_and_above_one(seed):
+    sky = Sky(4)
+    solver = GaussianSolver(random_mask(4, seed), sky)
+    rng = np.random.default_rng(seed)
+    a, b = (harmonics.draw_alm(np.ones(sky.lmax + 1), rng) for _ in range(2))
+    left = harmonics.alm_dot(a, solver.apply(b), sky.lmax)
+    assert left == pytest.approx(harmonics.alm_dot(b, solver.apply(a), sky.lmax), rel=1e-9)
+    assert harmonics.alm_dot(a, solver.apply(a), sky.lmax) > harmonics.alm_dot(a, a, sky.lmax)
+
+
+@pytest.mark.parametrize("rubbish", [np.nan, np.inf, hp.UNSEEN, 1e30])
+def test_nothing_under_a_hole_matters(rubbish):
+    sky, valid = Sky(8), random_mask(8, 2)
+    solver, observed = GaussianSolver(valid, sky), observe(sky, 3)
+    clean, dirty = np.where(valid, observed, 0.0), np.where(valid, observed, rubbish)
+    assert np.array_equal(solver.solve(clean).mean, solver.solve(dirty).mean)
+    start = np.where(valid, rubbish, 0.0)  # a start is read in the holes only
+    assert np.array_equal(solver.refine(np.zeros_like(clean), clean, 3), solver.refine(start, dirty, 3))
+    noise = np.where(valid, 0.05, np.nan)
+    assert np.array_equal(
+        GaussianSolver(valid, Sky(8, noise)).solve(clean, steps=5).mean, solver.solve(clean, steps=5).mean
+    )
+
+
+@few
+@given(seeds, st.sampled_from([1e-6, 0.3, -2.0, 1e4]))
+def test_a_factor_goes_through(seed, factor):
+    sky, valid = Sky(8), random_mask(8, seed)
+    observed = observe(sky, seed)
+    fill = GaussianSolver(valid, sky).solve(observed, steps=40).mean
+    # With the same model at equal steps, and with a model in other units.
+    same = GaussianSolver(valid, sky).solve(factor * observed, steps=40).mean
+    scaled = GaussianSolver(valid, Sky(8, scale=abs(factor))).solve(factor * observed, steps=40).mean
+    assert rms(same / factor - fill, sky) < EXACT
+    assert rms(scaled / factor - fill, sky) < EXACT
+
+
+@pytest.mark.parametrize("constant", [1.0, -30.0, 4e4])
+def test_a_constant_goes_through(constant):
+    sky, valid = Sky(8), random_mask(8, 5)
+    observed, solver = observe(sky, 6), GaussianSolver(valid, sky)
+    before, after = (solver.solve(d, tolerance=TIGHT).mean for d in (observed, observed + constant))
+    assert rms(after - constant - before, sky) < EXACT
+    polished = solver.refine(np.full_like(observed, constant), observed + constant, 40) - constant
+    assert rms(polished - solver.refine(np.zeros_like(observed), observed, 40), sky) < EXACT
+
+
+def test_a_narrow_monopole_prior_is_obeyed():
+    sky, valid = Sky(4), random_mask(4, 5)
+    sky.signal_cl[:2] = 0.0
+    observed = observe(sky, 6) + 1.0
+    got = GaussianSolver(valid, sky).solve(observed, tolerance=TIGHT).mean[~valid]
+    assert rms(got - DenseSolver(valid, sky).mean(observed), sky) < EXACT
+
+
+@few
+@given(seeds, st.integers(1, 3))
+def test_quarter_turns_rotate_the_fill(seed, turns):
+    """HEALPix maps onto itself under quarter turns about z."""
+    nside = 8
+    sky, valid = Sky(nside), random_mask(nside, seed)
+    theta, phi = hp.pix2ang(nside, np.arange(valid.size))
+    source = hp.ang2pix(nside, theta, phi - turns * np.pi / 2)
+    observed = observe(sky, seed)
+    fill = GaussianSolver(valid, sky).solve(observed, tolerance=TIGHT).mean
+    turned = GaussianSolver(valid[source], sky).solve(observed[source], tolerance=TIGHT).mean
+    assert rms(turned - fill[source], sky) < EXACT
+
+
+def test_mirrored_about_the_equator():
+    sky, valid = Sky(8), random_mask(8, 1)
+    theta, phi = hp.pix2ang(8, np.arange(valid.size))
+    source = hp.ang2pix(8, np.pi - theta, phi)
+    observed = observe(sky, 2)
+    fill = GaussianSolver(valid, sky).solve(observed, tolerance=TIGHT).mean
+    turned = GaussianSolver(valid[source], sky).solve(observed[source], tolerance=TIGHT).mean
+    assert rms(turned - fill[source], sky) < EXACT
+
+
+@few
+@given(seeds)
+def test_starts_agree_and_answers_are_linear(seed):
+    sky, valid = Sky(8), random_mask(8, seed)
+    solver = GaussianSolver(valid, sky)
+    a, b = observe(sky, seed), observe(sky, seed + 1)
+    cold = solver.solve(a, tolerance=TIGHT).mean
+    warm = solver.solve(a, start=np.where(valid, a, b), tolerance=TIGHT).mean
+    assert rms(warm - cold, sky) < EXACT
+    both = solver.solve(2 * a - 3 * b, tolerance=TIGHT).mean
+    assert rms(both - (2 * cold - 3 * solver.solve(b, tolerance=TIGHT).mean), sky) < EXACT
+
+
+def test_refining_approaches_the_mean():
+    sky, valid = Sky(16), random_mask(16, 7)
+    solver, observed = GaussianSolver(valid, sky), observe(sky, 8)
+    exact = np.where(valid, observed, solver.solve(observed, tolerance=TIGHT).mean)
+    guess = np.where(valid, observed, 0.0)
+    errors = [rms((solver.refine(guess, observed, n) - exact)[~valid], sky) for n in (0, 5, 20, 60, 150)]
+    assert np.array_equal(solver.refine(guess, observed, 0), guess)
+    assert np.all(np.diff(errors) < 0)
+    assert errors[-1] < 1e-3 * errors[0]
+    # The exact fill is a fixed point, but for the quadrature of the start's analysis.
+    assert rms(solver.refine(exact, observed, 1) - exact, sky) < 0.02 * errors[0]
+    refined = solver.refine(guess, observed, 5)
+    assert np.array_equal(refined[valid], observed[valid])
+
+
+@few
+@given(seeds, st.sampled_from([1e-1, 1e-2, 1e-3, 1e-5]))
+def test_tolerance_is_kept(seed, tolerance):
+    """The estimate of what remains is honest to a factor 3, on either side of a cold start."""
+    sky, valid = Sky(16, 0.02), random_mask(16, seed)
+    solver, observed = GaussianSolver(valid, sky), observe(sky, seed)
+    exact = solver.solve(observed, tolerance=TIGHT).mean
+    solution = solver.solve(observed, tolerance=tolerance)
+    assert solution.change <= tolerance
+    assert rms((solution.mean - exact)[~valid], sky) < 3 * tolerance
+
+
+def test_error_is_as_large_as_the_posterior_says():
+    sky, valid = Sky(8), random_mask(8, 0)
+    solver, std = GaussianSolver(valid, sky), DenseSolver(valid, sky).std()
+    chi2 = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        cl = sky.signal_cl.copy()
+        cl[:2] = 0.0
+        signal = solver.harmonics.synthesis(harmonics.draw_alm(cl, rng))
+        observed = signal + sky.noise_std * rng.standard_normal(signal.size)
+        chi2.append(np.mean(np.square((solver.solve(observed).mean - signal)[~valid] / std)))
+    assert abs(np.mean(chi2) - 1) < 4 * np.std(chi2) / np.sqrt(40)
+    assert np.std(chi2) < 0.5
+
+
+def test_inpainter_obeys_the_protocol_and_the_plan():
+    sky, valid = Sky(8), random_mask(8, 3)
+    excluded = np.zeros_like(valid)
+    excluded[:4] = True
+    plan = InpaintingPlan(8, valid & ~excluded, ~valid & ~excluded, excluded)
+    inpainter = GaussianInpainter(tolerance=TIGHT)
+    predictor = inpainter.prepare(plan, sky)
+    assert isinstance(inpainter, Inpainter)
+    assert isinstance(predictor, Predictor)
+    observed = observe(sky, 4)
+    filled = predictor.predict(np.where(plan.valid, observed, np.nan))
+    assert np.array_equal(filled[plan.valid], observed[plan.valid])
+    assert np.all(filled[excluded] == 0.0)
+    expected = DenseSolver(plan.valid, sky, targets=np.flatnonzero(plan.targets)).mean(observed)
+    assert rms(filled[plan.targets] - expected, sky) < EXACT
+
+
+def test_no_holes_and_no_data_values():
+    sky = Sky(4)
+    solver = GaussianSolver(np.ones(192, dtype=bool), sky)
+    observed = observe(sky, 0)
+    assert np.array_equal(solver.refine(np.zeros(192), observed, 5), observed)
+    filtered = solver.solve(observed, steps=60).mean  # asked for steps, it filters
+    assert 0 < rms(filtered - observed, sky) < 3 * 0.05 / gaussian.signal_rms(sky.signal_cl)
+    with_hole = np.arange(192) > 5
+    zero = GaussianSolver(with_hole, sky).solve(np.zeros(192))
+    assert np.all(zero.mean == 0.0)
+    assert zero.steps == 0
+    assert zero.change == 0.0
+
+
+def test_progress_is_told():
+    sky, valid = Sky(8), random_mask(8, 0)
+    told = []
+    solution = GaussianSolver(valid, sky).solve(observe(sky, 1), progress=lambda *seen: told.append(seen))
+    assert [step for step, _ in told] == list(range(10, solution.steps + 1, 10))
+    assert told[0][1] > told[-1][1] > 0
+
+
+def test_noise_free_data_are_served_with_a_warning():
+    sky, valid = Sky(8, 0.0), random_mask(8, 0)
+    with pytest.warns(
+        CmbInpaintWarning, match=r"noise_std is below 0.001 of the signal's rms in \d+ observed"
+    ):
+        solver = GaussianSolver(valid, sky)
+    observed = observe(sky, 1)
+    floored = Sky(8, gaussian.NOISE_FLOOR * gaussian.signal_rms(sky.signal_cl))
+    got = solver.solve(observed, tolerance=TIGHT).mean[~valid]
+    assert rms(got - DenseSolver(valid, floored).mean(observed), sky) < EXACT
+
+
+def test_errors_say_what_came():
+    sky, valid = Sky(4), random_mask(4, 0)
+    solver, observed = GaussianSolver(valid, sky), observe(sky, 0)
+    with pytest.raises(
+        MaskError, match=r"the mask has 48 pixels, the sky model is for nside 4 \(192 pixels\)"
+    ):
+        GaussianSolver(valid[:48], sky)
+    with pytest.raises(MaskError, match="all pixels are masked: nothing is observed"):
+        GaussianSolver(np.zeros(192, dtype=bool), sky)
+    with pytest.raises(
+        ConvergenceError, match=r"after 30 steps an estimated .* asked for 1.0e-12. Start from"
+    ):
+        solver.solve(observed, tolerance=1e-12, max_steps=30)
+    with pytest.raises(ConvergenceError, match="after 10 steps it cannot be told"):
+        solver.solve(observed, max_steps=10)
+    with pytest.raises(
+        MapError, match=r"the observed map has shape \(48,\); the solver was made for \(192,\)"
+    ):
+        solver.solve(observed[:48])
+    with pytest.raises(MapError, match=r"the observed map holds 1 values that are not finite"):
+        solver.solve(np.where(np.arange(192) == np.flatnonzero(valid)[3], np.nan, observed))
+    with pytest.raises(MapError, match="the start holds values that are not finite"):
+        solver.solve(observed, start=np.full(192, np.nan))
+    with pytest.raises(SpectrumError, match=r"noise_std has shape \(48,\); expected a number or \(192,\)"):
+        GaussianSolver(valid, Sky(4, np.ones(48)))
+    with pytest.raises(SpectrumError, match="noise_std is negative or not finite in observed pixels"):
+        GaussianSolver(valid, Sky(4, -1.0))
+    sky.signal_cl[2:] = 0.0
+    with pytest.raises(SpectrumError, match="signal_cl is zero above ell = 1"):
+        GaussianSolver(valid, sky)
+    sky.signal_cl[2] = np.nan
+    with pytest.raises(SpectrumError, match="signal_cl is negative or not finite"):
+        GaussianSolver(valid, sky)
+    sky.signal_cl = np.ones(4)
+    with pytest.raises(SpectrumError, match=r"signal_cl has shape \(4,\); lmax 8 needs \(9,\)"):
+        GaussianSolver(valid, sky)
