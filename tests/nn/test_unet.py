@@ -8,12 +8,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn import functional
 
 import cmbinpaint.nn
 from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.nn import PConvUNet
 from cmbinpaint.nn.unet import PRESETS
 
+FLOAT32_NETWORK = 1e-4  # of the output's spread: sums of some hundred float32 terms, eight layers deep
 BFLOAT16_NETWORK = 0.05  # of the largest output: rounding of 0.4 % through a dozen layers
 
 
@@ -87,6 +90,56 @@ def test_a_shallow_network_leaves_the_deep_a_hole() -> None:
         _, seen = small(levels=2).eval().forward_with_mask(torch.randn(1, 1, 64, 64), mask)
     assert seen[..., 0, 0] == 1
     assert seen[..., 63, 63] == 0
+
+
+def plain_forward(net: PConvUNet, image: Tensor, mask: Tensor) -> Tensor:
+    """Liu et al. 2018, section 3.2, written out: masks as large as the features, no group, no level class."""
+    weights = net.state_dict()
+
+    def layer(name: str, x: Tensor, m: Tensor, kernel: int, stride: int) -> tuple[Tensor, Tensor]:
+        ones = torch.ones(1, x.shape[1], kernel, kernel)
+        count = functional.conv2d(m, ones, stride=stride, padding=kernel // 2)
+        y = functional.conv2d(x * m, weights[f"{name}.conv.weight"], stride=stride, padding=kernel // 2)
+        y = y * ones.numel() / count.clamp(min=1) + weights[f"{name}.conv.bias"][:, None, None]
+        y = y * (count > 0)
+        if f"{name}.norm.weight" in weights:
+            keys = ("running_mean", "running_var", "weight", "bias")
+            y = functional.batch_norm(y, *(weights[f"{name}.norm.{key}"] for key in keys))
+        return y, (count > 0).float().expand_as(y)
+
+    levels = net.architecture["encoder"]
+    x, m = image, mask.expand_as(image)
+    skips = []
+    for i, (_, kernel) in enumerate(levels):
+        skips.append((x, m))
+        x, m = layer(f"encoder.{i}", x, m, kernel, 2)
+        x = functional.relu(x)
+    for i in range(len(levels)):
+        skip, skip_mask = skips.pop()
+        x = torch.cat([x.repeat_interleave(2, -1).repeat_interleave(2, -2), skip], 1)
+        m = torch.cat([m.repeat_interleave(2, -1).repeat_interleave(2, -2), skip_mask], 1)
+        x, m = layer(f"decoder.{i}", x, m, 3, 1)
+        if i < len(levels) - 1 or net.final == "sigmoid":
+            x = functional.leaky_relu(x, 0.2)
+    x = functional.conv2d(x, weights["last.weight"], weights["last.bias"])
+    return torch.sigmoid(x) if net.final == "sigmoid" else x
+
+
+@pytest.mark.parametrize("final", ["linear", "sigmoid"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_equals_the_network_written_out(channels: int, final: str) -> None:
+    net = small(channels, levels=4, final=final)
+    for coverage in (0.9, 0.5):  # so that norms have statistics of their own
+        net(*picture(9, 4, channels, 32, coverage))
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    net.eval()
+    image, mask = picture(10, 2, channels, 32, 0.3)
+    with torch.no_grad():
+        filled, expected = net(image, mask), plain_forward(net, image, mask)
+    scale = expected.std().item()
+    assert scale > 1e-4
+    assert torch.allclose(filled, expected, rtol=0, atol=FLOAT32_NETWORK * scale)
 
 
 @settings(max_examples=15, deadline=None)
@@ -177,7 +230,7 @@ def test_architecture_makes_the_same_network() -> None:
 def test_it_learns_one_picture() -> None:
     net = small()
     image, mask = picture(8, 2, 1, 16, 0.7)
-    image = torch.nn.functional.avg_pool2d(image, 5, 1, 2)
+    image = functional.avg_pool2d(image, 5, 1, 2)
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
     losses = []
     for _ in range(30):
