@@ -21,9 +21,10 @@ from astropy.io.fits.verify import VerifyWarning
 
 from cmbinpaint._types import AnyArray
 from cmbinpaint.errors import FitsError, MapError
+from cmbinpaint.sphere.containers import unwrap
 from cmbinpaint.sphere.fitsheader import MapInfo, parse_ordering
 from cmbinpaint.sphere.fitsscan import clean_text
-from cmbinpaint.sphere.maps import UNSEEN, npix_to_nside, to_nest, to_ring, unwrap
+from cmbinpaint.sphere.maps import UNSEEN, npix_to_nside, to_nest, to_ring
 from cmbinpaint.sphere.units import agree, parse_unit
 
 # numpy type of an array: (type stored, FITS letter); unsigned ones move to the next signed type.

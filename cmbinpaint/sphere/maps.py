@@ -15,11 +15,12 @@ import numpy as np
 
 from cmbinpaint._types import AnyArray, BoolArray, FloatArray
 from cmbinpaint.errors import CmbInpaintWarning, MapError
-from cmbinpaint.sphere.units import agree, parse_unit, quantity_unit, unit_factor
+from cmbinpaint.sphere.containers import unwrap
+from cmbinpaint.sphere.units import agree, parse_unit, unit_factor
 
 __all__ = [
     "UNSEEN", "SkyInput", "check_nside", "check_values", "degrade", "is_unseen", "npix_to_nside",
-    "parse_unit", "take_map", "to_nest", "to_ring", "unit_factor", "unwrap",
+    "parse_unit", "take_map", "to_nest", "to_ring", "unit_factor",
 ]  # fmt: skip
 
 UNSEEN = float(hp.UNSEEN)
@@ -164,29 +165,6 @@ def _output_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     if dtype.kind in "iu":
         return np.dtype(np.float64)
     return np.dtype(np.float32) if dtype.itemsize == 2 else dtype.newbyteorder("=")
-
-
-def unwrap(sky: Any) -> tuple[Any, Any, str | None, Callable[[AnyArray, BoolArray | None], Any]]:
-    """Return a map's (data, mask or None, unit or None, way back)."""
-    from astropy.units import Quantity
-    from astropy.utils.masked import Masked
-
-    unit = getattr(sky, "unit", None) if isinstance(sky, Quantity) else None
-    own = None if unit is None else quantity_unit(unit)
-    if isinstance(sky, Masked):
-        plain = np.asarray(sky.unmasked.value if unit is not None else sky.unmasked)
-
-        def masked(out: AnyArray, mask: BoolArray | None) -> Any:
-            return Masked(
-                out if unit is None else Quantity(out, unit, dtype=out.dtype, copy=False), mask=mask
-            )
-
-        return plain, np.asarray(sky.mask), own, masked
-    if unit is not None:
-        return sky.value, None, own, lambda out, mask: Quantity(out, unit, dtype=out.dtype, copy=False)
-    if isinstance(sky, np.ma.MaskedArray):
-        return sky.data, np.ma.getmaskarray(sky), None, lambda out, mask: np.ma.MaskedArray(out, mask=mask)
-    return sky, None, None, lambda out, mask: out
 
 
 def _as_map(data: Any, given: Any) -> AnyArray:

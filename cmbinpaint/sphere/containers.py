@@ -1,0 +1,44 @@
+"""Open the containers that maps come in, and close them again.
+
+Takes: arrays, masked arrays, Quantities, astropy's Masked. Gives: plain data, mask and unit, and the function
+that puts an answer back into the same kind of container. Floor: 1.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from cmbinpaint._types import AnyArray, BoolArray
+from cmbinpaint.sphere.units import quantity_unit
+
+
+def unwrap(sky: Any) -> tuple[Any, Any, str | None, Callable[[AnyArray, BoolArray | None], Any]]:
+    """Return a map's (data, mask or None, canonical unit or None, way back).
+
+    The way back takes the answer and its mask (None where the map had none).
+
+    Raises
+    ------
+    UnitsError
+        If it is a Quantity, but no temperature.
+    """
+    from astropy.units import Quantity
+    from astropy.utils.masked import Masked
+
+    unit = getattr(sky, "unit", None) if isinstance(sky, Quantity) else None
+    own = None if unit is None else quantity_unit(unit)
+    if isinstance(sky, Masked):
+        plain = np.asarray(sky.unmasked.value if unit is not None else sky.unmasked)
+
+        def masked(out: AnyArray, mask: BoolArray | None) -> Any:
+            return Masked(
+                out if unit is None else Quantity(out, unit, dtype=out.dtype, copy=False), mask=mask
+            )
+
+        return plain, np.asarray(sky.mask), own, masked
+    if unit is not None:
+        return sky.value, None, own, lambda out, mask: Quantity(out, unit, dtype=out.dtype, copy=False)
+    if isinstance(sky, np.ma.MaskedArray):
+        return sky.data, np.ma.getmaskarray(sky), None, lambda out, mask: np.ma.MaskedArray(out, mask=mask)
+    return sky, None, None, lambda out, mask: out
