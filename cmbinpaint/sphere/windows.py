@@ -1,0 +1,167 @@
+"""What a beam and a pixel do to the multipoles of a sky, computed without any file or network.
+
+Takes: beam widths in radians, nside. Gives: amplitudes b_ell and p_ell from ell = 0. Floor: 1.
+"""
+
+import healpy as hp
+import numpy as np
+
+from cmbinpaint._types import FloatArray, IntArray
+from cmbinpaint.errors import SpectrumError
+from cmbinpaint.sphere.maps import check_nside
+
+__all__ = ["computed_pixel_window", "gaussian_beam", "pixel_window"]
+
+# -ln W² = s (P(t) + Q(t) / nside) with s = ell (ell + 1) / nside² and t = s / 16. HEALPix's pixels take the
+# same shapes at every nside but for those along the base pixels' edges, hence the 1 / nside.
+# Least squares on `computed_pixel_window` at nside 8, 16, 32, 64, 128 and ell up to 4 nside, each nside
+# weighing the same; the largest misfit of W is 3e-5 of W.
+_P = (9.32356247e-02, 5.83824071e-03, 1.30893566e-03, 3.58084734e-04, -4.99759534e-05)
+_Q = (-2.52142457e-03, 2.54874153e-03, 1.79352817e-04)
+_FITTED_FROM = 8
+
+
+def gaussian_beam(fwhm: float, lmax: int) -> FloatArray:
+    """Return b_ell = exp(-ell (ell+1) sigma² / 2) of a Gaussian beam.
+
+    Parameters
+    ----------
+    fwhm
+        Full width at half maximum, radians.
+    lmax
+        Highest multipole.
+
+    Returns
+    -------
+    b_ell
+        (lmax+1,) float64, amplitude; 1 at ell = 0.
+
+    Raises
+    ------
+    SpectrumError
+        If fwhm is negative, not finite, or above 1 rad.
+    """
+    width = float(fwhm)
+    if not np.isfinite(width) or width < 0:
+        raise SpectrumError(f"fwhm must be a finite number of radians, 0 or more; got {fwhm!r}")
+    if width > 1:
+        raise SpectrumError(
+            f"fwhm = {fwhm!r} is above 1 rad; it is in radians: did you mean np.radians({fwhm!r}/60)?"
+        )
+    sigma = width / np.sqrt(8 * np.log(2))
+    ell = np.arange(_check_lmax(lmax) + 1, dtype=np.float64)
+    return np.exp(-0.5 * ell * (ell + 1) * sigma**2)
+
+
+def _check_lmax(lmax: int) -> int:
+    if isinstance(lmax, bool) or lmax != int(lmax) or lmax < 0:
+        raise SpectrumError(f"lmax must be a whole number, 0 or more; got {lmax!r}")
+    return int(lmax)
+
+
+def pixel_window(nside: int, lmax: int | None = None) -> FloatArray:
+    """Return HEALPix's pixel window p_ell: what averaging over pixels does to the amplitude of a_lm.
+
+    From a fit to the definition (`computed_pixel_window`), no download: within 1e-4 of it, relative, at every
+    nside from 8; below 8 the definition itself.
+
+    Parameters
+    ----------
+    nside
+        Resolution.
+    lmax
+        Highest multipole, at most `4*nside`; None: `3*nside - 1`.
+
+    Returns
+    -------
+    p_ell
+        (lmax+1,) float64, amplitude; 1 at ell = 0.
+
+    Raises
+    ------
+    SpectrumError
+        If lmax is beyond `4*nside`.
+
+    References
+    ----------
+    Górski et al. 2005, ApJ 622, 759, section 5 and appendix A.
+    """
+    nside = check_nside(nside)
+    lmax = 3 * nside - 1 if lmax is None else _check_lmax(lmax)
+    if lmax > 4 * nside:
+        raise SpectrumError(
+            f"the pixel window of nside {nside} ends at ell = {4 * nside}; lmax = {lmax} was asked for"
+        )
+    if nside < _FITTED_FROM:
+        return computed_pixel_window(nside, lmax, subdivisions=16)
+    ell = np.arange(lmax + 1, dtype=np.float64)
+    s = ell * (ell + 1) / nside**2
+    exponent = s * (np.polynomial.polynomial.polyval(s / 16, _P))
+    exponent += s / nside * np.polynomial.polynomial.polyval(s / 16, _Q)
+    return np.exp(-0.5 * exponent)
+
+
+def computed_pixel_window(nside: int, lmax: int, *, subdivisions: int = 8) -> FloatArray:
+    """Compute the pixel window from its definition; slow, the origin of the fit in `pixel_window`.
+
+    `W_ell² = <N⁻² Σ_ij P_ell(cos t_ij)>`, the mean over all pixels of the Legendre polynomials of the angles
+    between N sub-pixels, which is `4π/(2 ell + 1) Σ_m |w_lm|²` of the pixel's indicator. Taken at two
+    subdivisions and extrapolated to N → ∞: the error falls as 1/N, what is left of it is below 1e-4.
+
+    Parameters
+    ----------
+    nside, lmax
+        As for `pixel_window`.
+    subdivisions
+        Sub-pixels along a side of the finer of the two, a power of two, at least 2.
+    """
+    fine = _log_window(nside, lmax, subdivisions)
+    coarse = _log_window(nside, lmax, subdivisions // 2)
+    return np.exp((4 * fine - coarse) / 6)
+
+
+def _log_window(nside: int, lmax: int, subdivisions: int) -> FloatArray:
+    """Return ln W_ell² with pixels sampled at the centers of subdivisions² sub-pixels."""
+    one_minus_cos, share = _separations(nside, subdivisions)
+    mu = 1 - one_minus_cos
+    window = np.empty(lmax + 1)
+    before, now = np.zeros_like(mu), np.ones_like(mu)  # P_(-1) as the recursion's start, and P_0
+    for ell in range(lmax + 1):
+        window[ell] = share @ now
+        before, now = now, ((2 * ell + 1) * mu * now - ell * before) / (ell + 1)
+    return np.log(window / window[0])
+
+
+def _separations(nside: int, subdivisions: int, n_bins: int = 20_000) -> tuple[FloatArray, FloatArray]:
+    """Return 1 - cos of the angles between sub-pixels of one pixel, and their share over all pixels.
+
+    A histogram with linear shares to both neighboring bins, so that it is exact to second order in the bin.
+    """
+    pixels, weight = _distinct_pixels(nside)
+    n_sub = subdivisions**2
+    first, second = np.triu_indices(n_sub, 1)
+    biggest = 2.0 if nside < 4 else 8.0 / nside**2  # a pixel's diagonal is below 4 / nside
+    share = np.zeros(n_bins + 2)
+    share[0] = 1 / n_sub  # each sub-pixel with itself
+    for start in range(0, pixels.size, 256):
+        children = pixels[start : start + 256, None] * n_sub + np.arange(n_sub)
+        vectors = np.stack(hp.pix2vec(nside * subdivisions, children, nest=True), axis=-1)
+        cosines = np.einsum("pic,pjc->pij", vectors, vectors)[:, first, second]
+        place = np.clip((1 - cosines) / biggest, 0, 1) * n_bins
+        below = place.astype(np.int64)
+        rest = place - below
+        amount = np.broadcast_to(2 / n_sub**2 * weight[start : start + 256, None], place.shape)
+        for index, part in ((below, 1 - rest), (below + 1, rest)):
+            share += np.bincount(index.ravel(), weights=(amount * part).ravel(), minlength=n_bins + 2)
+    used = share > 0
+    return np.asarray(np.flatnonzero(used) * (biggest / n_bins), dtype=np.float64), share[used]
+
+
+def _distinct_pixels(nside: int) -> tuple[IntArray, FloatArray]:
+    """Return NESTED pixels that stand for all, by quarter turns and the equator's mirror, and weights."""
+    ring = np.arange(12 * nside * nside)
+    theta, phi = hp.pix2ang(nside, ring)
+    height = np.cos(theta)
+    kept = (phi < np.pi / 2 - 1e-9) & (height > -1e-9)
+    weight = np.where(height[kept] > 1e-9, 2.0, 1.0)
+    return hp.ring2nest(nside, ring[kept]), np.asarray(weight / weight.sum(), dtype=np.float64)
