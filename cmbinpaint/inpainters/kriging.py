@@ -1,0 +1,129 @@
+"""Inpainting by kriging: each hole pixel from its nearest observed neighbors.
+
+Takes: an inpainting plan and a sky model. Gives: `KrigingInpainter`, on one resolution or on several seen
+jointly. Floor: 3.
+
+The weights are computed once, for a mask and a sky model, and applied to map after map. Seen jointly, the
+resolutions make a prediction that is nearly right at all depths, and a realization that is nearly unbiased
+down to the lowest multipoles; one resolution alone is short-sighted.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cmbinpaint._types import BoolArray, FloatArray
+from cmbinpaint.errors import MapError
+from cmbinpaint.patches.plan import InpaintingPlan
+from cmbinpaint.sims.skymodel import SkyModel
+from cmbinpaint.sphere.kriging import KrigingWeights, kriging_weights
+
+# Neighbors at each resolution when several are seen jointly. As costly as 16 of each, and nearer to the exact
+# mean at the rim: excess 1.05 instead of 1.15 there, alike in the deep.
+THREE_RESOLUTIONS = (32, 8, 8)
+THREE_FACTORS = (1, 4, 16)
+
+
+@dataclass(frozen=True, eq=False)
+class KrigingPredictor:
+    """Kriging prepared for one mask and one sky model.
+
+    Parameters
+    ----------
+    valid
+        (npix,) bool, RING; the pixels that are data.
+    weights
+        The weights of all pixels to predict.
+    """
+
+    valid: BoolArray
+    weights: KrigingWeights
+
+    def predict(self, observed: FloatArray) -> FloatArray:
+        """Fill the targets.
+
+        Parameters
+        ----------
+        observed
+            (npix,) float, RING; values where there are no data are never read.
+
+        Returns
+        -------
+        (npix,) float64: `observed` where valid, the prediction in targets and guarded pixels, 0 where
+        excluded. Linear in `observed`; a constant added to it is added to the prediction.
+
+        Raises
+        ------
+        MapError
+            If the map has another length than the plan's.
+        """
+        observed = np.asarray(observed, dtype=np.float64)
+        if observed.shape != self.valid.shape:
+            raise MapError(f"the map has shape {observed.shape}; this plan is for {self.valid.shape}")
+        filled = np.where(self.valid, observed, 0.0)
+        filled[self.weights.targets] = self.weights.apply(observed)
+        return filled
+
+
+class KrigingInpainter:
+    """Kriging on one resolution, or on several seen jointly.
+
+    Parameters
+    ----------
+    k
+        How many neighbors: one number for the map's own resolution alone, or one for each resolution.
+    resolutions
+        nside over the nside of each resolution, finest first. The default with several counts is (1, 4, 16).
+    threads
+        None: all available cores.
+
+    Raises
+    ------
+    MapError
+        If there is not one count for each resolution.
+    """
+
+    def __init__(
+        self,
+        k: int | Sequence[int] = THREE_RESOLUTIONS,
+        resolutions: Sequence[int] | None = None,
+        *,
+        threads: int | None = None,
+    ) -> None:
+        self.k = (int(k),) if isinstance(k, (int, np.integer)) else tuple(int(n) for n in k)
+        self.resolutions = THREE_FACTORS[: len(self.k)] if resolutions is None else tuple(resolutions)
+        self.threads = threads
+        if len(self.k) != len(self.resolutions):
+            raise MapError(
+                f"{len(self.k)} counts of neighbors {self.k} for {len(self.resolutions)} resolutions "
+                f"{self.resolutions}: give one count for each resolution"
+            )
+        if len(self.k) == 1:
+            self.name = f"kriging{self.k[0]}"
+        else:
+            default = self.k == THREE_RESOLUTIONS and self.resolutions == THREE_FACTORS
+            self.name = "kriging" if default else f"kriging{'+'.join(map(str, self.k))}"
+
+    def prepare(self, plan: InpaintingPlan, sky_model: SkyModel) -> KrigingPredictor:
+        """Compute the weights of all targets and guarded pixels.
+
+        Raises
+        ------
+        MapError
+            If plan and sky model have different nside.
+        """
+        if plan.nside != sky_model.nside:
+            raise MapError(
+                f"the plan has nside {plan.nside}, the sky model {sky_model.nside}; degrade one of them"
+            )
+        weights = kriging_weights(
+            plan.valid,
+            sky_model.signal_cl,
+            sky_model.noise_std,
+            neighbors=self.k,
+            factors=self.resolutions,
+            targets=np.flatnonzero(~plan.valid & ~plan.excluded),
+            threads=self.threads,
+        )
+        return KrigingPredictor(plan.valid, weights)
