@@ -125,11 +125,9 @@ def save_weights(
     home = Path(folder)
     home.mkdir(parents=True, exist_ok=True)
     card_path = home / f"{card.name}.json"
-    before = _file_of(card_path)
     _write(home / card.file, content)
     _write(card_path, text.encode("utf-8"))
-    if before and before != card.file and not _is_used(home, before):
-        (home / before).unlink(missing_ok=True)
+    _remove_orphans(home, card.name)
     return Card.from_json(text)
 
 
@@ -267,15 +265,19 @@ def _to_float32(tensor: "Tensor") -> "Tensor":
 
 
 def _file_of(card_path: Path) -> str:
-    """Return which weights a card named that is about to be replaced, if it is readable."""
+    """Return which weights a card names, or nothing if it is no readable card."""
     try:
         return read_card(card_path).file
     except (OSError, WeightsError):
         return ""
 
 
-def _is_used(folder: Path, file: str) -> bool:
-    return any(_file_of(path) == file for path in folder.glob("*.json"))
+def _remove_orphans(folder: Path, name: str) -> None:
+    """Remove earlier weights of this name that no card names: replaced ones, and those of a killed writer."""
+    used = {_file_of(path) for path in folder.glob("*.json")}
+    for path in folder.glob(f"{name}-{'[0-9a-f]' * 8}.safetensors"):
+        if path.name not in used:
+            path.unlink(missing_ok=True)
 
 
 def _write(path: Path, content: bytes) -> None:

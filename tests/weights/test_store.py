@@ -302,7 +302,10 @@ def test_saving_the_same_weights_again_keeps_them(saved: Path) -> None:
 
 def test_weights_that_another_card_names_are_kept(saved: Path) -> None:
     (saved.parent / "copy.json").write_text((saved.parent / "tiny.json").read_text())
+    neighbor = saved.parent / "tiny-b-00000000.safetensors"
+    neighbor.touch()
     save_weights(saved.parent, CARD, state(1))
+    assert neighbor.exists()
     assert load_weights(saved.parent / "copy.json")[0].file == saved.name
 
 
@@ -330,6 +333,8 @@ def test_a_write_that_breaks_leaves_the_old_weights_or_the_new(
     _, tensors = load_weights(saved.parent / "tiny.json")
     assert any(torch.equal(tensors["a.bias"], state(seed)["a.bias"]) for seed in (0, 1))
     assert not list(saved.parent.glob(".*.part"))
+    made = save_weights(saved.parent, CARD, state(1))  # done again, it is as if nothing had happened
+    assert sorted(os.listdir(saved.parent)) == sorted(["tiny.json", made.file])
 
 
 def test_models_are_listed_by_name(tmp_path: Path) -> None:
