@@ -39,11 +39,16 @@ NOISE_FLOOR = 5.0e-3
 BELIEVED_PLATEAU = 0.15
 # How much the ratio of observed to fitted power may wander from band to band (bands are 8 % wide in ell).
 WANDER = 0.03
+# How far the leaked power scatters from that of one simulation, over its mean, for a full sky's modes.
+LEAK_SCATTER = 0.1
+# Low multipoles hold few of the modes that the likelihood averages over, and must not be given up for that.
+TIGHT = {"ftol": 1e-13, "gtol": 1e-9, "maxiter": 300}
 Likelihood = Callable[[FloatArray], tuple[float, FloatArray]]
 SEED = 20180717  # of the simulation that measures leakage: estimates are reproducible
 # At nside 2048 a transform to 3*nside-1 takes most of a minute on two cores.
 LARGE_NSIDE = 1024
 PASSES = 3
+SIMULATED_NSIDES = 512  # simulations times nside: what leaks scatters more where a map has fewer modes
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +151,7 @@ def _fitted(
     fit = _fit(power, np.zeros(lmax + 1), bands, fsky * equal**2, level, 3 * nside - 1)
     for _ in range(PASSES if nside <= LARGE_NSIDE else 1):
         leak = _leak(fit, valid, harmonics, bands, known)
-        fit = _fit(power, leak, bands, np.full(lmax + 1, fsky), level, 3 * nside - 1)
+        fit = _fit(power, leak, bands, _share(power, leak, bands, fsky), level, 3 * nside - 1)
     return fit, float(np.mean(leak[min(2 * nside, lmax - 2) :]))
 
 
@@ -166,13 +171,25 @@ def _leak(
 ) -> FloatArray:
     """Return the (lmax+1,) power that a bridged map of this model has beyond the model's, over fsky."""
     rng = np.random.default_rng(SEED)
-    alm = draw_alm(fit.signal[: harmonics.lmax + 1], rng)
     std = np.sqrt(fit.noise * valid.size / (4 * np.pi)) if known is None else known
-    sky = harmonics.synthesis(alm) + rng.standard_normal(valid.size) * std
-    beyond = (
-        _pseudo_power(sky, valid, harmonics) / np.mean(valid) - alm_to_cl(alm, harmonics.lmax) - fit.noise
-    )
-    return _spread(_band_means(beyond, bands), bands)
+    beyond = np.zeros(harmonics.lmax + 1)
+    count = max(1, SIMULATED_NSIDES // harmonics.nside)
+    for _ in range(count):
+        alm = draw_alm(fit.signal[: harmonics.lmax + 1], rng)
+        sky = harmonics.synthesis(alm) + rng.standard_normal(valid.size) * std
+        beyond += _pseudo_power(sky, valid, harmonics) / np.mean(valid) - alm_to_cl(alm, harmonics.lmax)
+    return _spread(_band_means(np.asarray(beyond / count - fit.noise), bands), bands)
+
+
+def _share(power: FloatArray, leak: FloatArray, bands: IntArray, fsky: float) -> FloatArray:
+    """Return the share of the modes of each ell that informs: fsky, and less where leaked power dominates.
+
+    What leaks varies from sky to sky and scatters alike in a whole band, so its many modes count for few.
+    """
+    modes = fsky * _band_sums(2.0 * np.arange(power.size, dtype=np.float64) + 1, bands)
+    leaked = np.abs(_band_means(leak, bands)) / np.maximum(_band_means(power, bands), 1e-300)
+    share = fsky / (1.0 + modes / 2.0 * np.square(LEAK_SCATTER * leaked) / fsky)
+    return np.repeat(share, np.diff(np.append(0, bands[1:])))
 
 
 def _fit(
@@ -220,7 +237,7 @@ def _best(likelihood: Likelihood, power: FloatArray, bands: IntArray, lmax: int)
     found = []
     for width in np.log(np.array([0.01, 0.3, 3.0, 20.0, 200.0]) / lmax**2):
         start = np.array([0.0, min(width, widest), lowest])
-        found.append(minimize(likelihood, start, jac=True, method="L-BFGS-B", bounds=limits))
+        found.append(minimize(likelihood, start, jac=True, method="L-BFGS-B", bounds=limits, options=TIGHT))
     return np.asarray(min(found, key=lambda descent: descent.fun).x)
 
 
@@ -229,15 +246,15 @@ def _correction(
 ) -> FloatArray:
     """Return the factor on the signal: observed over fitted, smoothed.
 
-    Constant below LOW_ELL and where noise rules: a random walk from band to band with steps of WANDER, observed
-    with the scatter of a Gaussian sky's power.
+    Constant below LOW_ELL and where noise rules: a random walk from band to band with steps of WANDER,
+    observed with the scatter of a Gaussian sky's power.
     """
     count = power.size
     ell = np.arange(count)
     share = signal[:count] / np.maximum(signal[:count] + noise + leak, 0.3 * (signal[:count] + noise))
     excess = (power - signal[:count] - noise - leak) / np.maximum(signal[:count], 1e-300)
     information = modes * (2 * ell + 1) / 2.0 * np.square(share)
-    information[: min(LOW_ELL, count // 3)] = 0.0
+    bands = np.append(2, bands[bands >= min(LOW_ELL, count // 3)])
     weight = _band_sums(information, bands)
     step = np.divide(
         _band_sums(information * excess, bands), weight, out=np.zeros_like(weight), where=weight > 0

@@ -176,10 +176,8 @@ class SkyModel:
         limit = max(TAIL_OF_NOISE**2 * float(np.mean(np.square(noise))), TAIL_OF_SIGNAL * _variance(signal))
         if given < band:
             _warn_if_power_ends(signal, window, sky, band, limit)
-        if lmax is None:
-            signal = signal[: lowest_lmax(signal, limit) + 1]
-        else:
-            signal = np.pad(signal, (0, band - given))
+        found = lowest_lmax(signal, limit) if lmax is None else given
+        signal = np.pad(signal[: found + 1], (0, 0 if lmax is None else band - given))
         signal = with_broad_prior(signal, noise, nside)
         return cls(nside, signal, noise, source or "given cl")
 

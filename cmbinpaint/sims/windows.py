@@ -61,7 +61,7 @@ def check_fwhm(fwhm: float) -> float:
         raise SpectrumError(f"fwhm is {fwhm!r}; expected radians, finite and >= 0")
     if value > 1:
         raise SpectrumError(
-            f"fwhm is {fwhm!r}, above 1: it is in radians; did you mean np.radians({fwhm}/60)?"
+            f"fwhm is {value:g}, above 1: it is in radians; did you mean np.radians({value:g}/60)?"
         )
     return value
 
@@ -79,8 +79,8 @@ def take_beam(beam: FloatArray) -> FloatArray:
 
 
 def window_beyond(nside: int, lmax: int) -> FloatArray:
-    """Return the pixel window to any lmax, continued as a Gaussian in ell above 3*nside."""
-    known = min(lmax, 3 * nside)
+    """Return the pixel window to any lmax, continued as a Gaussian in ell above 4*nside."""
+    known = min(lmax, 4 * nside)
     window = np.asarray(spectra.pixel_window(nside, known), dtype=np.float64)
     if lmax == known:
         return window

@@ -1,0 +1,208 @@
+"""The sky model says what is in a map, and refuses to say nonsense."""
+
+import warnings
+
+import healpy as hp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cmbinpaint.errors import CmbInpaintWarning, SpectrumError
+from cmbinpaint.sims import SkyModel, fiducial_cl
+from cmbinpaint.sims.windows import map_window
+from cmbinpaint.sphere.spectra import pixel_window
+
+NSIDE = 16
+NPIX = 12 * NSIDE**2
+FWHM = 3 * hp.nside2resol(NSIDE)
+CL = fiducial_cl(3 * NSIDE - 1)
+finite = st.floats(1e-3, 1e3)
+
+
+def make(**changes: object) -> SkyModel:
+    arguments: dict = {"fwhm": FWHM, "noise_std": 3.0} | changes
+    return SkyModel.from_theory(CL, NSIDE, **arguments)
+
+
+def test_the_signal_is_the_sky_behind_beam_and_pixel() -> None:
+    model = make()
+    expected = CL * hp.gauss_beam(FWHM, CL.size - 1) ** 2 * pixel_window(NSIDE, CL.size - 1) ** 2
+    # rtol: two formulas of one Gaussian, rounding only.
+    np.testing.assert_allclose(model.signal_cl[2:], expected[2 : model.lmax + 1], rtol=1e-9)
+    assert model.noise_cl == pytest.approx(9.0 * 4 * np.pi / NPIX, rel=1e-12)
+    np.testing.assert_array_equal(model.total_cl, model.signal_cl + model.noise_cl)
+
+
+def test_a_given_beam_brings_its_own_pixel_window() -> None:
+    beam = hp.gauss_beam(FWHM, 3 * NSIDE - 1)
+    model = SkyModel.from_theory(CL, NSIDE, beam=beam, lmax=30)
+    np.testing.assert_allclose(model.signal_cl[2:], (CL * beam**2)[2:31], rtol=1e-12)
+    bare = SkyModel.from_theory(CL, NSIDE, lmax=30)
+    np.testing.assert_allclose(bare.signal_cl[2:], (CL[:31] * pixel_window(NSIDE, 30) ** 2)[2:], rtol=1e-12)
+
+
+def test_lmax_of_the_measured_case_is_about_twice_nside() -> None:
+    cl = fiducial_cl(383)
+    model = SkyModel.from_theory(cl, 128, fwhm=3 * hp.nside2resol(128), noise_std=3.0)
+    assert 240 <= model.lmax <= 272
+    assert SkyModel.from_theory(cl, 128, noise_std=3.0).lmax > 370
+    assert SkyModel.from_theory(cl, 128, noise_std=3.0, fwhm=0.01, lmax=200).lmax == 200
+
+
+@given(noise=st.floats(0.0, 100.0), beam_pixels=st.floats(0.5, 20.0))
+@settings(max_examples=30, deadline=None)
+def test_what_lies_beyond_lmax_is_negligible(noise: float, beam_pixels: float) -> None:
+    fwhm = min(1.0, beam_pixels * hp.nside2resol(NSIDE))
+    whole = SkyModel.from_theory(CL, NSIDE, fwhm=fwhm, noise_std=noise, lmax=3 * NSIDE - 1)
+    model = SkyModel.from_theory(CL, NSIDE, fwhm=fwhm, noise_std=noise)
+    lost = whole.rms**2 - model.rms**2
+    # The two limits that the module states; a factor for rounding of the difference.
+    assert lost <= 1.001 * max(0.04 * noise**2, 1e-5 * whole.rms**2) + 1e-9 * whole.rms**2
+
+
+def test_monopole_and_dipole_are_free() -> None:
+    model = make()
+    assert (model.signal_cl[:2] >= 1e4 * model.signal_cl[2:].max()).all()
+    noisy = model.with_noise(1e4)
+    assert (noisy.signal_cl[:2] >= 1e3 * noisy.noise_cl).all()
+    assert model.rms < 200.0  # µK: the broad prior is no part of the signal's rms
+
+
+@given(factor=st.floats(-1e6, 1e6).filter(lambda x: abs(x) > 1e-6))
+@settings(max_examples=20, deadline=None)
+def test_scaling_the_map_scales_the_model(factor: float) -> None:
+    model = make()
+    scaled = model.scaled(factor)
+    assert scaled.rms == pytest.approx(abs(factor) * model.rms, rel=1e-12)
+    assert scaled.noise_std == pytest.approx(3.0 * abs(factor), rel=1e-12)
+    assert scaled.lmax == model.lmax
+
+
+def test_arrays_are_copied_and_read_only() -> None:
+    noise = np.full(NPIX, 2.0)
+    model = make(noise_std=noise)
+    noise[:] = 7.0
+    assert np.mean(model.noise_std) == 2.0
+    with pytest.raises(ValueError, match="read-only"):
+        model.noise_std[0] = 1.0  # type: ignore[index]
+    with pytest.raises(ValueError, match="read-only"):
+        model.signal_cl[0] = 1.0
+
+
+def test_the_digest_tells_models_apart() -> None:
+    model = make()
+    assert model.digest == make().digest
+    assert model.digest == make(source="elsewhere").digest
+    others = [
+        make(noise_std=3.1),
+        make(fwhm=1.01 * FWHM),
+        make(noise_std=np.full(NPIX, 3.0)),
+        model.scaled(2.0),
+    ]
+    assert len({model.digest, *(other.digest for other in others)}) == 5
+
+
+@pytest.mark.parametrize("folding", [False, True])
+def test_a_degraded_model_has_the_variance_of_the_averaged_map(folding: bool) -> None:
+    fine, coarse = 32, 8
+    cl = fiducial_cl(3 * fine - 1)
+    if folding:  # nothing but power above the coarse band
+        cl[: 3 * coarse] = 0.0
+    model = SkyModel.from_theory(cl, fine, lmax=3 * fine - 1)
+    degraded = model.degraded(coarse)
+    assert degraded.nside == coarse
+    assert degraded.lmax == 3 * coarse - 1
+    assert (degraded.rms == 0.0) == folding
+    rng = np.random.default_rng(3)
+    spectrum = np.where(np.arange(model.lmax + 1) < 2, 0.0, model.signal_cl)
+    averaged = []
+    for _ in range(40):
+        alm = hp.almxfl(_unit_alm(model.lmax, rng), np.sqrt(spectrum))
+        averaged.append(hp.ud_grade(hp.alm2map(alm, fine, pol=False), coarse))
+    expected = degraded.rms**2 + degraded.noise_std**2
+    # 40 skies scatter by 1 to 3 %; the window above 4*nside is continued, and pixels at the poles differ: 3 %.
+    assert np.var(averaged) == pytest.approx(expected, rel=0.08)
+
+
+def test_degrading_averages_the_noise_of_each_pixel() -> None:
+    noise = np.linspace(1.0, 40.0, NPIX)
+    model = SkyModel.from_theory(1e-12 * CL, NSIDE, noise_std=noise)
+    coarse = model.degraded(NSIDE // 4)
+    np.testing.assert_allclose(
+        np.square(coarse.noise_std), hp.ud_grade(np.square(noise), NSIDE // 4) / 16, rtol=1e-6
+    )
+    assert model.degraded(NSIDE) is model
+    assert coarse.noise_cl == pytest.approx(
+        model.noise_cl, rel=1e-6
+    )  # averaging leaves white noise its spectrum
+
+
+def _unit_alm(lmax: int, rng: np.random.Generator) -> np.ndarray:
+    size = hp.Alm.getsize(lmax)
+    alm = (rng.standard_normal(size) + 1j * rng.standard_normal(size)) * np.sqrt(0.5)
+    alm[: lmax + 1] = rng.standard_normal(lmax + 1)
+    return alm
+
+
+def test_a_short_spectrum_is_said_to_end() -> None:
+    with pytest.warns(CmbInpaintWarning, match=r"the cl ends at ell = 20, .* Give a cl to ell = 47"):
+        model = SkyModel.from_theory(CL[:21], NSIDE)
+    assert model.lmax <= 20
+    with pytest.warns(CmbInpaintWarning, match=r"the beam ends at ell = 25"):
+        SkyModel.from_theory(CL, NSIDE, beam=np.ones(26))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        SkyModel.from_theory(CL[:41], NSIDE, fwhm=3 * FWHM)  # behind this beam nothing is left at its end
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"fwhm": 60.0}, r"fwhm is 60, above 1: it is in radians; did you mean np.radians\(60/60\)\?"),
+        ({"fwhm": -0.1}, "expected radians, finite and >= 0"),
+        ({"fwhm": float("nan")}, "expected radians, finite and >= 0"),
+        ({"beam": np.ones(48)}, "both fwhm and beam are given; give one"),
+        ({"fwhm": None, "beam": np.ones((2, 48))}, r"beam has shape \(2, 48\)"),
+        ({"fwhm": None, "beam": np.full(48, np.nan)}, "beam holds NaN or inf"),
+        ({"noise_std": np.ones(100)}, r"noise_std has shape \(100,\); .*\(3072,\) at nside 16"),
+        ({"noise_std": -1.0}, r"noise_std holds 1 negative or non-finite values \(-1.0\)"),
+        ({"noise_std": np.append(np.ones(NPIX - 1), np.nan)}, "the first in pixel 3071"),
+        ({"lmax": 64}, r"lmax is 64; expected 2 to 4\*nside - 1 = 63"),
+    ],
+)
+def test_contradictions_are_refused(changes: dict, text: str) -> None:
+    with pytest.raises(SpectrumError, match=text):
+        make(**changes)
+
+
+@pytest.mark.parametrize(
+    ("cl", "text"),
+    [
+        ([1.0, 1.0, -1.0, 1.0], r"cl holds 1 negative .* the first at ell = 2 \(-1.0\)"),
+        ([1.0, 1.0, 1.0, np.nan], r"cl holds 1 negative or non-finite .* ell = 3"),
+        ([1.0, 1.0], r"cl has shape \(2,\); expected one spectrum"),
+        (np.ones((3, 48)), r"cl has shape \(3, 48\)"),
+        (["a", "b", "c"], "cl is no array of numbers"),
+        (np.zeros(48), "neither signal nor noise"),
+    ],
+)
+def test_spectra_that_are_none_are_refused(cl: object, text: str) -> None:
+    with pytest.raises(SpectrumError, match=text):
+        SkyModel.from_theory(cl, NSIDE)  # type: ignore[arg-type]
+
+
+def test_more_refusals() -> None:
+    with pytest.raises(SpectrumError, match="a finite number other than 0"):
+        make().scaled(0.0)
+    with pytest.raises(SpectrumError, match="cannot be degraded to 32, a finer one"):
+        make().degraded(32)
+    with pytest.raises(SpectrumError, match=r"signal_cl reaches ell = 64; .*from_theory choose lmax"):
+        SkyModel(NSIDE, np.ones(65), 1.0)
+
+
+def test_the_window_of_a_map() -> None:
+    np.testing.assert_allclose(
+        map_window(NSIDE, 40, fwhm=0.02, pixwin=False), hp.gauss_beam(0.02, 40), rtol=1e-9
+    )
+    assert map_window(NSIDE, 40, beam=np.ones(11)).size == 11
