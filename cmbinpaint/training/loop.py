@@ -225,6 +225,7 @@ class _Run:
 
     def _step(self, batches: Iterator[Any], meter: "Meter") -> None:
         step, total, patches = self.state.step, 0.0, 0
+        self.state.begin_step()
         for part in range(self.recipe.accumulate):
             with meter.waiting():
                 batch = next(batches)
@@ -245,6 +246,7 @@ class _Run:
         meter.add(total, norm, patches)
 
     def _give_up(self, what: str, value: float, index: int) -> None:
+        self.state.abandon_step()
         try:
             self._save()
             kept = f"the state before it is kept in {self.out / 'checkpoints'}"

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from cmbinpaint.errors import RecipeError
+from cmbinpaint.nn import losses
 
+Term = Callable[[Tensor, Tensor, Mapping[str, Tensor]], Tensor]
 _SPREAD_FLOOR = 1e-2  # of the field's rms: below it a pixel is known, and its relative error is noise
 
 
@@ -33,40 +35,37 @@ def objective(
 
     Returns
     -------
-    Scalar float32 tensor; each term is a mean over the pixels that it looks at.
+    Scalar float32 tensor. The relative terms are means over hole pixels, those of `nn.losses` over all.
     """
-    error = prediction.float() - truth
-    total = error.new_zeros(())
+    total = prediction.new_zeros((), dtype=torch.float32)
     for name, weight in weights.items():
         if weight:
-            total = total + weight * TERMS[name](error, batch)
+            total = total + weight * TERMS[name](prediction, truth, batch)
     return total
 
 
-def _hole_mean(values: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
-    hole = 1 - batch["valid"]
-    return (values * hole).sum() / (hole.sum() * values.shape[1]).clamp(min=1)
+def _relative(power: int) -> Term:
+    def term(prediction: Tensor, truth: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        if "spread" not in batch:
+            raise RecipeError(
+                "[loss] relative terms need a data set that gives the guess's spread; use hole terms"
+            )
+        hole = batch["valid"] <= 0
+        scale = batch["spread"].clamp(min=_SPREAD_FLOOR)
+        error = torch.where(hole, (prediction.float() - truth) / scale, 0.0).abs().pow(power)
+        return error.sum() / (hole.sum() * truth.shape[1]).clamp(min=1)
+
+    return term
 
 
-def _relative(error: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
-    if "spread" not in batch:
-        raise RecipeError(
-            "[loss] relative terms need a data set that gives the guess's spread; use hole terms"
-        )
-    return error / batch["spread"].clamp(min=_SPREAD_FLOOR)
+def _plain(term: losses.Term) -> Term:
+    return lambda prediction, truth, batch: term(prediction, truth, batch["valid"])
 
 
-def _valid_l1(error: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
-    valid = batch["valid"]
-    return (error.abs() * valid).sum() / (valid.sum() * error.shape[1]).clamp(min=1)
-
-
-TERMS: dict[str, Callable[[Tensor, Mapping[str, Tensor]], Tensor]] = {
-    "hole_l1": lambda error, batch: _hole_mean(error.abs(), batch),
-    "hole_l2": lambda error, batch: _hole_mean(error.square(), batch),
-    "relative_l1": lambda error, batch: _hole_mean(_relative(error, batch).abs(), batch),
-    "relative_l2": lambda error, batch: _hole_mean(_relative(error, batch).square(), batch),
-    "valid_l1": _valid_l1,
+TERMS: dict[str, Term] = {
+    **{name: _plain(term) for name, term in losses.TERMS.items()},
+    "relative_l1": _relative(1),
+    "relative_l2": _relative(2),
 }
 
 
@@ -108,12 +107,14 @@ class ScoreKeeper:
     def add(self, prediction: Tensor, truth: Tensor, batch: Mapping[str, Tensor]) -> None:
         """Count one batch; shapes as in `objective`."""
         self._losses.append(float(objective(self._weights, prediction, truth, batch)))
-        hole = (1 - batch["valid"]).double()
+        hole = batch["valid"] <= 0
         self._pixels += float(hole.sum()) * truth.shape[1]
         errors = [(field.float() - truth).double() for field in (prediction, batch["x"])]
-        scale = batch["spread"].clamp(min=_SPREAD_FLOOR).double() if "spread" in batch else hole * torch.nan
-        sums = [(e.square() * hole).sum() for e in errors]
-        sums += [((e / scale).square() * hole).sum() for e in errors]
+        scale = (
+            batch["spread"].clamp(min=_SPREAD_FLOOR).double() if "spread" in batch else errors[0] * torch.nan
+        )
+        sums = [torch.where(hole, e, 0.0).square().sum() for e in errors]
+        sums += [torch.where(hole, e / scale, 0.0).square().sum() for e in errors]
         self._sums += torch.stack(sums).cpu()
 
     def score(self) -> Score:

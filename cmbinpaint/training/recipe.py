@@ -18,7 +18,8 @@ from cmbinpaint.errors import RecipeError
 Precision = Literal["fp32", "bf16"]
 Schedule = Literal["cosine", "constant"]
 Algorithm = Literal["adam", "adamw"]
-LOSS_TERMS = ("hole_l1", "hole_l2", "relative_l1", "relative_l2", "valid_l1")
+# Those of `cmbinpaint.nn.losses` and two of `objective`; named here so that reading a recipe needs no torch.
+LOSS_TERMS = ("valid", "hole", "hole_squared", "total_variation", "relative_l1", "relative_l2")
 _RECIPES = Path(__file__).parent / "recipes"
 
 
@@ -114,7 +115,7 @@ class Recipe:
     data: Mapping[str, Any] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
     optimizer: OptimizerRecipe = field(default_factory=OptimizerRecipe)
-    loss: Mapping[str, float] = field(default_factory=lambda: {"hole_l1": 1.0})
+    loss: Mapping[str, float] = field(default_factory=lambda: {"hole": 1.0})
     accumulate: int = 1
     precision: Precision = "fp32"
     ema_decay: float = 0.999

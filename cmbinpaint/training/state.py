@@ -64,6 +64,18 @@ class TrainingState:
         share = options.final_lr_share
         return options.lr * (share + (1 - share) * 0.5 * (1 + math.cos(math.pi * way)))
 
+    def begin_step(self) -> None:
+        """Remember what a forward pass changes, for `abandon_step`."""
+        self._random = self._random_states()
+        self._buffers = [buffer.clone() for buffer in self.model.buffers()]
+
+    def abandon_step(self) -> None:
+        """Be as before `begin_step`: no gradient, and buffers and random numbers untouched."""
+        self.optimizer.zero_grad(set_to_none=True)
+        for buffer, before in zip(self.model.buffers(), self._buffers, strict=True):
+            buffer.copy_(before)
+        self._set_random_states(self._random)
+
     def gradient_norm(self) -> float:
         """Clip the gradient as the recipe says; gives its norm before."""
         limit = self.recipe.optimizer.grad_clip
@@ -91,16 +103,13 @@ class TrainingState:
 
     def to_checkpoint(self) -> Checkpoint:
         """Everything needed to go on, as tensors by name."""
-        random = {"cpu": torch.get_rng_state()}
-        if self.device.type == "cuda":
-            random["cuda"] = torch.cuda.get_rng_state(self.device)
         return Checkpoint(
             step=self.step,
             recipe=self.recipe.to_mapping(),
             model=dict(self.model.state_dict()),
             ema=dict(self.ema.state_dict()),
             optimizer=self._optimizer_tensors(),
-            random=random,
+            random=self._random_states(),
         )
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -118,9 +127,18 @@ class TrainingState:
         self.ema.load_state_dict(checkpoint.ema)
         self._restore_optimizer(checkpoint.optimizer)
         self.step = checkpoint.step
-        torch.set_rng_state(checkpoint.random["cpu"])
-        if self.device.type == "cuda" and "cuda" in checkpoint.random:
-            torch.cuda.set_rng_state(checkpoint.random["cuda"], self.device)
+        self._set_random_states(checkpoint.random)
+
+    def _random_states(self) -> TensorDict:
+        states = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            states["cuda"] = torch.cuda.get_rng_state(self.device)
+        return states
+
+    def _set_random_states(self, states: Mapping[str, Tensor]) -> None:
+        torch.set_rng_state(states["cpu"])
+        if self.device.type == "cuda" and "cuda" in states:
+            torch.cuda.set_rng_state(states["cuda"], self.device)
 
     def _optimizer_tensors(self) -> TensorDict:
         states = self.optimizer.state_dict()["state"]

@@ -1,0 +1,277 @@
+"""The loop: an interrupted run equals an undisturbed one, and faults leave a good state behind."""
+
+import csv
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+
+from cmbinpaint.errors import (
+    CheckpointError,
+    CmbInpaintError,
+    CmbInpaintWarning,
+    ConvergenceError,
+    DeviceError,
+)
+from cmbinpaint.training import final_weights, load_latest, train
+from cmbinpaint.training.checkpoint import list_checkpoints
+from cmbinpaint.training.loop import find_device
+
+HERE = Path(__file__).parent
+
+
+def load(name: str) -> ModuleType:
+    """Import a module beside this one by its plain name, as worker processes do."""
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, HERE / f"{name}.py")
+        assert spec and spec.loader
+        sys.modules[name] = module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    return sys.modules[name]
+
+
+toy, toy_stream = load("toy"), load("toy_stream")
+
+
+@pytest.fixture
+def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets worker processes import the modules beside this one."""
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    monkeypatch.syspath_prepend(str(HERE))
+
+
+def run(folder: Path, *, stop_after: int | None = None, stream: object = None, **changes: object) -> object:
+    return train(
+        toy.toy_recipe(**changes), folder, stop_after=stop_after, device="cpu",
+        stream=stream or toy_stream.ToyStream(), model=toy.toy_model(), progress=lambda *_: None,
+    )  # fmt: skip
+
+
+def states(folder: Path) -> dict[str, torch.Tensor]:
+    found = load_latest(folder / "checkpoints")
+    assert found is not None
+    groups = {"model": found.model, "ema": found.ema, "optimizer": found.optimizer, "random": found.random}
+    return {f"{group} {name}": t for group, tensors in groups.items() for name, t in tensors.items()}
+
+
+def assert_equal_runs(one: Path, two: Path) -> None:
+    first, second = states(one), states(two)
+    assert first.keys() == second.keys()
+    for name in first:
+        assert torch.equal(first[name], second[name]), name
+
+
+def read(path: Path) -> list[dict[str, float]]:
+    with path.open(newline="") as file:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("straight")
+    result = run(folder)
+    assert result.finished and result.signal is None  # type: ignore[attr-defined]
+    return folder
+
+
+@pytest.mark.parametrize("cut", [1, 3, 5])
+def test_resumed_equals_uninterrupted(tmp_path: Path, straight: Path, cut: int) -> None:
+    result = run(tmp_path, stop_after=cut)
+    assert not result.finished and result.step == cut  # type: ignore[attr-defined]
+    assert run(tmp_path).finished  # type: ignore[attr-defined]
+    assert_equal_runs(straight, tmp_path)
+    for name in ("training.csv", "validation.csv"):
+        timing = {"patches_per_s", "data_wait_share"}
+        for one, two in zip(read(straight / name), read(tmp_path / name), strict=True):
+            assert {k: one[k] for k in one.keys() - timing} == {k: two[k] for k in two.keys() - timing}
+
+
+def test_logs(straight: Path) -> None:
+    rows = read(straight / "training.csv")
+    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    # Warm-up of two steps to 1e-2, then the cosine to a hundredth of it.
+    np.testing.assert_allclose([row["lr"] for row in rows][:3], [5e-3, 1e-2, 1e-2])
+    assert rows[-1]["lr"] == pytest.approx(1e-4)
+    assert all(0 <= row["data_wait_share"] <= 1 and row["patches_per_s"] > 0 for row in rows)
+    checks = read(straight / "validation.csv")
+    assert [row["step"] for row in checks] == [3, 6]
+    guess = checks[0]["guess_rms"]
+    # Half of a unit field is missing in every hole: 0.5, by some 130 pixels of two fields each.
+    assert guess == pytest.approx(0.5, abs=0.05) and checks[1]["guess_rms"] == guess
+    # The spread of the toy is 0.5 everywhere.
+    assert checks[0]["guess_relative_rms"] == pytest.approx(2 * guess, rel=1e-5)
+    assert checks[0]["gain"] == pytest.approx(checks[0]["hole_rms"] / guess, rel=1e-4)
+
+
+def test_it_learns(tmp_path: Path) -> None:
+    options = {"steps": 80, "validate_every": 80, "checkpoint_every": 80, "log_every": 40, "accumulate": 1}
+    result = run(tmp_path, **options)
+    assert result.score.gain < 0.7  # type: ignore[attr-defined]
+
+
+@pytest.mark.usefixtures("importable")
+def test_workers_change_nothing(tmp_path: Path, straight: Path) -> None:
+    before = os.environ.get("OMP_NUM_THREADS")
+    run(tmp_path, workers=2)
+    assert_equal_runs(straight, tmp_path)
+    assert os.environ.get("OMP_NUM_THREADS") == before
+
+
+@pytest.mark.usefixtures("importable")
+def test_a_dead_worker_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(CmbInpaintError, match=r"a data worker process died .*; rerun with fewer workers"):
+        run(tmp_path, workers=1, stream=toy_stream.DeadlyStream())
+
+
+def test_random_state_and_threads_are_the_callers_again(tmp_path: Path) -> None:
+    torch.manual_seed(11)
+    expected = torch.get_rng_state()
+    threads = torch.get_num_threads()
+    run(tmp_path, stop_after=1)
+    assert torch.equal(torch.get_rng_state(), expected)
+    assert torch.get_num_threads() == threads
+
+
+def test_bf16_runs(tmp_path: Path) -> None:
+    result = run(tmp_path, precision="bf16", stop_after=2)
+    assert np.isfinite(result.loss)  # type: ignore[attr-defined]
+    assert all(t.dtype == torch.float32 for t in final_weights(tmp_path).values() if t.is_floating_point())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_resumably(tmp_path: Path, straight: Path, number: int) -> None:
+    def stop(step: int, steps: int, loss: float) -> None:
+        if step == 3:
+            signal.raise_signal(number)
+
+    before = signal.getsignal(number)
+    result = train(
+        toy.toy_recipe(),
+        tmp_path,
+        device="cpu",
+        stream=toy_stream.ToyStream(),
+        model=toy.toy_model(),
+        progress=stop,
+    )
+    assert (result.step, result.signal, result.finished) == (3, number, False)
+    assert signal.getsignal(number) is before
+    run(tmp_path)
+    assert_equal_runs(straight, tmp_path)
+
+
+CHILD = """
+import sys
+sys.path.insert(0, {here!r})
+import toy
+import toy_stream
+from cmbinpaint.training import train
+train(toy.toy_recipe(checkpoint_every=1), {folder!r}, device="cpu", stream=toy_stream.ToyStream(pause=0.1),
+      model=toy.toy_model())
+"""
+
+
+def test_kill_9_at_any_moment(tmp_path: Path, straight: Path) -> None:
+    code = CHILD.format(here=str(HERE), folder=str(tmp_path))
+    child = subprocess.Popen([sys.executable, "-c", code])
+    try:
+        until = time.monotonic() + 150
+        while len(list_checkpoints(tmp_path / "checkpoints")) < 2 and time.monotonic() < until:
+            assert child.poll() is None, "the child ended before it could be killed"
+            time.sleep(0.01)
+    finally:
+        child.kill()
+        child.wait()
+    assert 2 <= load_latest(tmp_path / "checkpoints").step < 6  # type: ignore[union-attr]
+    with (tmp_path / "training.csv").open("a") as log:
+        log.write("99,0.1,")  # a row cut short
+    run(tmp_path)
+    assert_equal_runs(straight, tmp_path)
+    assert [row["step"] for row in read(tmp_path / "training.csv")] == [1, 2, 3, 4, 5, 6]
+
+
+def test_nan_stops_and_keeps_the_last_good_state(tmp_path: Path, straight: Path) -> None:
+    # Two batches a step: batch 7 is the second one of step 4.
+    with pytest.raises(
+        ConvergenceError,
+        match=r"the loss is nan at step 4 \(training batch 7, seed 3\); the state before it is kept in .*"
+        r"lower \[optimizer\] lr, or use precision = 'fp32'",
+    ):
+        run(tmp_path, stream=toy_stream.ToyStream(nan_at=7))
+    good = load_latest(tmp_path / "checkpoints")
+    assert good is not None and good.step == 3
+    run(tmp_path)
+    assert_equal_runs(straight, tmp_path)
+
+
+def test_other_architecture(tmp_path: Path) -> None:
+    run(tmp_path, stop_after=1)
+    with pytest.raises(
+        CheckpointError, match=r"tensor 'first.weight' is float32 \(4, 2, 3, 3\) in the checkpoint and"
+    ):
+        train(toy.toy_recipe(), tmp_path, device="cpu", stream=toy_stream.ToyStream(), model=toy.toy_model(5))
+
+
+def test_other_recipe(tmp_path: Path) -> None:
+    run(tmp_path, stop_after=1)
+    with pytest.raises(CheckpointError, match="was trained with seed 3, the recipe says 4; restore the seed"):
+        run(tmp_path, seed=4)
+    with pytest.warns(CmbInpaintWarning, match="the recipe's steps, loss changed since the checkpoint"):
+        run(tmp_path, steps=3, loss={"hole": 1.0})
+
+
+def test_resume_false_refuses_a_used_folder(tmp_path: Path) -> None:
+    run(tmp_path, stop_after=1)
+    with pytest.raises(
+        CheckpointError, match="holds checkpoints of an earlier run; resume it, or use another folder"
+    ):
+        train(
+            toy.toy_recipe(),
+            tmp_path,
+            resume=False,
+            device="cpu",
+            stream=toy_stream.ToyStream(),
+            model=toy.toy_model(),
+        )
+
+
+def test_a_finished_run_is_left_alone(straight: Path) -> None:
+    before = states(straight)
+    result = run(straight)
+    assert result.finished and result.step == 6  # type: ignore[attr-defined]
+    assert all(torch.equal(before[name], tensor) for name, tensor in states(straight).items())
+
+
+def test_final_weights(straight: Path, tmp_path: Path) -> None:
+    weights = final_weights(straight)
+    assert weights.keys() == toy.toy_model().state_dict().keys()
+    last = load_latest(straight / "checkpoints").model  # type: ignore[union-attr]
+    assert not torch.equal(weights["first.weight"], last["first.weight"]), "it is the running mean"
+    with pytest.raises(CheckpointError, match="holds no checkpoints; train first"):
+        final_weights(tmp_path)
+
+
+def test_ema_follows_its_definition(tmp_path: Path) -> None:
+    mean = {name: t.clone() for name, t in toy.toy_model().state_dict().items()}
+    for step in (1, 2, 3):
+        run(tmp_path, stop_after=1, checkpoint_every=1)
+        now = load_latest(tmp_path / "checkpoints").model  # type: ignore[union-attr]
+        decay = min(0.9, step / (step + 9))
+        mean["last.weight"] = decay * mean["last.weight"] + (1 - decay) * now["last.weight"]
+    # Single precision, a handful of operations.
+    torch.testing.assert_close(
+        final_weights(tmp_path)["last.weight"], mean["last.weight"], rtol=1e-6, atol=1e-7
+    )
+
+
+def test_devices() -> None:
+    assert find_device("cpu") == torch.device("cpu")
+    with pytest.raises(DeviceError, match=r"device 'cuda:77' is not there; use 'auto' or one of: cpu"):
+        find_device("cuda:77")
