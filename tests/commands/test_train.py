@@ -73,5 +73,5 @@ def test_errors(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parse("r.toml", "--stop-after", "0")
     assert "'0' is not a number of steps; give 1 or more" in capsys.readouterr().err
-    with pytest.raises(RecipeError, match="cannot read recipe 'nowhere.toml'"):
+    with pytest.raises(RecipeError, match=r"cannot read recipe 'nowhere.toml'"):
         command.run(parse("nowhere.toml"))
