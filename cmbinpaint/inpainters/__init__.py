@@ -1,1 +1,54 @@
-"""inpainters: to be filled."""
+"""Ways to fill holes, each an `Inpainter` (see `protocol`), found by name."""
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cmbinpaint.inpainters.protocol import Inpainter
+
+# The names that need no weights; whatever else is asked for is looked up among the trained networks.
+WEIGHTLESS = ("gaussian", "kriging", "kriging16", "kriging64", "diffusive")
+# Up to here the exact answer takes seconds, and `default` is it.
+EXACT_NSIDE = 64
+
+__all__ = ["EXACT_NSIDE", "WEIGHTLESS", "find_inpainter"]
+
+
+def find_inpainter(
+    model: "str | os.PathLike[str] | Inpainter", nside: int | None = None, device: str = "auto"
+) -> "Inpainter":
+    """The inpainter of that name.
+
+    Parameters
+    ----------
+    model
+        ``"default"``, one of `WEIGHTLESS`, the name or path of a network, or an inpainter (returned as it is).
+    nside
+        Of the map; only ``"default"`` looks at it.
+    device
+        For networks.
+
+    Raises
+    ------
+    WeightsError
+        If no network has that name; lists the known ones.
+    """
+    if not isinstance(model, str | os.PathLike):
+        return model
+    if model == "gaussian" or (model == "default" and nside is not None and nside <= EXACT_NSIDE):
+        from cmbinpaint.inpainters.gaussian import GaussianInpainter
+
+        return GaussianInpainter()
+    if model == "diffusive":
+        from cmbinpaint.inpainters.diffusive import DiffusiveInpainter
+
+        return DiffusiveInpainter()
+    if model in WEIGHTLESS:
+        from cmbinpaint.inpainters.kriging import KrigingInpainter
+
+        return (
+            KrigingInpainter() if model == "kriging" else KrigingInpainter(int(str(model)[len("kriging") :]))
+        )
+    from cmbinpaint.inpainters.network import NetworkInpainter
+
+    return NetworkInpainter.load(model, device)

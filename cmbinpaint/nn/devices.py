@@ -1,0 +1,24 @@
+"""Compute devices by name. Takes: a name. Gives: a torch device that is there. Floor: 1."""
+
+import torch
+
+from cmbinpaint.errors import DeviceError
+
+
+def find_device(name: str) -> torch.device:
+    """The torch device of that name; ``"auto"`` is the first accelerator, or the CPU.
+
+    Raises
+    ------
+    DeviceError
+        If it is not there; the message lists those that are.
+    """
+    there = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        there.append("mps")
+    if name == "auto":
+        return torch.device(there[1] if len(there) > 1 else "cpu")
+    wanted = "cuda:0" if name == "cuda" else name
+    if wanted not in there:
+        raise DeviceError(f"device {name!r} is not there; use 'auto' or one of: {', '.join(there)}")
+    return torch.device(wanted)

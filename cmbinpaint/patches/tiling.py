@@ -1,0 +1,74 @@
+"""Where patches lie: tangent planes that cover the pixels to be filled.
+
+Takes: an nside, the pixels wanted. Gives: `Tiling`. Floor: 2.
+
+Tangent points are the centers of coarse HEALPix pixels that hold a wanted pixel. Seen from their own center these
+are squares standing on a corner, so patches are turned by 45 degrees; half a patch's side wide, they leave a rim
+of a quarter of the side in which a patch sees but does not answer.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cmbinpaint._types import AnyArray, IntArray
+from cmbinpaint.plane.tangent import PatchGrid, TangentPlane
+from cmbinpaint.sphere.pixels import pixel_angles, pixel_size, pixel_vectors, pixels_at
+
+# A field wider than this stretches by more than a convolution can bear (1.07 across at 15 deg off center, 2.05 at
+# 46 deg): at nside 128 patches have 64 px, 29 deg.
+WIDEST_FIELD_DEG = 30.0
+# Depth that a patch is trusted with, over its side: its holes must leave data in sight.
+REACH = 0.2
+_ROTATION_DEG = 45.0
+
+
+def patch_side(nside: int) -> int:
+    """Pixels along a patch's edge at one map pixel a step: 128, fewer where the field would be too wide."""
+    side = 128
+    while side > 32 and np.degrees(side * pixel_size(nside)) > WIDEST_FIELD_DEG:
+        side //= 2
+    return side
+
+
+@dataclass(frozen=True, eq=False)
+class Tiling:
+    """Patches covering wanted pixels.
+
+    Parameters
+    ----------
+    nside
+        Of the map.
+    grid
+        The patches' pixels, one map pixel a step.
+    planes
+        One tangent plane a patch.
+    members
+        For each patch, the (n,) RING indices of the wanted pixels that it answers for.
+    """
+
+    nside: int
+    grid: PatchGrid
+    planes: tuple[TangentPlane, ...]
+    members: tuple[IntArray, ...]
+
+    @classmethod
+    def cover(cls, nside: int, pixels: AnyArray) -> "Tiling":
+        """Tile the (n,) RING pixels wanted."""
+        side = patch_side(nside)
+        grid = PatchGrid(side=side, step_deg=float(np.degrees(pixel_size(nside))))
+        tiles_nside = max(1, nside // (side // 2))
+        pixels = np.sort(np.asarray(pixels, dtype=np.int64))
+        tile_of = pixels_at(tiles_nside, pixel_vectors(nside, pixels))
+        order = np.argsort(tile_of, kind="stable")
+        tiles, starts = np.unique(tile_of[order], return_index=True)
+        members = tuple(np.split(pixels[order], starts[1:])) if pixels.size else ()
+        theta, phi = pixel_angles(tiles_nside, tiles)
+        planes = tuple(
+            TangentPlane(float(lon), float(lat), grid, _ROTATION_DEG)
+            for lon, lat in zip(np.degrees(phi), 90 - np.degrees(theta), strict=True)
+        )
+        return cls(nside, grid, planes, members)
+
+    def __len__(self) -> int:
+        return len(self.planes)

@@ -1,0 +1,27 @@
+"""Where HEALPix pixels lie. Takes: RING indices or directions. Gives: the other. Floor: 1."""
+
+import healpy as hp
+import numpy as np
+
+from cmbinpaint._types import AnyArray, FloatArray, IntArray
+
+
+def pixel_vectors(nside: int, pixels: AnyArray) -> FloatArray:
+    """(n, 3) unit vectors of pixel centers (RING)."""
+    return np.stack(hp.pix2vec(nside, pixels), axis=-1)
+
+
+def pixel_angles(nside: int, pixels: AnyArray) -> tuple[FloatArray, FloatArray]:
+    """Colatitude and longitude of pixel centers (RING), radians."""
+    theta, phi = hp.pix2ang(nside, pixels)
+    return theta, phi
+
+
+def pixels_at(nside: int, vectors: FloatArray) -> IntArray:
+    """RING index of the pixel that each unit vector (..., 3) falls in."""
+    return hp.vec2pix(nside, vectors[..., 0], vectors[..., 1], vectors[..., 2])
+
+
+def pixel_size(nside: int) -> float:
+    """The side of a square with a pixel's area, radians."""
+    return float(hp.nside2resol(nside))
