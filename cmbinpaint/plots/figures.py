@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -62,13 +62,13 @@ def new_axes(width: float = 7.0, height: float = 4.0) -> Axes:
 
 
 @styled
-def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
-    """Write a figure beside `path`, then rename it: `path` is a whole file or is not there.
+def save_figure(drawing: Axes | Figure, path: str | os.PathLike[str]) -> Path:
+    """Write a picture beside `path`, then rename it: `path` is a whole file or is not there.
 
     Parameters
     ----------
-    figure
-        The figure of any axes in this room: `ax.figure`.
+    drawing
+        What a function of this room returned: a figure, or axes, whose whole figure is written.
     path
         Its suffix chooses the format (png, pdf, svg).
 
@@ -77,11 +77,12 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
     Path
         `path`.
     """
+    figure = drawing if isinstance(drawing, Figure) else drawing.figure
     path = Path(path)
     handle, beside = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     try:
-        figure.savefig(beside, bbox_inches="tight", pad_inches=0.12)
+        cast(Figure, figure).savefig(beside, bbox_inches="tight", pad_inches=0.12)
         os.chmod(beside, 0o666 & ~_umask())
         os.replace(beside, path)
     except BaseException:

@@ -66,7 +66,7 @@ def draw_dl(
     ax.set(ylabel=r"$D_\ell = \ell(\ell+1)C_\ell/2\pi$" + squared)
     ax.set_ylim(bottom=0, top=1.12 * _top(spectra))
     _ell_axis(ax, ell)
-    ax.legend(loc="upper left")
+    ax.legend(loc="best")
     if title:
         ax.set_title(title)
     return ax
@@ -112,7 +112,8 @@ def draw_residual(
         with np.errstate(divide="ignore", invalid="ignore"):
             percent = 100 * (spectra[name] / spectra[reference] - 1)
         inside = np.abs(percent) <= limit
-        ax.plot(ell, np.where(inside, percent, np.nan), color=color, marker=marker or "o", lw=1.0, label=name)
+        ax.plot(ell, percent, color=color, lw=1.0, label=name)
+        ax.plot(ell[inside], percent[inside], marker or "o", color=color)
         for beyond, arrow, edge in ((percent > limit, "^", 0.93), (percent < -limit, "v", -0.93)):
             ax.plot(
                 ell[beyond], np.full(beyond.sum(), edge * limit), arrow, color=color, markerfacecolor="none"

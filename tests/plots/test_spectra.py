@@ -43,7 +43,9 @@ def test_residual_is_in_percent_of_the_reference_and_marks_what_lies_beyond() ->
     drawn = lines(ax)
     assert set(drawn) == {"filled", "before"}
     np.testing.assert_allclose(drawn["filled"], 2.0)
-    np.testing.assert_allclose(drawn["before"], [np.nan, -28, -28, -10, np.nan])
+    np.testing.assert_allclose(drawn["before"], [-50, -28, -28, -10, 60])
+    markers = [line for line in ax.lines if line.get_marker() in "os" and line.get_xdata().size]
+    assert sorted(line.get_xdata().size for line in markers) == [3, 5]  # only what lies inside
     arrows = {
         line.get_marker(): line for line in ax.lines if line.get_marker() in "^v" and line.get_xdata().size
     }
