@@ -62,6 +62,11 @@ def observe(sky, seed):
     return signal + sky.noise_std * rng.standard_normal(signal.size)
 
 
+def solver_of(valid, sky):
+    """On one thread: small transforms gain nothing from more."""
+    return GaussianSolver(valid, sky, threads=1)
+
+
 def rms(values, sky):
     return np.sqrt(np.mean(np.square(values))) / gaussian.signal_rms(sky.signal_cl)
 
@@ -72,7 +77,7 @@ def test_mean_equals_dense_algebra(seed, nside, uneven):
     noise = np.random.default_rng(seed).uniform(0.02, 0.2, 12 * nside**2) if uneven else 0.05
     sky, valid = Sky(nside, noise), random_mask(nside, seed)
     observed = observe(sky, seed + 1)
-    got = GaussianSolver(valid, sky).solve(observed, tolerance=TIGHT)
+    got = solver_of(valid, sky).solve(observed, tolerance=TIGHT)
     expected = DenseSolver(valid, sky).mean(observed)
     assert rms(got.mean[~valid] - expected, sky) < EXACT
     assert rms(expected, sky) > 0.05  # something was predicted
@@ -81,7 +86,7 @@ def test_mean_equals_dense_algebra(seed, nside, uneven):
 def test_mean_equals_dense_algebra_at_nside_16():
     sky, valid = Sky(16), random_mask(16, 0)
     observed = observe(sky, 1)
-    got = GaussianSolver(valid, sky).solve(observed, tolerance=TIGHT)
+    got = solver_of(valid, sky).solve(observed, tolerance=TIGHT)
     assert rms(got.mean[~valid] - DenseSolver(valid, sky).mean(observed), sky) < EXACT
 
 
@@ -90,7 +95,7 @@ def test_mean_equals_dense_algebra_at_nside_16():
 def test_manufactured_solution_is_found(seed):
     """Choose x, make the right-hand side, find x again."""
     sky = Sky(8)
-    solver = GaussianSolver(random_mask(8, seed), sky)
+    solver = solver_of(random_mask(8, seed), sky)
     chosen = harmonics.draw_alm(np.ones(sky.lmax + 1), np.random.default_rng(seed))
     found = np.zeros_like(chosen)
     watch = gaussian.Convergence(1.0)
@@ -105,7 +110,7 @@ def test_manufactured_solution_is_found(seed):
 @given(seeds)
 def test_system_is_symmetric_and_above_one(seed):
     sky = Sky(4)
-    solver = GaussianSolver(random_mask(4, seed), sky)
+    solver = solver_of(random_mask(4, seed), sky)
     rng = np.random.default_rng(seed)
     a, b = (harmonics.draw_alm(np.ones(sky.lmax + 1), rng) for _ in range(2))
     left = harmonics.alm_dot(a, solver.apply(b), sky.lmax)
@@ -116,14 +121,14 @@ def test_system_is_symmetric_and_above_one(seed):
 @pytest.mark.parametrize("rubbish", [np.nan, np.inf, hp.UNSEEN, 1e30])
 def test_nothing_under_a_hole_matters(rubbish):
     sky, valid = Sky(8), random_mask(8, 2)
-    solver, observed = GaussianSolver(valid, sky), observe(sky, 3)
+    solver, observed = solver_of(valid, sky), observe(sky, 3)
     clean, dirty = np.where(valid, observed, 0.0), np.where(valid, observed, rubbish)
     assert np.array_equal(solver.solve(clean).mean, solver.solve(dirty).mean)
     start = np.where(valid, rubbish, 0.0)  # a start is read in the holes only
     assert np.array_equal(solver.refine(np.zeros_like(clean), clean, 3), solver.refine(start, dirty, 3))
     noise = np.where(valid, 0.05, np.nan)
     assert np.array_equal(
-        GaussianSolver(valid, Sky(8, noise)).solve(clean, steps=5).mean, solver.solve(clean, steps=5).mean
+        solver_of(valid, Sky(8, noise)).solve(clean, steps=5).mean, solver.solve(clean, steps=5).mean
     )
 
 
@@ -132,9 +137,9 @@ def test_nothing_under_a_hole_matters(rubbish):
 def test_a_factor_goes_through(seed, factor):
     sky, valid = Sky(8), random_mask(8, seed)
     observed = observe(sky, seed)
-    fill = GaussianSolver(valid, sky).solve(observed, steps=40).mean
+    fill = solver_of(valid, sky).solve(observed, steps=40).mean
     # With the same model at equal steps, and with a model in other units.
-    same = GaussianSolver(valid, sky).solve(factor * observed, steps=40).mean
+    same = solver_of(valid, sky).solve(factor * observed, steps=40).mean
     scaled = GaussianSolver(valid, Sky(8, scale=abs(factor))).solve(factor * observed, steps=40).mean
     assert rms(same / factor - fill, sky) < EXACT
     assert rms(scaled / factor - fill, sky) < EXACT
@@ -143,7 +148,7 @@ def test_a_factor_goes_through(seed, factor):
 @pytest.mark.parametrize("constant", [1.0, -30.0, 4e4])
 def test_a_constant_goes_through(constant):
     sky, valid = Sky(8), random_mask(8, 5)
-    observed, solver = observe(sky, 6), GaussianSolver(valid, sky)
+    observed, solver = observe(sky, 6), solver_of(valid, sky)
     before, after = (solver.solve(d, tolerance=TIGHT).mean for d in (observed, observed + constant))
     assert rms(after - constant - before, sky) < EXACT
     polished = solver.refine(np.full_like(observed, constant), observed + constant, 40) - constant
@@ -154,7 +159,7 @@ def test_a_narrow_monopole_prior_is_obeyed():
     sky, valid = Sky(4), random_mask(4, 5)
     sky.signal_cl[:2] = 0.0
     observed = observe(sky, 6) + 1.0
-    got = GaussianSolver(valid, sky).solve(observed, tolerance=TIGHT).mean[~valid]
+    got = solver_of(valid, sky).solve(observed, tolerance=TIGHT).mean[~valid]
     assert rms(got - DenseSolver(valid, sky).mean(observed), sky) < EXACT
 
 
@@ -167,8 +172,8 @@ def test_quarter_turns_rotate_the_fill(seed, turns):
     theta, phi = hp.pix2ang(nside, np.arange(valid.size))
     source = hp.ang2pix(nside, theta, phi - turns * np.pi / 2)
     observed = observe(sky, seed)
-    fill = GaussianSolver(valid, sky).solve(observed, tolerance=TIGHT).mean
-    turned = GaussianSolver(valid[source], sky).solve(observed[source], tolerance=TIGHT).mean
+    fill = solver_of(valid, sky).solve(observed, tolerance=TIGHT).mean
+    turned = solver_of(valid[source], sky).solve(observed[source], tolerance=TIGHT).mean
     assert rms(turned - fill[source], sky) < EXACT
 
 
@@ -177,8 +182,8 @@ def test_mirrored_about_the_equator():
     theta, phi = hp.pix2ang(8, np.arange(valid.size))
     source = hp.ang2pix(8, np.pi - theta, phi)
     observed = observe(sky, 2)
-    fill = GaussianSolver(valid, sky).solve(observed, tolerance=TIGHT).mean
-    turned = GaussianSolver(valid[source], sky).solve(observed[source], tolerance=TIGHT).mean
+    fill = solver_of(valid, sky).solve(observed, tolerance=TIGHT).mean
+    turned = solver_of(valid[source], sky).solve(observed[source], tolerance=TIGHT).mean
     assert rms(turned - fill[source], sky) < EXACT
 
 
@@ -186,7 +191,7 @@ def test_mirrored_about_the_equator():
 @given(seeds)
 def test_starts_agree_and_answers_are_linear(seed):
     sky, valid = Sky(8), random_mask(8, seed)
-    solver = GaussianSolver(valid, sky)
+    solver = solver_of(valid, sky)
     a, b = observe(sky, seed), observe(sky, seed + 1)
     cold = solver.solve(a, tolerance=TIGHT).mean
     warm = solver.solve(a, start=np.where(valid, a, b), tolerance=TIGHT).mean
@@ -197,7 +202,7 @@ def test_starts_agree_and_answers_are_linear(seed):
 
 def test_refining_approaches_the_mean():
     sky, valid = Sky(16), random_mask(16, 7)
-    solver, observed = GaussianSolver(valid, sky), observe(sky, 8)
+    solver, observed = solver_of(valid, sky), observe(sky, 8)
     exact = np.where(valid, observed, solver.solve(observed, tolerance=TIGHT).mean)
     guess = np.where(valid, observed, 0.0)
     errors = [rms((solver.refine(guess, observed, n) - exact)[~valid], sky) for n in (0, 5, 20, 60, 150)]
@@ -210,12 +215,12 @@ def test_refining_approaches_the_mean():
     assert np.array_equal(refined[valid], observed[valid])
 
 
-@few
-@given(seeds, st.sampled_from([1e-1, 1e-2, 1e-3, 1e-5]))
+@pytest.mark.parametrize("tolerance", [1e-1, 1e-2, 1e-3, 1e-5])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_tolerance_is_kept(seed, tolerance):
     """The estimate of what remains is honest to a factor 3, on either side of a cold start."""
-    sky, valid = Sky(16, 0.02), random_mask(16, seed)
-    solver, observed = GaussianSolver(valid, sky), observe(sky, seed)
+    sky, valid = Sky(8, 0.02), random_mask(8, seed)
+    solver, observed = solver_of(valid, sky), observe(sky, seed)
     exact = solver.solve(observed, tolerance=TIGHT).mean
     solution = solver.solve(observed, tolerance=tolerance)
     assert solution.change <= tolerance
@@ -224,7 +229,7 @@ def test_tolerance_is_kept(seed, tolerance):
 
 def test_error_is_as_large_as_the_posterior_says():
     sky, valid = Sky(8), random_mask(8, 0)
-    solver, std = GaussianSolver(valid, sky), DenseSolver(valid, sky).std()
+    solver, std = solver_of(valid, sky), DenseSolver(valid, sky).std()
     chi2 = []
     for seed in range(40):
         rng = np.random.default_rng(seed)
@@ -242,7 +247,7 @@ def test_inpainter_obeys_the_protocol_and_the_plan():
     excluded = np.zeros_like(valid)
     excluded[:4] = True
     plan = InpaintingPlan(8, valid & ~excluded, ~valid & ~excluded, excluded)
-    inpainter = GaussianInpainter(tolerance=TIGHT)
+    inpainter = GaussianInpainter(tolerance=TIGHT, threads=1)
     predictor = inpainter.prepare(plan, sky)
     assert isinstance(inpainter, Inpainter)
     assert isinstance(predictor, Predictor)
@@ -256,13 +261,13 @@ def test_inpainter_obeys_the_protocol_and_the_plan():
 
 def test_no_holes_and_no_data_values():
     sky = Sky(4)
-    solver = GaussianSolver(np.ones(192, dtype=bool), sky)
+    solver = solver_of(np.ones(192, dtype=bool), sky)
     observed = observe(sky, 0)
     assert np.array_equal(solver.refine(np.zeros(192), observed, 5), observed)
     filtered = solver.solve(observed, steps=60).mean  # asked for steps, it filters
     assert 0 < rms(filtered - observed, sky) < 3 * 0.05 / gaussian.signal_rms(sky.signal_cl)
     with_hole = np.arange(192) > 5
-    zero = GaussianSolver(with_hole, sky).solve(np.zeros(192))
+    zero = solver_of(with_hole, sky).solve(np.zeros(192))
     assert np.all(zero.mean == 0.0)
     assert zero.steps == 0
     assert zero.change == 0.0
@@ -271,7 +276,7 @@ def test_no_holes_and_no_data_values():
 def test_progress_is_told():
     sky, valid = Sky(8), random_mask(8, 0)
     told = []
-    solution = GaussianSolver(valid, sky).solve(observe(sky, 1), progress=lambda *seen: told.append(seen))
+    solution = solver_of(valid, sky).solve(observe(sky, 1), progress=lambda *seen: told.append(seen))
     assert [step for step, _ in told] == list(range(10, solution.steps + 1, 10))
     assert told[0][1] > told[-1][1] > 0
 
@@ -279,9 +284,9 @@ def test_progress_is_told():
 def test_noise_free_data_are_served_with_a_warning():
     sky, valid = Sky(8, 0.0), random_mask(8, 0)
     with pytest.warns(
-        CmbInpaintWarning, match=r"noise_std is below 0.001 of the signal's rms in \d+ observed"
+        CmbInpaintWarning, match=r"noise_std is below 0.01 of the signal's rms in \d+ observed"
     ):
-        solver = GaussianSolver(valid, sky)
+        solver = solver_of(valid, sky)
     observed = observe(sky, 1)
     floored = Sky(8, gaussian.NOISE_FLOOR * gaussian.signal_rms(sky.signal_cl))
     got = solver.solve(observed, tolerance=TIGHT).mean[~valid]
@@ -290,13 +295,13 @@ def test_noise_free_data_are_served_with_a_warning():
 
 def test_errors_say_what_came():
     sky, valid = Sky(4), random_mask(4, 0)
-    solver, observed = GaussianSolver(valid, sky), observe(sky, 0)
+    solver, observed = solver_of(valid, sky), observe(sky, 0)
     with pytest.raises(
         MaskError, match=r"the mask has 48 pixels, the sky model is for nside 4 \(192 pixels\)"
     ):
-        GaussianSolver(valid[:48], sky)
+        solver_of(valid[:48], sky)
     with pytest.raises(MaskError, match="all pixels are masked: nothing is observed"):
-        GaussianSolver(np.zeros(192, dtype=bool), sky)
+        solver_of(np.zeros(192, dtype=bool), sky)
     with pytest.raises(
         ConvergenceError, match=r"after 30 steps an estimated .* asked for 1.0e-12. Start from"
     ):
@@ -314,13 +319,13 @@ def test_errors_say_what_came():
     with pytest.raises(SpectrumError, match=r"noise_std has shape \(48,\); expected a number or \(192,\)"):
         GaussianSolver(valid, Sky(4, np.ones(48)))
     with pytest.raises(SpectrumError, match="noise_std is negative or not finite in observed pixels"):
-        GaussianSolver(valid, Sky(4, -1.0))
+        solver_of(valid, Sky(4, -1.0))
     sky.signal_cl[2:] = 0.0
     with pytest.raises(SpectrumError, match="signal_cl is zero above ell = 1"):
-        GaussianSolver(valid, sky)
+        solver_of(valid, sky)
     sky.signal_cl[2] = np.nan
     with pytest.raises(SpectrumError, match="signal_cl is negative or not finite"):
-        GaussianSolver(valid, sky)
+        solver_of(valid, sky)
     sky.signal_cl = np.ones(4)
     with pytest.raises(SpectrumError, match=r"signal_cl has shape \(4,\); lmax 8 needs \(9,\)"):
-        GaussianSolver(valid, sky)
+        solver_of(valid, sky)
