@@ -1,0 +1,178 @@
+"""What commands share: types of arguments, checks before work starts, files, seeds, progress.
+
+Takes: texts of a command line. Gives: numbers, arrays and refusals. Floor: 7.
+
+Heavy libraries are imported inside functions, so that `--help` stays fast.
+"""
+
+import argparse
+import math
+import os
+import re
+import secrets
+import shlex
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cmbinpaint import __version__
+from cmbinpaint.errors import CmbInpaintWarning, FitsError
+
+if TYPE_CHECKING:
+    from cmbinpaint._types import AnyArray, FloatArray
+
+_SIZES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+def positive_int(text: str) -> int:
+    """Parse an int above 0."""
+    return _number(text, int, lambda value: value > 0, "a whole number above 0")
+
+
+def natural(text: str) -> int:
+    """Parse an int that is not negative."""
+    return _number(text, int, lambda value: value >= 0, "a whole number, 0 or more")
+
+
+def positive_float(text: str) -> float:
+    """Parse a finite number above 0."""
+    return _number(text, float, lambda value: value > 0, "a number above 0")
+
+
+def natural_float(text: str) -> float:
+    """Parse a finite number that is not negative."""
+    return _number(text, float, lambda value: value >= 0, "a number, 0 or more")
+
+
+def memory_size(text: str) -> int:
+    """Parse a number of bytes: `8G`, `500M`, `8589934592`."""
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    if not match or not float(match[1]):
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; expected bytes, as 8G or 500M")
+    return int(float(match[1]) * _SIZES[match[2].upper()])
+
+
+def column(text: str) -> int | str:
+    """Parse a column: its number from 0, or its name."""
+    return int(text) if text.isdigit() else text
+
+
+def _number(text: str, kind: Callable[[str], Any], fits: Callable[[Any], bool], expected: str) -> Any:
+    try:
+        value = kind(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or not fits(value):
+        raise argparse.ArgumentTypeError(f"{text!r} came, expected {expected}")
+    return value
+
+
+def refuse_outputs(outputs: Iterable[Path], inputs: Iterable[Path | None], *, overwrite: bool) -> None:
+    """Refuse, before any work, outputs that are inputs, that exist, or that have no folder.
+
+    Raises
+    ------
+    FitsError
+        On the first of them.
+    """
+    sources = [path for path in inputs if path is not None and path.exists()]
+    for output in outputs:
+        if not output.parent.is_dir():
+            raise FitsError(f"{output} cannot be written: the folder {output.parent} does not exist")
+        if output.is_dir():
+            raise FitsError(f"{output} is a directory; the path of a file was expected")
+        if not output.exists():
+            continue
+        if any(output.samefile(source) for source in sources):
+            raise FitsError(f"{output} is an input; it is never overwritten: give another output")
+        if not overwrite:
+            raise FitsError(f"{output} exists already; give another output, or --overwrite")
+
+
+def fresh_seed() -> int:
+    """Return a new seed, short enough to copy by hand."""
+    return secrets.randbits(32)
+
+
+def microkelvin(what: str, unit: str | None) -> float:
+    """Return the factor from `unit` to µK; a unit that nobody said is taken for µK, with a warning."""
+    from cmbinpaint.sphere.units import unit_factor
+
+    if unit is None:
+        warnings.warn(f"{what} says no unit: µK_CMB assumed; --unit says another", CmbInpaintWarning, 3)
+        return 1.0
+    return unit_factor(unit, "uK_CMB")
+
+
+def scaled(sky: "AnyArray", factor: float) -> "AnyArray":
+    """Return a map in another unit, float64, its UNSEEN pixels UNSEEN."""
+    import numpy as np
+
+    from cmbinpaint.sphere.maps import UNSEEN, is_unseen
+
+    with np.errstate(over="ignore"):
+        return np.where(is_unseen(sky), UNSEEN, sky.astype(np.float64) * factor)
+
+
+def read_noise(text: str) -> "float | FloatArray":
+    """Return `--noise-std` in µK: a number, or the map (RING) in the file that it names."""
+    try:
+        return natural_float(text)
+    except argparse.ArgumentTypeError as error:
+        if not Path(text).exists():
+            raise FitsError(f"--noise-std: {error} in µK, or a FITS file; there is no such file") from None
+    from cmbinpaint.sphere import fits
+
+    noise, info = fits.read_map(text)
+    return scaled(noise, microkelvin(f"the noise map {text}", info.unit))
+
+
+def provenance_of(argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """Return the cards and HISTORY lines that every file of this package carries."""
+    cards = {"CREATOR": (f"cmbinpaint {__version__}", "software that wrote this file")}
+    return cards, [command_line(argv)]
+
+
+def command_line(argv: Sequence[str]) -> str:
+    """Return the command as a user can type it again."""
+    return shlex.join(["cmbinpaint", *argv])
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file beside its name, then rename it."""
+    handle, beside = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        os.chmod(beside, 0o644)
+        os.replace(beside, path)
+    except BaseException:
+        Path(beside).unlink(missing_ok=True)
+        raise
+
+
+def progress_bar(what: str, total: int | None = None) -> AbstractContextManager[Any]:
+    """Return a tqdm bar on stderr, silent where stderr is no terminal."""
+    from tqdm import tqdm
+
+    return tqdm(total=total, desc=what, leave=False, disable=not sys.stderr.isatty(), file=sys.stderr)
+
+
+def human_bytes(size: float) -> str:
+    """Return a size for people: `1.5 GB`."""
+    for unit in ("bytes", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} GB"
+
+
+def human_seconds(seconds: float) -> str:
+    """Return a duration for people: `40 s`, `3 min`, `2.5 h`."""
+    if seconds < 100:
+        return f"{max(seconds, 1):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

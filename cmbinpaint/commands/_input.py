@@ -1,0 +1,80 @@
+"""The map that a command works on, and where its holes are.
+
+Takes: the arguments declared here. Gives: arrays in RING order. Floor: 7.
+"""
+
+import argparse
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from cmbinpaint.commands import _common as common
+from cmbinpaint.errors import CmbInpaintWarning
+
+if TYPE_CHECKING:
+    from cmbinpaint._types import AnyArray, BoolArray
+    from cmbinpaint.sphere.fits import MapInfo
+
+
+def add_map_arguments(add: Callable[..., Any]) -> None:
+    """Declare what says how MAP and its mask are to be read."""
+    add(
+        "--mask-field",
+        metavar="NAME",
+        type=common.column,
+        help="the mask's column, in the mask's file or MAP",
+    )
+    add(
+        "--mask-threshold", metavar="X", type=float, help="for a mask not 0 or 1: observed from this value on"
+    )
+    add("--field", metavar="NAME", type=common.column, default=0, help="column of MAP; default the first")
+    add("--hdu", metavar="H", type=common.column, default=1, help="HDU of MAP, number or name; default 1")
+    add("--unit", metavar="U", help="declares the unit of MAP (K, mK or uK) where TUNIT is missing or wrong")
+    add(
+        "--ordering",
+        choices=["RING", "NESTED"],
+        help="declares the ordering of MAP where the header lacks it",
+    )
+    add("--max-memory", metavar="B", type=common.memory_size, help="refuse files that need more, as 8G")
+
+
+def read_sky(args: argparse.Namespace) -> "tuple[AnyArray, MapInfo]":
+    """Read MAP: (npix,) RING in the file's unit and dtype."""
+    from cmbinpaint.sphere import fits
+
+    return fits.read_map(
+        args.map, args.field, hdu=args.hdu, unit=args.unit, ordering=args.ordering, max_memory=args.max_memory
+    )
+
+
+def has_mask(args: argparse.Namespace) -> bool:
+    """Return whether a mask was named, as a file or a column."""
+    return args.mask is not None or args.mask_field is not None
+
+
+def valid_pixels(args: argparse.Namespace, sky: "AnyArray", info: "MapInfo") -> "BoolArray":
+    """Return (npix,) bool, RING: observed by the mask, if there is one, and known in the map."""
+    import numpy as np
+
+    from cmbinpaint.sphere import fits, masks
+    from cmbinpaint.sphere.maps import take_map
+
+    known = take_map(sky).known
+    if not has_mask(args):
+        return known
+    field = 0 if args.mask_field is None else args.mask_field
+    if args.mask is not None:
+        mask = fits.read_mask(args.mask, field, max_memory=args.max_memory)
+    else:
+        mask = fits.read_mask(
+            args.map, field, hdu=args.hdu, ordering=args.ordering, max_memory=args.max_memory
+        )
+    observed = masks.take_mask(mask, info.nside, threshold=args.mask_threshold)
+    lost = int(np.count_nonzero(observed & ~known))
+    if lost:
+        warnings.warn(
+            f"{lost} pixels that the mask calls observed are NaN or UNSEEN in the map; they are holes",
+            CmbInpaintWarning,
+            stacklevel=2,
+        )
+    return observed & known

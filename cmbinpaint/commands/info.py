@@ -1,0 +1,139 @@
+"""`cmbinpaint info`: what is in a file, and what filling its holes would take.
+
+Takes: a map, perhaps a mask. Gives: text, or JSON. Floor: 7.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cmbinpaint.commands import _common as common
+from cmbinpaint.commands import _cost as cost
+from cmbinpaint.commands import _input as source
+
+if TYPE_CHECKING:
+    from cmbinpaint._types import AnyArray, BoolArray
+    from cmbinpaint.sphere.fits import MapInfo
+
+SIZE_CLASSES = ((1, 1), (2, 10), (11, 100), (101, 1000), (1001, None))
+"""Smallest and largest number of pixels of the holes counted together."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `info`."""
+    parser.add_argument("map", metavar="MAP", type=Path, help="HEALPix FITS file")
+    parser.add_argument("mask", metavar="MASK", type=Path, nargs="?", help="FITS mask, 1 = observed")
+    source.add_map_arguments(parser.add_argument)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Describe the map and its holes."""
+    from cmbinpaint.sphere import fits
+
+    columns = fits.describe(args.map, max_memory=args.max_memory)
+    sky, info = source.read_sky(args)
+    facts = {"file": str(args.map), "columns": [vars(c) for c in columns], **_map_facts(sky, info)}
+    valid = source.valid_pixels(args, sky, info)
+    facts["holes"] = hole_facts(valid)
+    facts["cost"] = cost.estimate(info.nside, facts["holes"]["pixels"])._asdict()
+    print(json.dumps(facts, indent=2) if args.json else "\n".join(_lines(facts)))
+    return 0
+
+
+def _map_facts(sky: "AnyArray", info: "MapInfo") -> dict[str, Any]:
+    import numpy as np
+
+    from cmbinpaint.sphere.maps import take_map
+
+    taken = take_map(sky)
+    seen = taken.values[taken.known]
+    return {
+        "hdu": info.hdu,
+        "column": info.column,
+        "nside": info.nside,
+        "pixels": int(sky.size),
+        "pixel_arcmin": 60 * float(np.degrees(np.sqrt(4 * np.pi / sky.size))),
+        "ordering": info.ordering,
+        "unit": info.unit,
+        "coordinates": info.coord,
+        "dtype": info.dtype,
+        "sha256": info.sha256,
+        "mean": float(seen.mean()) if seen.size else None,
+        "std": float(seen.std()) if seen.size else None,
+        "unknown_pixels": int((~taken.known).sum()),
+    }
+
+
+def hole_facts(valid: "BoolArray") -> dict[str, Any]:
+    """Count the holes of (npix,) bool, RING, by size."""
+
+    from cmbinpaint.sphere import masks
+
+    if not valid.any():
+        return {"fsky": 0.0, "pixels": int(valid.size), "count": 1, "sizes": {}, "largest": int(valid.size)}
+    sizes = masks.hole_sizes(masks.hole_labels(valid))
+    counts = {
+        _class_name(low, high): int(((sizes >= low) & (sizes <= (high or valid.size))).sum())
+        for low, high in SIZE_CLASSES
+    }
+    return {
+        "fsky": masks.fsky(valid),
+        "pixels": int((~valid).sum()),
+        "count": int(sizes.size),
+        "sizes": counts,
+        "largest": int(sizes.max(initial=0)),
+        "deepest_pixels": float(masks.depth(valid).max()),
+    }
+
+
+def _class_name(low: int, high: int | None) -> str:
+    if high is None:
+        return f"over {low - 1}"
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def _lines(facts: dict[str, Any]) -> list[str]:
+    holes = facts["holes"]
+    lines = [facts["file"], "", f"  {'HDU':<5}{'column':<20}{'unit':<14}{'type':<10}{'pixels':>12}"]
+    lines += [
+        f"  {c['hdu']:<5}{c['name']:<20}{c['unit'] or '-':<14}{c['dtype']:<10}{c['length']:>12}"
+        for c in facts["columns"]
+    ]
+    unit = facts["unit"] or "unit not said"
+    lines += [
+        "",
+        f"  column       {facts['column']} of HDU {facts['hdu']}",
+        f"  nside        {facts['nside']} ({facts['pixels']} pixels of {facts['pixel_arcmin']:.3g} arcmin)",
+        f"  ordering     {facts['ordering']}",
+        f"  unit         {unit}",
+        f"  coordinates  {facts['coordinates'] or 'not said'}",
+    ]
+    if facts["mean"] is not None:
+        lines.append(f"  values       mean {facts['mean']:.4g}, standard deviation {facts['std']:.4g}")
+    lines += [f"  unknown      {facts['unknown_pixels']} pixels are UNSEEN or NaN", ""]
+    lines += _hole_lines(holes)
+    if 0 < holes["pixels"] < facts["pixels"]:
+        seconds, size, cores = facts["cost"]["seconds"], facts["cost"]["bytes"], facts["cost"]["cores"]
+        lines += [
+            "",
+            f"  filling      about {common.human_seconds(seconds)} on {cores} cores and "
+            f"{common.human_bytes(size)} of memory, for one realization",
+        ]
+    return lines
+
+
+def _hole_lines(holes: dict[str, Any]) -> list[str]:
+    lines = [f"  fsky         {holes['fsky']:.4f}"]
+    if holes["pixels"] == 0:
+        return [*lines, "  holes        none"]
+    if holes["fsky"] == 0:
+        return [*lines, "  holes        the whole sky: nothing is observed"]
+    lines.append(
+        f"  holes        {holes['count']}, {holes['pixels']} pixels together, the largest {holes['largest']}, "
+        f"the deepest {holes['deepest_pixels']:.1f} pixels from the nearest observed one"
+    )
+    width = max(map(len, holes["sizes"])) + 2
+    lines += [f"    {name:>{width}} px {count:>8}" for name, count in holes["sizes"].items() if count]
+    return lines

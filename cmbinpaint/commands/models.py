@@ -1,0 +1,57 @@
+"""`cmbinpaint models`: which models can fill a map.
+
+Takes: nothing, or a folder of cards. Gives: a table. Floor: 7.
+"""
+
+import argparse
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cmbinpaint.weights import Card
+
+METHODS = {
+    "gaussian": "the exact conditional mean and constrained realizations, by conjugate gradients",
+    "kriging": "the conditional mean given the nearest observed pixels, at three resolutions",
+    "kriging16": "the same given the 16 nearest",
+    "kriging64": "the same given the 64 nearest",
+    "diffusive": "the mean of the neighbors, iterated: a yardstick, not a method to use",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `models`."""
+    parser.add_argument("--folder", metavar="DIR", help="list the cards in a folder, not those that ship")
+    parser.add_argument("--json", action="store_true", help="print whole cards as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the table of models."""
+    from cmbinpaint.weights import list_models
+
+    cards = list_models(args.folder)
+    if args.json:
+        print(json.dumps([json.loads(card.to_json()) for card in cards], indent=2))
+        return 0
+    if not args.folder:
+        print("methods:")
+        for name, what in METHODS.items():
+            print(f"  {name:<18}{what}")
+        print()
+    print("networks:" if cards else "networks: none here")
+    for card in cards:
+        print("\n".join(_describe(card)))
+    return 0
+
+
+def _describe(card: "Card") -> list[str]:
+    lines = [f"  {card.name:<18}{card.family}, {_count(card.n_weights)} weights, {card.steps} training steps"]
+    refine = ", ".join(f"{steps} at nside {nside}" for nside, steps in sorted(card.refine.items()))
+    lines += [f"{'':20}refine: {refine}"] if refine else []
+    lines += [f"{'':20}sha256: {card.sha256[:16]}..., license {card.license}, cmbinpaint {card.version}"]
+    lines += [f"{'':20}limit: {limit}" for limit in card.limits]
+    return lines
+
+
+def _count(number: int) -> str:
+    return f"{number / 1e6:.1f} M" if number >= 1e6 else str(number)

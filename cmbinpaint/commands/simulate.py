@@ -1,0 +1,102 @@
+"""`cmbinpaint simulate`: one simulated sky in a FITS file.
+
+Takes: resolution, spectrum, beam, noise, seed. Gives: a HEALPix file with its history. Floor: 7.
+"""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cmbinpaint.commands import _common as common
+
+if TYPE_CHECKING:
+    from cmbinpaint._types import FloatArray
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `simulate`."""
+    parser.add_argument("-o", "--output", metavar="OUT", type=Path, required=True, help="FITS file to write")
+    parser.add_argument("--nside", metavar="N", type=common.positive_int, default=256, help="default 256")
+    parser.add_argument(
+        "--cl", metavar="FILE", type=Path, help="C_ell in µK² from ell 0; default: CAMB with Planck 2018"
+    )
+    parser.add_argument("--lmax", metavar="L", type=common.positive_int, help="default 3*nside-1")
+    parser.add_argument(
+        "--fwhm-arcmin", metavar="X", type=common.natural_float, help="Gaussian beam; default none"
+    )
+    parser.add_argument(
+        "--noise-std",
+        metavar="X|FILE",
+        default="0",
+        help="white noise per pixel in µK, or a map of it; default 0",
+    )
+    parser.add_argument("--pixwin", action="store_true", help="let pixels average: apply the pixel window")
+    parser.add_argument(
+        "--unit", default="K_CMB", metavar="U", help="of the file: K_CMB (default), mK_CMB, uK_CMB"
+    )
+    parser.add_argument(
+        "--ordering", choices=["RING", "NESTED"], default="RING", help="of the file; default RING"
+    )
+    parser.add_argument("--column", default="I_STOKES", metavar="NAME", help="default I_STOKES")
+    parser.add_argument(
+        "--seed", type=common.natural, metavar="S", help="default: a fresh one, which is recorded"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Simulate one sky and write it."""
+    common.refuse_outputs([args.output], [args.cl], overwrite=args.overwrite)
+    import numpy as np
+
+    from cmbinpaint.sims import simulate_sky
+    from cmbinpaint.sphere import fits
+    from cmbinpaint.sphere.maps import check_nside
+    from cmbinpaint.sphere.units import parse_unit, unit_factor
+
+    nside = check_nside(args.nside)
+    lmax = args.lmax or 3 * nside - 1
+    unit = parse_unit(args.unit)
+    seed = common.fresh_seed() if args.seed is None else args.seed
+    cl = spectrum(args.cl, lmax)
+    noise = common.read_noise(args.noise_std)
+    fwhm = None if args.fwhm_arcmin is None else float(np.radians(args.fwhm_arcmin / 60))
+    sky = simulate_sky(cl, nside, fwhm=fwhm, noise_std=noise, pixwin=args.pixwin, lmax=lmax, seed=seed)
+    cards, history = common.provenance_of(args.argv)
+    cards |= _cards(args, seed, lmax)
+    fits.write_map(
+        args.output,
+        (sky * unit_factor("uK_CMB", unit)).astype(np.float32),
+        unit=unit,
+        column=args.column,
+        ordering=args.ordering,
+        coord="G",
+        overwrite=args.overwrite,
+        provenance=cards,
+        history=history,
+    )
+    print(f"{args.output}: nside {nside}, {args.ordering}, {unit}, seed {seed}, rms {np.std(sky):.1f} µK")
+    return 0
+
+
+def spectrum(path: Path | None, lmax: int) -> "FloatArray":
+    """Return C_ell in µK² from a file, or CAMB's for Planck 2018."""
+    if path is None:
+        from cmbinpaint.sims import theory_cl
+
+        return theory_cl(lmax=lmax)
+    from cmbinpaint.sphere.spectra import read_cl
+
+    return read_cl(path)
+
+
+def _cards(args: argparse.Namespace, seed: int, lmax: int) -> dict[str, Any]:
+    source = "CAMB, Planck 2018" if args.cl is None else args.cl.name
+    return {
+        "SEED": (seed, "of the simulation"),
+        "CLSOURCE": (source, "spectrum of the sky"),
+        "LMAX": (lmax, "highest multipole"),
+        "FWHM": (args.fwhm_arcmin or 0.0, "[arcmin] Gaussian beam"),
+        "NOISESTD": (args.noise_std, "[uK] white noise per pixel, or its map"),
+        "PIXWIN": (bool(args.pixwin), "whether the pixel window is applied"),
+    }

@@ -1,0 +1,139 @@
+"""What commands share: arguments, refusals, seeds."""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cmbinpaint.commands import _common as common
+from cmbinpaint.errors import CmbInpaintWarning, FitsError
+from cmbinpaint.sphere import fits
+from cmbinpaint.sphere.maps import UNSEEN
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("8G", 8 * 2**30),
+        ("500M", 500 * 2**20),
+        ("1.5k", 1536),
+        ("77", 77),
+        ("2 GiB", 2 * 2**31 // 2),
+        ("3gb", 3 * 2**30),
+    ],
+)
+def test_sizes(text: str, size: int) -> None:
+    assert common.memory_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "G", "-1", "0", "1.2.3", "8X", "nan"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="is no size; expected bytes, as 8G or 500M"):
+        common.memory_size(text)
+
+
+@pytest.mark.parametrize(
+    ("parse", "good", "bad", "text"),
+    [
+        (common.positive_int, ["1", "20"], ["0", "-1", "1.5", "x", ""], "expected a whole number above 0"),
+        (common.natural, ["0", "7"], ["-1", "0.5", "nan"], "expected a whole number, 0 or more"),
+        (common.positive_float, ["0.1", "5e3"], ["0", "-2", "nan", "inf", "x"], "expected a number above 0"),
+        (common.natural_float, ["0", "2.5"], ["-0.1", "nan", "inf"], "expected a number, 0 or more"),
+    ],
+)
+def test_numbers(parse, good, bad, text) -> None:
+    for word in good:
+        assert parse(word) == float(word)
+    for word in bad:
+        with pytest.raises(argparse.ArgumentTypeError, match=text):
+            parse(word)
+
+
+def test_a_column_is_a_number_or_a_name() -> None:
+    assert common.column("2") == 2 and common.column("I_STOKES") == "I_STOKES"
+
+
+class TestRefuseOutputs:
+    def test_an_input(self, tmp_path: Path) -> None:
+        there = tmp_path / "a.fits"
+        there.write_text("x")
+        link = tmp_path / "b.fits"
+        link.symlink_to(there)
+        for output in (there, link):
+            with pytest.raises(
+                FitsError, match=f"{output} is an input; it is never overwritten: give another"
+            ):
+                common.refuse_outputs([output], [None, there], overwrite=True)
+
+    def test_what_exists(self, tmp_path: Path) -> None:
+        there = tmp_path / "a.fits"
+        there.write_text("x")
+        with pytest.raises(FitsError, match="exists already; give another output, or --overwrite"):
+            common.refuse_outputs([there], [], overwrite=False)
+        common.refuse_outputs([there], [], overwrite=True)
+
+    def test_no_folder_or_a_folder(self, tmp_path: Path) -> None:
+        with pytest.raises(FitsError, match="cannot be written: the folder"):
+            common.refuse_outputs([tmp_path / "no" / "a.fits"], [], overwrite=True)
+        with pytest.raises(FitsError, match="is a directory; the path of a file was expected"):
+            common.refuse_outputs([tmp_path], [], overwrite=True)
+
+    def test_an_input_that_is_not_there_is_left_to_its_reader(self, tmp_path: Path) -> None:
+        common.refuse_outputs([tmp_path / "a.fits"], [tmp_path / "none.fits"], overwrite=False)
+
+
+def test_noise_is_a_number_or_a_map_in_its_own_unit(tmp_path: Path) -> None:
+    assert common.read_noise("2.5") == 2.5
+    path = fits.write_map(tmp_path / "n.fits", np.full(12 * 4, 3e-6), unit="K_CMB", ordering="NESTED")
+    np.testing.assert_allclose(common.read_noise(str(path)), 3.0)
+    with pytest.raises(
+        FitsError, match="--noise-std: 'nosuch' came, expected a number, 0 or more in µK, or a"
+    ):
+        common.read_noise("nosuch")
+
+
+def test_an_unsaid_unit_is_microkelvin_with_a_warning() -> None:
+    assert common.microkelvin("x", "mK_CMB") == 1e3
+    with pytest.warns(CmbInpaintWarning, match="the noise map n says no unit: µK_CMB assumed"):
+        assert common.microkelvin("the noise map n", None) == 1.0
+
+
+@given(st.floats(1e-6, 1e6), st.sampled_from([np.float32, np.float64]))
+def test_scaling_keeps_holes_holes(factor: float, dtype: type) -> None:
+    sky = np.array([1.0, UNSEEN, -2.0, np.nan], dtype=dtype)
+    np.testing.assert_allclose(common.scaled(sky, factor), [factor, UNSEEN, -2 * factor, np.nan], rtol=1e-12)
+
+
+def test_fresh_seeds_differ_and_fit_a_header() -> None:
+    seeds = {common.fresh_seed() for _ in range(20)}
+    assert len(seeds) == 20 and all(0 <= seed < 2**32 for seed in seeds)
+
+
+def test_a_text_file_is_written_whole(tmp_path: Path, monkeypatch) -> None:
+    path = tmp_path / "a.csv"
+    common.write_text(path, "old\n")
+
+    def fail(*args):
+        raise OSError("disk")
+
+    monkeypatch.setattr(common.os, "replace", fail)
+    with pytest.raises(OSError, match="disk"):
+        common.write_text(path, "new\n")
+    assert path.read_text() == "old\n" and [p.name for p in tmp_path.iterdir()] == ["a.csv"]
+
+
+def test_words_for_people() -> None:
+    assert [common.human_seconds(s) for s in (0.2, 40, 200, 9000)] == ["1 s", "40 s", "3 min", "2.5 h"]
+    assert [common.human_bytes(s) for s in (7, 1.5e3, 4.2e8, 1.5e9)] == [
+        "7 bytes",
+        "1.5 kB",
+        "420 MB",
+        "1.5 GB",
+    ]
+
+
+def test_the_command_line_can_be_typed_again() -> None:
+    assert common.command_line(["inpaint", "my map.fits"]) == "cmbinpaint inpaint 'my map.fits'"

@@ -1,0 +1,96 @@
+"""`cmbinpaint info`: the facts it prints are those of the file."""
+
+import itertools
+import json
+from pathlib import Path
+
+import healpy
+import numpy as np
+import pytest
+
+from cmbinpaint import cli
+from cmbinpaint.commands import _cost, info
+from cmbinpaint.sphere import fits
+
+NSIDE = 16
+NPIX = 12 * NSIDE**2
+
+
+@pytest.fixture
+def valid() -> np.ndarray:
+    """Two single pixels, one disc; RING."""
+    observed = np.ones(NPIX, bool)
+    observed[[0, 2000]] = False
+    observed[healpy.query_disc(NSIDE, healpy.ang2vec(1.2, 4.0), 0.4)] = False
+    return observed
+
+
+@pytest.fixture
+def path(tmp_path: Path, valid: np.ndarray) -> Path:
+    sky = np.random.default_rng(0).standard_normal(NPIX).astype(np.float32)
+    columns = {"I_STOKES": sky, "TMASK": valid.astype(np.float32)}
+    return fits.write_map(
+        tmp_path / "sky.fits", columns, unit={"I_STOKES": "mK_CMB"}, ordering="NESTED", coord="G"
+    )
+
+
+def facts(capsys, *words: object) -> dict:
+    assert cli.main(["info", *map(str, words), "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_facts_of_a_file(path, valid, capsys) -> None:
+    found = facts(capsys, path, "--mask-field", "TMASK")
+    expected = {
+        "nside": NSIDE,
+        "ordering": "NESTED",
+        "unit": "mK_CMB",
+        "coordinates": "G",
+        "column": "I_STOKES",
+    }
+    assert {key: found[key] for key in expected} == expected
+    assert [c["name"] for c in found["columns"]] == ["I_STOKES", "TMASK"]
+    disc = (~valid).sum() - 2
+    holes = found["holes"]
+    assert holes["count"] == 3 and holes["largest"] == disc and holes["pixels"] == disc + 2
+    assert holes["fsky"] == pytest.approx(valid.mean())
+    assert holes["sizes"] == {"1": 2, "2 to 10": 0, "11 to 100": 0, "101 to 1000": 1, "over 1000": 0}
+    # The disc's center is 0.4 rad from its rim, give or take a pixel.
+    assert holes["deepest_pixels"] == pytest.approx(0.4 / healpy.nside2resol(NSIDE), abs=1)
+
+
+def test_a_mask_of_its_own_file(path, valid, tmp_path, capsys) -> None:
+    mask = fits.write_map(tmp_path / "mask.fits", valid.astype(np.float32))
+    assert facts(capsys, path, mask)["holes"] == facts(capsys, path, "--mask-field", "TMASK")["holes"]
+
+
+def test_text_for_people(path, capsys) -> None:
+    assert cli.main(["info", str(path), "--mask-field", "TMASK"]) == 0
+    out = capsys.readouterr().out
+    for words in (
+        "NESTED",
+        "mK_CMB",
+        "nside        16",
+        "I_STOKES",
+        "TMASK",
+        "of memory, for one realization",
+    ):
+        assert words in out
+
+
+@pytest.mark.parametrize(("value", "text"), [(1.0, "holes        none"), (np.nan, "nothing is observed")])
+def test_no_hole_and_nothing_but_holes(value: float, text: str, tmp_path, capsys) -> None:
+    path = fits.write_map(tmp_path / "a.fits", np.full(NPIX, value), unit="K_CMB")
+    assert cli.main(["info", str(path)]) == 0
+    assert text in capsys.readouterr().out
+
+
+def test_every_hole_is_in_one_class() -> None:
+    edges = [edge for low, high in info.SIZE_CLASSES for edge in (low, high)]
+    assert edges[0] == 1 and edges[-1] is None
+    assert all(b == a + 1 for a, b in zip(edges[1:-1:2], edges[2::2], strict=True))
+
+
+def test_cost_grows_with_resolution() -> None:
+    costs = [_cost.estimate(nside, 3 * nside**2) for nside in (64, 128, 512, 2048)]
+    assert all(b.seconds > a.seconds and b.bytes > a.bytes for a, b in itertools.pairwise(costs))

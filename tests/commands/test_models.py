@@ -1,0 +1,50 @@
+"""`cmbinpaint models`: every model that can be asked for is in the table."""
+
+import json
+
+import pytest
+
+from cmbinpaint import cli
+from cmbinpaint.commands import models
+from cmbinpaint.inpainters import WEIGHTLESS
+from cmbinpaint.weights import Card, list_models
+
+
+@pytest.fixture
+def folder(tmp_path):
+    card = Card(
+        name="tiny", family="linear", architecture={}, data="sims", recipe="r", normalization="rms", seed=1,
+        steps=10, commit="abc", license="BSD-3-Clause", version="0.1.0", limits=("nside 128 to 2048",),
+        refine={256: 30}, sha256="a" * 64, n_weights=6_900_000,
+    )  # fmt: skip
+    (tmp_path / "tiny.json").write_text(card.to_json())
+    return tmp_path
+
+
+def test_all_methods_and_shipped_networks_are_listed(capsys) -> None:
+    assert set(models.METHODS) == set(WEIGHTLESS)
+    assert cli.main(["models"]) == 0
+    out = capsys.readouterr().out
+    for name in (*WEIGHTLESS, *(card.name for card in list_models())):
+        assert f"\n  {name} " in out
+
+
+def test_a_card_is_told(folder, capsys) -> None:
+    assert cli.main(["models", "--folder", str(folder)]) == 0
+    out = capsys.readouterr().out
+    for words in ("tiny", "linear, 6.9 M weights, 10 training steps", "refine: 30 at nside 256", "aaaa...",
+                  "limit: nside 128 to 2048"):  # fmt: skip
+        assert words in out
+
+
+def test_json_holds_whole_cards(folder, capsys) -> None:
+    assert cli.main(["models", "--folder", str(folder), "--json"]) == 0
+    (card,) = json.loads(capsys.readouterr().out)
+    assert Card.from_json(json.dumps(card)).name == "tiny"
+
+
+def test_an_empty_folder(tmp_path, capsys) -> None:
+    assert cli.main(["models", "--folder", str(tmp_path)]) == 0
+    assert "networks: none here" in capsys.readouterr().out
+    assert cli.main(["models", "--folder", str(tmp_path / "no")]) == 1
+    assert "is not a folder" in capsys.readouterr().err
