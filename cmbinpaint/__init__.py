@@ -2,6 +2,27 @@
 
     from cmbinpaint import inpaint_map
     filled = inpaint_map(sky, mask)      # one constrained realization; observed pixels bit for bit
+
+How the data go:
+
+    Cosmology --theory_cl--> cl --simulate_sky--> sky (npix,) µK          mask (npix,) True = observed
+                                                    |                        |
+                          estimate_sky_model <------+---plan_inpainting------+--> InpaintingPlan (geometry)
+                                    |               |
+                                    v               v
+                                SkyModel       cut_patches --> PatchSet (n, side, side)
+                                    |                                   |
+          Recipe --train--> Weights |--load_model----> Inpainter --predict
+                                    |                                   |
+                                    |               paste_patches <-----+
+                                    v                    |
+                                 refine  <---------------+
+                                    |
+                           prediction in every hole
+                                                    |
+           realization = predict(d) + (s'+n') - predict(d')
+                                                    |
+                    compare_spectra, differences, colors, calibration --> plots --> report.html
 """
 
 from importlib import import_module
