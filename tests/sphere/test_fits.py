@@ -128,6 +128,8 @@ def test_the_same_map_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a.fits", "b.fits"):
         write_map(tmp_path / name, SKY, provenance={"CISEED": 1}, history=["made"])
     assert sha256_of(tmp_path / "a.fits") == sha256_of(tmp_path / "b.fits")
+    # astropy would put the second of writing here.
+    assert afits.getheader(tmp_path / "a.fits", 1).comments["CHECKSUM"] == "FITS standard 4.0, appendix J"
 
 
 def test_a_planck_like_file_of_two_columns(tmp_path: Path) -> None:
@@ -540,6 +542,13 @@ def test_an_edited_header_is_found(tmp_path: Path) -> None:
     with pytest.raises(FitsError, match=r"in HDU 1 CHECKSUM does not agree .* checksum=False reads it"):
         read_map(path)
     assert read_map(path, checksum=False)[1].ordering == "NESTED"
+
+
+def test_checksums_hold_over_chunks_of_any_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = {"TMASK": (SKY > 0).astype("u1"), "I_STOKES": np.arange(NPIX, dtype="i2")}
+    path = make(tmp_path / "map.fits", columns, checksum=True)
+    monkeypatch.setattr("cmbinpaint.sphere.fitsscan._CHUNK_BYTES", 100)  # 33 rows of three bytes
+    np.testing.assert_array_equal(read_map(path, "I_STOKES")[0], np.arange(NPIX))
 
 
 @pytest.mark.parametrize("where", [0, 1])
