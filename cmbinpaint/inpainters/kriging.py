@@ -124,6 +124,7 @@ class KrigingInpainter:
             neighbors=self.k,
             factors=self.resolutions,
             targets=np.flatnonzero(~plan.valid & ~plan.excluded),
+            thin=True,
             threads=self.threads,
         )
         return KrigingPredictor(plan.valid, weights)

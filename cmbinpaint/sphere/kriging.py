@@ -26,6 +26,7 @@ from cmbinpaint.sphere import maps
 from cmbinpaint.sphere.covariance import CovarianceTable
 from cmbinpaint.sphere.harmonics import available_cores
 from cmbinpaint.sphere.neighbors import Cells, Sight, look, number_neighbors, pixel_vectors
+from cmbinpaint.sphere.thinning import Interpolation, thin_out
 
 # Covariances in flight per thread: bounds the memory and keeps a chunk near the cache. Chunks do not depend
 # on the number of threads, so neither do the weights.
@@ -52,18 +53,25 @@ class KrigingWeights:
     targets
         (n,) int64: RING index of each target pixel (or the number of each point).
     neighbors
-        (n, k) int32: RING index of each neighbor; from npix on, the means of `cells` one after the other.
+        (m, k) int32, m = n unless there is an interpolation: RING index of each neighbor; from npix on, the
+        means of `cells` one after the other.
     weights
-        (n, k) float32; they sum to one within float32, and what is missing goes to the first neighbor.
+        (m, k) float32; they sum to one within float32, and what is missing goes to the first neighbor.
+    spread
+        (n,) float32, unit: standard deviation of signal minus prediction, as the model has it.
     cells
         The coarse values in use, finest first; empty with one resolution.
+    interpolation
+        How the last targets follow from predictions at coarser places; None if all are predicted directly.
     """
 
     npix: int
     targets: IntArray
     neighbors: AnyArray
     weights: AnyArray
+    spread: AnyArray
     cells: tuple[Cells, ...] = ()
+    interpolation: Interpolation | None = None
 
     def apply(self, values: AnyArray) -> FloatArray:
         """The predictions from a map.
@@ -87,7 +95,7 @@ class KrigingWeights:
             raise MapError(f"the map has shape {values.shape}; these weights are for ({self.npix},)")
         if self.cells:
             values = np.concatenate([values, *(cells.means(values) for cells in self.cells)])
-        out = np.empty(len(self.targets))
+        out = np.empty(len(self.neighbors))
         step = max(1, CHUNK_NUMBERS // max(1, self.neighbors.shape[1]))
         for start in range(0, len(out), step):
             chunk = slice(start, start + step)
@@ -95,7 +103,7 @@ class KrigingWeights:
             first = gathered[:, :1].copy()
             gathered -= first  # float32 weights then lose nothing of a large constant
             out[chunk] = np.einsum("nk,nk->n", self.weights[chunk], gathered) + first[:, 0]
-        return out
+        return out if self.interpolation is None else self.interpolation.apply(out)
 
 
 def kriging_weights(
@@ -107,6 +115,7 @@ def kriging_weights(
     factors: Sequence[int] = (1,),
     targets: IntArray | None = None,
     points: FloatArray | None = None,
+    thin: bool = False,
     threads: int | None = None,
 ) -> KrigingWeights:
     """Weights that predict the signal at unobserved pixels, or at any points, from the nearest observed ones.
@@ -129,6 +138,10 @@ def kriging_weights(
         (n,) int, RING indices of the pixels to predict; None: all that are not observed.
     points
         (n, 3) float, unit vectors to predict at, instead of `targets`.
+    thin
+        Predict targets deep in a hole at the centers of coarser pixels, as coarse as a quarter of their
+        depth, and interpolate: the prediction is smooth there. Many times faster in large holes at high
+        nside. `targets` must not be observed; the result has them in another order.
     threads
         None: all available cores. The weights do not depend on it.
 
@@ -148,19 +161,25 @@ def kriging_weights(
     counts, steps = _checked_neighbors(neighbors, factors, nside)
     if not valid.any():
         raise MaskError("no pixel is observed: there is nothing to krige from; check the mask's sense")
+    interpolation = None
     if points is None:
         targets = np.flatnonzero(~valid) if targets is None else np.asarray(targets, dtype=np.int64)
         nearby = not np.any(valid[targets])
-        points = pixel_vectors(nside, targets)
+        if thin and nearby:
+            targets, points, interpolation = thin_out(valid, targets)
+        else:
+            points = pixel_vectors(nside, targets)
     else:
         targets, nearby = np.arange(len(points), dtype=np.int64), False
         points = np.ascontiguousarray(points, dtype=np.float64)
     sight = look(valid, noise, points, counts, steps, nearby)
-    weights = _weights(
+    weights, spread = _weights(
         points, sight, _tables(spectrum, sight), available_cores() if threads is None else threads
     )
     order, cells = number_neighbors(valid, sight)
-    return KrigingWeights(valid.size, targets, order, weights, cells)
+    if interpolation is not None:
+        spread = interpolation.apply(spread).astype(np.float32)
+    return KrigingWeights(valid.size, targets, order, weights, spread, cells, interpolation)
 
 
 def _checked_spectrum(cl: AnyArray) -> FloatArray:
@@ -219,8 +238,8 @@ def _tables(cl: FloatArray, sight: Sight) -> dict[tuple[int, int], CovarianceTab
 
 def _weights(
     points: FloatArray, sight: Sight, tables: dict[tuple[int, int], CovarianceTable], threads: int
-) -> AnyArray:
-    """(n, k) float32 weights of all points."""
+) -> tuple[AnyArray, AnyArray]:
+    """(n, k) float32 weights of all points, and the (n,) float32 standard deviations of their errors."""
     sizes = [number.shape[1] for number in sight.numbers]
     group = np.repeat(np.arange(len(sizes)), sizes)
     k = len(group)
@@ -233,6 +252,7 @@ def _weights(
     own = np.array([tables[i, i].variance for i in group.tolist()])
     variance = tables[0, 0].variance or 1.0
     weights = np.empty((len(points), k), dtype=np.float32)
+    spread = np.empty(len(points), dtype=np.float32)
     diagonal = np.arange(k)
 
     def run(start: int) -> None:
@@ -251,13 +271,14 @@ def _weights(
         right = np.ones((place.shape[2], 2, k))
         for i in range(len(sizes)):
             right[:, 0, group == i] = tables[0, i](squared[group == i]).T
-        weights[chunk] = _ordinary(covariance, right, present)
+        weights[chunk], rest = _ordinary(covariance, right, present)
+        spread[chunk] = np.sqrt(np.maximum(tables[0, 0].variance + rest, 0.0))
 
     step = max(1, CHUNK_NUMBERS // (k * (k + 1) // 2))
     with ThreadPoolExecutor(max(1, threads)) as pool:
         for _ in pool.map(run, range(0, len(points), step)):
             pass
-    return weights
+    return weights, spread
 
 
 def _squared_chords(first: FloatArray, second: FloatArray) -> FloatArray:
@@ -268,12 +289,16 @@ def _squared_chords(first: FloatArray, second: FloatArray) -> FloatArray:
     return total
 
 
-def _ordinary(covariance: FloatArray, right: FloatArray, present: BoolArray) -> FloatArray:
-    """(n, k) weights that sum to one from (n, k, k) covariances and (n, 2, k) right sides (c, 1)."""
+def _ordinary(covariance: FloatArray, right: FloatArray, present: BoolArray) -> tuple[FloatArray, FloatArray]:
+    """Solve for (n, k) weights that sum to one, from (n, k, k) covariances and (n, 2, k) right sides (c, 1).
+
+    Comes with (n,) error variances, less the point's own variance: mu - w·c.
+    """
     with_c, with_one = _solve(covariance, right)
     mu = (1 - with_c.sum(axis=0)) / with_one.sum(axis=0)
     weights = np.where(present, (with_c + mu * with_one).T, 0.0)
-    return weights / weights.sum(axis=1, keepdims=True)
+    weights /= weights.sum(axis=1, keepdims=True)
+    return weights, mu - np.einsum("nk,nk->n", weights, right[:, 0])
 
 
 def _solve(covariance: FloatArray, right: FloatArray) -> FloatArray:
@@ -290,7 +315,7 @@ def _solve(covariance: FloatArray, right: FloatArray) -> FloatArray:
         lifted = covariance + np.eye(k) * MEND * np.trace(covariance[0]) / k
         return _solve(lifted, right)
     lower = np.ascontiguousarray(lower.transpose(1, 2, 0))
-    solution = np.ascontiguousarray(right.transpose(2, 1, 0))  # (k, m, n)
+    solution = np.array(right.transpose(2, 1, 0), order="C")  # (k, m, n), to be overwritten
     for i in range(k):
         solution[i] -= np.einsum("jn,jmn->mn", lower[i, :i], solution[:i])
         solution[i] /= lower[i, i]

@@ -116,6 +116,14 @@ def _near_holes(valid: BoolArray, k: int) -> IntArray:
     return near if len(near) >= k else np.flatnonzero(valid)
 
 
+def depths(valid: BoolArray, pixels: IntArray) -> FloatArray:
+    """(n,) float64: distance from unobserved pixels to the nearest observed one, in pixels (`nside2resol`)."""
+    nside = maps.npix_to_nside(valid.size)
+    near = pixel_vectors(nside, _near_holes(valid, 1))
+    chord = _nearest(near, pixel_vectors(nside, pixels), 1)[0][:, 0]
+    return 2 * np.arcsin(chord / 2) / hp.nside2resol(nside)
+
+
 def _children(nside: int, factor: int, pixels: IntArray) -> IntArray:
     """(n, factor²) RING indices, at nside, of the children of NEST pixels of nside/factor."""
     return hp.nest2ring(nside, pixels[:, None] * factor**2 + np.arange(factor**2))

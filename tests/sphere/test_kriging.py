@@ -71,7 +71,7 @@ def error_variance(rows: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """The true variance of prediction minus signal, by exact covariances."""
     data = COVARIANCE + NOISE**2 * np.eye(NPIX)
     cross = np.einsum("np,pn->n", rows, COVARIANCE[:, targets])
-    return np.einsum("np,pq,nq->n", rows, data, rows) - 2 * cross + VARIANCE
+    return np.sum((rows @ data) * rows, axis=1) - 2 * cross + VARIANCE
 
 
 def disc_mask(radius: float = 0.45, center: int = 300) -> np.ndarray:
@@ -221,9 +221,9 @@ def test_order_of_neighbors_does_not_matter() -> None:
     right[0, 0] = COVARIANCE[at, 3]
     present = np.ones((1, 12), dtype=bool)
     present[0, 2] = False
-    weights = kriging._ordinary(covariance, right, present)
+    weights, _ = kriging._ordinary(covariance, right, present)
     p = rng.permutation(12)
-    shuffled = kriging._ordinary(covariance[:, p][:, :, p], right[..., p], present[:, p])
+    shuffled, _ = kriging._ordinary(covariance[:, p][:, :, p], right[..., p], present[:, p])
     np.testing.assert_allclose(shuffled, weights[:, p], atol=1e-9)
     assert weights[0, 2] == 0
 
@@ -291,6 +291,22 @@ def test_weights_do_not_depend_on_threads_or_selection() -> None:
     part = kriging_weights(valid, CL, NOISE, neighbors=(12, 6), factors=(1, 2), targets=some)
     values = np.random.default_rng(8).normal(size=NPIX)
     np.testing.assert_allclose(part.apply(values), one.apply(values)[::3], atol=FLOAT32)
+
+
+@pytest.mark.parametrize("k", [1, 16])
+def test_spread_is_the_true_error(k: int) -> None:
+    valid = ~disc_mask()
+    weights = kriging_weights(valid, CL, NOISE, neighbors=(k,))
+    expected = np.sqrt(error_variance(expanded(weights), weights.targets))
+    np.testing.assert_allclose(weights.spread, expected, rtol=1e-4)
+
+
+def test_spread_of_several_resolutions_is_nearly_the_true_error() -> None:
+    """The smooth windows of the cells are all that is approximate."""
+    valid = ~disc_mask()
+    weights = kriging_weights(valid, CL, NOISE, neighbors=(12, 6, 4), factors=(1, 2, 4))
+    expected = np.sqrt(error_variance(expanded(weights), weights.targets))
+    np.testing.assert_allclose(weights.spread, expected, rtol=0.02)
 
 
 def test_points_may_lie_anywhere() -> None:
