@@ -21,7 +21,7 @@ import numpy as np
 from scipy.linalg import solveh_banded
 from scipy.optimize import minimize
 
-from cmbinpaint._types import BoolArray, ComplexArray, FloatArray, IntArray
+from cmbinpaint._types import BoolArray, FloatArray, IntArray
 from cmbinpaint.errors import MapError
 from cmbinpaint.sims.skymodel import TAIL_OF_NOISE, TAIL_OF_SIGNAL, SkyModel, lowest_lmax, with_broad_prior
 from cmbinpaint.sims.smoothfill import smooth_fill
@@ -47,7 +47,6 @@ Likelihood = Callable[[FloatArray], tuple[float, FloatArray]]
 SEED = 20180717  # of the simulation that measures leakage: estimates are reproducible
 # At nside 2048 a transform to 3*nside-1 takes most of a minute on two cores.
 LARGE_NSIDE = 1024
-PASSES = 3
 SIMULATED_NSIDES = 512  # simulations times nside: what leaks scatters more where a map has fewer modes
 
 
@@ -92,7 +91,7 @@ def estimate_sky_model(
     nside = maps.check_nside(nside)
     values, valid = _checked(values, valid, nside)
     known = None if noise_std is None else take_noise(noise_std, nside)
-    observed = _without_dipole(np.where(valid, values, 0.0), valid)
+    observed = _DipoleFit(valid).removed(np.where(valid, values, 0.0))
     scale = float(np.sqrt(np.mean(np.square(observed[valid]))))
     largest = float(np.max(np.abs(values[valid])))
     if scale <= 1e-12 * largest or scale == 0.0:
@@ -141,44 +140,50 @@ def _fitted(
 ) -> tuple[_Fit, float]:
     """Fit the model and what the bridges leak in turn; return the fit and the leak above 2·nside."""
     lmax = 3 * nside - 1 if nside <= LARGE_NSIDE else (9 * nside) // 4
-    harmonics = Harmonics(nside, lmax)
-    fsky = float(np.mean(valid))
-    bands = _bands(lmax)
-    power = _pseudo_power(observed, valid, harmonics) / fsky
+    observer = _Observer(valid, nside, lmax)
+    power, bands, fsky = observer.power(observed), observer.bands, observer.fsky
     level = None if known is None else float(np.mean(np.square(known))) * 4 * np.pi / valid.size
     # Leaked power, still unknown, must not pass for signal: at first all ell weigh alike in log(ell).
     equal = np.append(0.0, 1.0 / np.arange(1, lmax + 1))
     fit = _fit(power, np.zeros(lmax + 1), bands, fsky * equal**2, level, 3 * nside - 1)
-    for _ in range(PASSES if nside <= LARGE_NSIDE else 1):
-        leak = _leak(fit, valid, harmonics, bands, known)
+    # The last pass counts, and has the most simulations.
+    counts = (1, 1, min(8, max(1, SIMULATED_NSIDES // nside))) if nside <= LARGE_NSIDE else (1,)
+    for count in counts:
+        leak = observer.leak(fit, known, count)
         fit = _fit(power, leak, bands, _share(power, leak, bands, fsky), level, 3 * nside - 1)
     return fit, float(np.mean(leak[min(2 * nside, lmax - 2) :]))
 
 
-def _pseudo_power(observed: FloatArray, valid: BoolArray, harmonics: Harmonics) -> FloatArray:
-    """Return the power of the map without dipole and with bridged holes.
+class _Observer:
+    """Measures the power of maps with one mask, and what bridged holes leak into it."""
 
-    Plain sums, no iterations: they keep white noise flat to 3*nside-1, and miss the power of a band-limited
-    sky by 1e-6 of its largest only.
-    """
-    filled = smooth_fill(_without_dipole(observed, valid), valid)
-    alm = harmonics.adjoint(filled) * (4 * np.pi / filled.size)
-    return alm_to_cl(alm, harmonics.lmax)
+    def __init__(self, valid: BoolArray, nside: int, lmax: int) -> None:
+        self.valid = valid
+        self.fsky = float(np.mean(valid))
+        self.harmonics = Harmonics(nside, lmax)
+        self.bands = _bands(lmax)
+        self.dipole = _DipoleFit(valid)
 
+    def power(self, observed: FloatArray) -> FloatArray:
+        """Return (lmax+1,) the power of a map without dipole and with bridged holes, over fsky.
 
-def _leak(
-    fit: _Fit, valid: BoolArray, harmonics: Harmonics, bands: IntArray, known: float | FloatArray | None
-) -> FloatArray:
-    """Return the (lmax+1,) power that a bridged map of this model has beyond the model's, over fsky."""
-    rng = np.random.default_rng(SEED)
-    std = np.sqrt(fit.noise * valid.size / (4 * np.pi)) if known is None else known
-    beyond = np.zeros(harmonics.lmax + 1)
-    count = max(1, SIMULATED_NSIDES // harmonics.nside)
-    for _ in range(count):
-        alm = draw_alm(fit.signal[: harmonics.lmax + 1], rng)
-        sky = harmonics.synthesis(alm) + rng.standard_normal(valid.size) * std
-        beyond += _pseudo_power(sky, valid, harmonics) / np.mean(valid) - alm_to_cl(alm, harmonics.lmax)
-    return _spread(_band_means(np.asarray(beyond / count - fit.noise), bands), bands)
+        Plain sums, no iterations: they keep white noise flat to 3*nside-1, and miss the power of a band-limited
+        sky by 1e-6 of its largest only.
+        """
+        filled = smooth_fill(self.dipole.removed(observed), self.valid)
+        alm = self.harmonics.adjoint(filled) * (4 * np.pi / filled.size)
+        return np.asarray(alm_to_cl(alm, self.harmonics.lmax) / self.fsky)
+
+    def leak(self, fit: _Fit, known: float | FloatArray | None, count: int) -> FloatArray:
+        """Return (lmax+1,) the power that maps of this model show beyond the model's, by `count` simulations."""
+        rng = np.random.default_rng(SEED)
+        std = np.sqrt(fit.noise * self.valid.size / (4 * np.pi)) if known is None else known
+        beyond = np.zeros(self.harmonics.lmax + 1)
+        for _ in range(count):
+            alm = draw_alm(fit.signal[: beyond.size], rng)
+            sky = self.harmonics.synthesis(alm) + rng.standard_normal(self.valid.size) * std
+            beyond += self.power(sky) - alm_to_cl(alm, self.harmonics.lmax) - fit.noise
+        return _spread(_band_means(beyond / count, self.bands), self.bands)
 
 
 def _share(power: FloatArray, leak: FloatArray, bands: IntArray, fsky: float) -> FloatArray:
@@ -300,22 +305,29 @@ def _variance(cl: FloatArray) -> float:
     return float(np.sum((2 * ell[2:] + 1) * cl[2:]) / (4 * np.pi))
 
 
-def _without_dipole(observed: FloatArray, valid: BoolArray) -> FloatArray:
-    """Return the map less the monopole and dipole fitted to its observed pixels; 0 where not observed."""
-    centered = np.where(valid, observed - np.mean(observed[valid]), 0.0)
-    harmonics = Harmonics(maps.npix_to_nside(valid.size), 1)
-    products = [_real(harmonics.adjoint(valid * harmonics.synthesis(mode))) for mode in _DIPOLE_MODES]
-    coefficients = np.linalg.lstsq(np.array(products), _real(harmonics.adjoint(centered)), rcond=1e-10)[0]
-    return centered - valid * harmonics.synthesis(coefficients @ _DIPOLE_MODES)
+class _DipoleFit:
+    """Fits monopole and dipole to the observed pixels of a mask."""
+
+    def __init__(self, valid: BoolArray) -> None:
+        self.valid = valid
+        self.harmonics = Harmonics(maps.npix_to_nside(valid.size), 1)
+        modes = [self._products(valid * self.harmonics.synthesis(mode)) for mode in _DIPOLE_MODES]
+        self.inverse = np.linalg.pinv(np.array(modes), rcond=1e-10)
+
+    def removed(self, observed: FloatArray) -> FloatArray:
+        """Return the map less the fitted monopole and dipole; 0 where not observed."""
+        centered = np.where(self.valid, observed - np.mean(observed[self.valid]), 0.0)
+        fitted = self.harmonics.synthesis(self.inverse @ self._products(centered) @ _DIPOLE_MODES)
+        return np.where(self.valid, centered - fitted, 0.0)
+
+    def _products(self, sky: FloatArray) -> FloatArray:
+        """Return the products of a map with the four modes."""
+        alm = self.harmonics.adjoint(sky)
+        return np.array([alm[0].real, alm[1].real, 2 * alm[2].real, 2 * alm[2].imag])
 
 
 # a_lm of lmax 1 of the four real modes of monopole and dipole.
 _DIPOLE_MODES = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 1j]], dtype=np.complex128)
-
-
-def _real(adjoint: ComplexArray) -> FloatArray:
-    """Return the products of a map with the four modes, from its adjoint transform to lmax 1."""
-    return np.array([adjoint[0].real, adjoint[1].real, 2 * adjoint[2].real, 2 * adjoint[2].imag])
 
 
 def _model_of_constant(nside: int, level: float, known: float | FloatArray | None) -> SkyModel:
