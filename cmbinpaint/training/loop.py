@@ -23,7 +23,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from cmbinpaint.errors import CheckpointError, CmbInpaintWarning, ConvergenceError, DeviceError
+from cmbinpaint.errors import CheckpointError, CmbInpaintWarning, ConvergenceError
+from cmbinpaint.nn.devices import find_device
 from cmbinpaint.nn.models import build_model
 from cmbinpaint.training.checkpoint import TensorDict, list_checkpoints, load_latest, save_checkpoint
 from cmbinpaint.training.logs import CsvLog, Meter
@@ -135,25 +136,6 @@ def train(
         with Prefetcher(stream, recipe.workers) as prefetcher, _StopSignals() as stop:
             run = _Run(recipe, out, state, prefetcher, stop, progress)
             return run.go(stop_after)
-
-
-def find_device(name: str) -> torch.device:
-    """The torch device of that name; ``"auto"`` is the first accelerator, or the CPU.
-
-    Raises
-    ------
-    DeviceError
-        If it is not there; the message lists those that are.
-    """
-    there = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
-    if torch.backends.mps.is_available():
-        there.append("mps")
-    if name == "auto":
-        return torch.device(there[1] if len(there) > 1 else "cpu")
-    wanted = "cuda:0" if name == "cuda" else name
-    if wanted not in there:
-        raise DeviceError(f"device {name!r} is not there; use 'auto' or one of: {', '.join(there)}")
-    return torch.device(wanted)
 
 
 def final_weights(out_dir: str | Path) -> TensorDict:

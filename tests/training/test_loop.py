@@ -23,7 +23,6 @@ from cmbinpaint.errors import (
 )
 from cmbinpaint.training import final_weights, load_latest, train
 from cmbinpaint.training.checkpoint import list_checkpoints
-from cmbinpaint.training.loop import find_device
 
 HERE = Path(__file__).parent
 
@@ -271,7 +270,8 @@ def test_ema_follows_its_definition(tmp_path: Path) -> None:
     )
 
 
-def test_devices() -> None:
-    assert find_device("cpu") == torch.device("cpu")
+def test_an_absent_device(tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match=r"device 'cuda:77' is not there; use 'auto' or one of: cpu"):
-        find_device("cuda:77")
+        train(
+            toy.toy_recipe(), tmp_path, device="cuda:77", stream=toy_stream.ToyStream(), model=toy.toy_model()
+        )
