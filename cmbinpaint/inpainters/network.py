@@ -136,12 +136,17 @@ class NetworkPredictor:
         reach = REACH * tiling.grid.side
         near = holes[depth <= reach]
         weights = kriging_weights(
-            plan.valid, sky_model.signal_cl, sky_model.noise_std, neighbors=(NEIGHBORS,), targets=near
+            plan.valid,
+            sky_model.signal_cl,
+            sky_model.noise_std,
+            neighbors=(NEIGHBORS,),
+            targets=near,
+            thin=True,
         )
         coarse = CoarseLevel.prepare(inpainter, plan, sky_model) if np.any(depth > reach / 2) else None
         spread = np.zeros(plan.valid.size, np.float32)
         spread[holes] = np.inf  # beyond reach nothing is known; clipped below
-        spread[near] = weights.spread
+        spread[weights.targets] = weights.spread
         rms = patch_rms(sky_model.signal_cl, tiling.grid.step_rad, tiling.grid.side)
         spread = np.minimum(spread / rms, sky_model.rms / rms, dtype=np.float32)
         tiling = Tiling.cover(plan.nside, near[plan.targets[near]])

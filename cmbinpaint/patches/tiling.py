@@ -2,18 +2,19 @@
 
 Takes: an nside, the pixels wanted. Gives: `Tiling`. Floor: 2.
 
-Tangent points are the centers of coarse HEALPix pixels that hold a wanted pixel. Seen from their own center these
-are squares standing on a corner, so patches are turned by 45 degrees; half a patch's side wide, they leave a rim
-of a quarter of the side in which a patch sees but does not answer.
+Tangent points are the centers of coarse HEALPix pixels half a patch wide. A wanted pixel belongs to the nearest
+of them (the coarse pixel that holds it may have a corner at the patch's edge), which leaves a rim of some fifth of
+the side in which a patch sees but does not answer. Patches are turned by 45 degrees, as HEALPix pixels are.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from cmbinpaint._types import AnyArray, IntArray
 from cmbinpaint.plane.tangent import PatchGrid, TangentPlane
-from cmbinpaint.sphere.pixels import pixel_angles, pixel_size, pixel_vectors, pixels_at
+from cmbinpaint.sphere.pixels import pixel_angles, pixel_size, pixel_vectors
 
 # A field wider than this stretches by more than a convolution can bear (1.07 across at 15 deg off center, 2.05 at
 # 46 deg): at nside 128 patches have 64 px, 29 deg.
@@ -59,7 +60,8 @@ class Tiling:
         grid = PatchGrid(side=side, step_deg=float(np.degrees(pixel_size(nside))))
         tiles_nside = max(1, nside // (side // 2))
         pixels = np.sort(np.asarray(pixels, dtype=np.int64))
-        tile_of = pixels_at(tiles_nside, pixel_vectors(nside, pixels))
+        centers = pixel_vectors(tiles_nside, np.arange(12 * tiles_nside**2))
+        _, tile_of = cKDTree(centers).query(pixel_vectors(nside, pixels), workers=-1)
         order = np.argsort(tile_of, kind="stable")
         tiles, starts = np.unique(tile_of[order], return_index=True)
         members = tuple(np.split(pixels[order], starts[1:])) if pixels.size else ()
