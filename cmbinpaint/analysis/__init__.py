@@ -1,1 +1,22 @@
-"""analysis: to be filled."""
+"""Numbers about maps and spectra: comparisons, differences, calibration. Nothing is drawn here."""
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "SpectraComparison": "cmbinpaint.analysis.spectra",
+    "SpectraTable": "cmbinpaint.analysis.spectra",
+    "compare_spectra": "cmbinpaint.analysis.spectra",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'cmbinpaint.analysis' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,137 @@
+"""The comparison of spectra: exact where maps are equal, right on average where they are cut."""
+
+import healpy as hp
+import numpy as np
+import pytest
+
+from cmbinpaint.analysis import compare_spectra
+from cmbinpaint.errors import MapError, MaskError, SpectrumError
+from cmbinpaint.sphere import masks, spectra
+
+NSIDE, LMAX = 16, 32
+
+
+def sky_of(seed, lmax=LMAX):
+    rng = np.random.default_rng(seed)
+    ell, m = hp.Alm.getlm(lmax)
+    alm = (rng.normal(size=ell.size) + 1j * rng.normal(size=ell.size)) / np.sqrt(2)
+    alm[m == 0] = rng.normal(size=lmax + 1)
+    return hp.alm2map(np.where(ell > 1, alm, 0) / np.sqrt(np.maximum(ell * (ell + 1.0), 1)), NSIDE, lmax=lmax)
+
+
+SKY, VALID = sky_of(0), masks.planck_like_mask(NSIDE)
+
+
+def test_a_map_equals_itself():
+    result = compare_spectra(SKY, target=SKY, lmax=LMAX)
+    np.testing.assert_array_equal(result.transfer, 1)
+    np.testing.assert_array_equal(result.residual, 0)
+    np.testing.assert_array_equal(result.inpainted_cl, hp.anafast(SKY, lmax=LMAX))
+    assert result.observed is None and result.fsky is None and result.bands.lmax == LMAX
+
+
+def test_transfer_and_residual_are_those_of_the_spectra():
+    result = compare_spectra(2 * SKY, target=SKY, lmax=LMAX, bins=[2, 5, 33])
+    np.testing.assert_allclose(result.transfer, 4, rtol=1e-12)
+    np.testing.assert_allclose(result.residual, 3 * result.target, rtol=1e-12)
+    cl, weights = hp.anafast(SKY, lmax=LMAX), 2 * np.arange(5) + 1.0
+    assert result.target[0] == pytest.approx(np.sum(weights[2:5] * cl[2:5]) / weights[2:].sum())
+    expected = np.sqrt(2 * np.sum(weights[2:5] * cl[2:5] ** 2)) / weights[2:].sum()
+    assert result.cosmic_std[0] == pytest.approx(expected)
+
+
+def test_cosmic_std_is_the_scatter_of_skies():
+    bands = spectra.Bandpowers([2, 6, 16, 33])
+    powers = [bands.bin(hp.anafast(sky_of(seed), lmax=LMAX)) for seed in range(150)]
+    stated = np.median(
+        [compare_spectra(sky_of(s), lmax=LMAX, bins=bands).cosmic_std for s in range(9)], axis=0
+    )
+    # A standard deviation from 150 skies is known to 6 %, one sky's estimate of it scatters as the sky does.
+    np.testing.assert_allclose(stated, np.std(powers, axis=0), rtol=0.3)
+
+
+def test_the_observed_part_alone_gives_the_full_skys_spectrum():
+    bands = spectra.Bandpowers([2, 8, 16, 33])
+    results = [compare_spectra(sky_of(s), mask=VALID, lmax=LMAX, bins=bands) for s in range(40)]
+    full = np.mean([r.inpainted for r in results], axis=0)
+    decoupled = np.array([r.observed for r in results])
+    error = np.std(decoupled, axis=0) / np.sqrt(len(results))
+    assert np.all(np.abs(decoupled.mean(axis=0) - full) < 4 * error)
+    # The scatter is what is stated, to the accuracy of 40 skies.
+    stated = np.mean([r.observed_std for r in results], axis=0)
+    assert np.all(np.abs(np.std(decoupled, axis=0) / stated - 1) < 0.5)
+    assert results[0].fsky == pytest.approx(VALID.mean())
+
+
+def test_observed_and_mask_take_the_forms_users_have():
+    holes = np.where(VALID, SKY, hp.UNSEEN)
+    by_holes = compare_spectra(SKY, observed=holes, lmax=LMAX)
+    by_mask = compare_spectra(SKY, mask=VALID, lmax=LMAX)
+    np.testing.assert_allclose(by_holes.observed, by_mask.observed, rtol=1e-12)
+    weights = masks.apodize(VALID, 5.0)
+    soft = compare_spectra(SKY, observed=holes, mask=weights, lmax=LMAX)
+    nested = compare_spectra(
+        hp.reorder(SKY, r2n=True), observed=hp.reorder(np.where(VALID, SKY, hp.UNSEEN), r2n=True),
+        mask=hp.reorder(weights, r2n=True), lmax=LMAX, nest=True,
+    )  # fmt: skip
+    np.testing.assert_allclose(nested.observed, soft.observed, rtol=1e-9)
+    np.testing.assert_allclose(nested.inpainted, soft.inpainted, rtol=1e-12)
+    assert soft.fsky == pytest.approx(weights.mean())
+
+
+def test_the_beam_is_divided_out_and_stated():
+    beam = spectra.gaussian_beam(np.radians(6), LMAX)
+    smooth = hp.smoothing(SKY, fwhm=np.radians(6), lmax=LMAX, iter=10)
+    plain = compare_spectra(SKY, mask=VALID, lmax=20)
+    divided = compare_spectra(smooth, target=smooth, mask=VALID, lmax=20, beam=beam)
+    np.testing.assert_allclose(divided.inpainted, plain.inpainted, rtol=1e-3)
+    np.testing.assert_allclose(divided.observed[5:], plain.observed[5:], rtol=0.3)
+    assert divided.beam_divided and "divided by the beam given" in divided.statement
+    assert "beam and pixel window in" in plain.statement
+    short = compare_spectra(SKY, beam=spectra.gaussian_beam(np.radians(30), 47))
+    assert short.lmax < 20
+
+
+def test_the_table_says_what_the_numbers_say():
+    result = compare_spectra(1.1 * SKY, target=SKY, mask=VALID, lmax=LMAX, bins=[2, 10, 33])
+    table = result.table()
+    assert table.columns == (
+        "ell_min", "ell_max", "inpainted", "target", "observed", "observed_over_fsky", "cosmic_std",
+        "transfer", "sigmas",
+    )  # fmt: skip
+    row = dict(zip(table.columns, table.rows[0], strict=True))
+    assert (row["ell_min"], row["ell_max"]) == (2, 9)
+    center = result.bands.centers[0]
+    assert row["target"] == pytest.approx(result.target[0] * center * (center + 1) / (2 * np.pi))
+    assert row["transfer"] == pytest.approx(1.21)
+    lines = table.text.splitlines()
+    assert len(lines) == 4 and len({len(line) for line in lines[:3]}) == 1
+    assert "1.210" in lines[1] and "the maps' unit squared (none was given)" in lines[3]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "text"),
+    [
+        (
+            {"target": np.full(12 * NSIDE**2, np.nan)},
+            MapError,
+            "the target has 3072 pixels that are NaN, UNSEEN",
+        ),
+        ({"target": np.ones(12)}, MapError, "the target has nside 1, the inpainted map nside 16"),
+        ({"mask": np.ones(12)}, MaskError, "the mask has nside 1, the map nside 16"),
+        ({"mask": np.zeros(12 * NSIDE**2)}, MaskError, "no pixel that is known and has weight"),
+        ({"bins": [2, 100]}, SpectrumError, "the bands reach ell = 99, the spectra end at lmax = 47"),
+        ({"lmax": 1000}, SpectrumError, "lmax must be 2 to 64 at nside 16; got 1000"),
+        ({"beam": np.ones(9), "lmax": 20}, SpectrumError, "the beam serves to ell = 8"),
+        ({"beam": [np.nan]}, SpectrumError, "beam must be finite b_ell"),
+        ({"mask": VALID, "bins": [2, 3, 9]}, SpectrumError, "bands must be|the least is 1/fsky"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(options, error, text):
+    with pytest.raises(error, match=text):
+        compare_spectra(SKY, **options)
+
+
+def test_holes_in_the_inpainted_map_are_refused():
+    with pytest.raises(MapError, match=r"the inpainted map has .* fill it with inpaint_map"):
+        compare_spectra(np.where(VALID, SKY, hp.UNSEEN))

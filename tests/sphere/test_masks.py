@@ -1,0 +1,335 @@
+"""Holes, depths, neighbors and masks against brute force on all pairs of pixels."""
+
+import time
+import warnings
+
+import healpy as hp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial import ConvexHull
+
+from cmbinpaint.errors import CmbInpaintWarning, MaskError
+from cmbinpaint.sphere import masks
+
+# Chords of nearby unit vectors lose half the digits of float64 in the angle.
+ANGLE_ROUNDING = 1e-7
+
+
+def centers(nside):
+    return np.stack(hp.pix2vec(nside, np.arange(12 * nside**2)), axis=-1)
+
+
+def all_angles(nside):
+    x = centers(nside)
+    return 2 * np.arcsin(np.minimum(np.linalg.norm(x[:, None] - x[None], axis=-1) / 2, 1))
+
+
+def flooded(valid, nside):
+    """Labels by flood fill, pixel by pixel."""
+    labels, n = np.zeros(valid.size, dtype=int), 0
+    for seed in np.flatnonzero(~valid):
+        if labels[seed]:
+            continue
+        n += 1
+        stack = [seed]
+        while stack:
+            pixel = stack.pop()
+            if pixel < 0 or valid[pixel] or labels[pixel]:
+                continue
+            labels[pixel] = n
+            stack += list(hp.get_all_neighbours(nside, pixel))
+    return labels
+
+
+@st.composite
+def valids(draw, nsides=(1, 2, 4, 8)):
+    """Masks with discs, random pixels, or half the sky missing; at least one pixel observed."""
+    nside = draw(st.sampled_from(nsides))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    x = centers(nside)
+    valid = rng.random(len(x)) < draw(st.sampled_from([0.05, 0.3, 0.7, 0.95, 1.0]))
+    pole = draw(st.sampled_from([(0, 0, 1), (0, 0, -1), (1, 0, 0), None]))
+    center = rng.normal(size=3) if pole is None else np.array(pole, dtype=float)
+    valid &= x @ center / np.linalg.norm(center) < np.cos(draw(st.floats(0, 1.6)))
+    valid[rng.integers(len(x))] = True
+    return nside, valid
+
+
+@settings(max_examples=60, deadline=None)
+@given(valids())
+def test_holes_are_those_of_a_flood_fill(case):
+    nside, valid = case
+    labels = masks.hole_labels(valid)
+    assert labels.dtype == np.int32
+    np.testing.assert_array_equal(labels, flooded(valid, nside))
+    np.testing.assert_array_equal(masks.hole_sizes(labels), np.bincount(labels)[1:])
+
+
+@settings(max_examples=60, deadline=None)
+@given(valids(nsides=(2, 4, 8)), st.sampled_from([1, 2, 7, 16, 40]))
+def test_nearest_observed_is_that_of_all_pairs(case, k):
+    nside, valid = case
+    k = min(k, int(valid.sum()))
+    targets, pixels, angles = masks.nearest_observed(valid, k)
+    np.testing.assert_array_equal(targets, np.flatnonzero(~valid))
+    assert pixels.shape == angles.shape == (targets.size, k)
+    assert valid[pixels].all()
+    every = all_angles(nside)[targets]
+    np.testing.assert_allclose(angles, np.sort(every[:, valid], axis=1)[:, :k], rtol=0, atol=ANGLE_ROUNDING)
+    np.testing.assert_allclose(np.take_along_axis(every, pixels, axis=1), angles, rtol=0, atol=ANGLE_ROUNDING)
+    depth = masks.depth(valid)
+    assert (depth[valid] == 0).all()
+    np.testing.assert_allclose(
+        depth[targets], angles[:, 0] / hp.nside2resol(nside), rtol=0, atol=ANGLE_ROUNDING * nside
+    )
+
+
+@pytest.mark.parametrize("nside", [2, 4, 8, 32])
+def test_delaunay_neighbors_are_among_the_eight(nside):
+    """Why a search among pixels that touch holes finds the nearest observed one."""
+    triangles = ConvexHull(centers(nside), qhull_options="Qt").simplices
+    pairs = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
+    near = masks.neighbor_table(nside)
+    assert (near[pairs[:, 0]] == pairs[:, 1:]).any(axis=1).all()
+
+
+def test_nearest_observed_of_given_targets():
+    valid = np.ones(192, dtype=bool)
+    valid[[3, 50]] = False
+    targets, pixels, angles = masks.nearest_observed(valid, 2, targets=np.array([7, 3]))
+    assert targets.tolist() == [7, 3] and pixels[0, 0] == 7 and angles[0, 0] == 0 and angles[1, 0] > 0
+    with pytest.raises(
+        MaskError, match="191 nearest observed pixels were asked for; the mask has 190 observed"
+    ):
+        masks.nearest_observed(valid, 191)
+
+
+def test_depths_of_single_pixels():
+    nside = 16
+    for pixel in range(0, 12 * nside**2, 37):
+        valid = np.ones(12 * nside**2, dtype=bool)
+        valid[pixel] = False
+        assert 0.75 < masks.depth(valid)[pixel] < 1.1
+    with pytest.raises(MaskError, match="all pixels are masked: nothing is observed"):
+        masks.depth(np.zeros(12, dtype=bool))
+
+
+def test_neighbor_table():
+    table = masks.neighbor_table(4)
+    assert table.shape == (192, 8) and table.dtype == np.int64
+    assert np.count_nonzero((table < 0).any(axis=1)) == 24  # the pixels with seven neighbors
+    for pixel, row in enumerate(table):
+        for other in row[row >= 0]:
+            assert pixel in table[other]
+
+
+@settings(max_examples=30, deadline=None)
+@given(valids(), st.integers(0, 4))
+def test_guard_turns_off_rings(case, rings):
+    nside, valid = case
+    table = masks.neighbor_table(nside)
+    expected = valid.copy()
+    for _ in range(rings):
+        touched = np.zeros_like(valid)
+        near = table[~expected]
+        touched[near[near >= 0]] = True
+        expected &= ~touched
+    np.testing.assert_array_equal(masks.guard(valid, rings), expected)
+
+
+def test_guard_refuses_negative_rings():
+    with pytest.raises(MaskError, match="guard is a number of rings of pixels, 0 or more; got -1"):
+        masks.guard(np.ones(12, dtype=bool), -1)
+
+
+@settings(max_examples=20, deadline=None)
+@given(valids(nsides=(4, 8)), st.floats(1, 60))
+def test_apodized_weights_follow_the_distance_to_holes(case, radius):
+    nside, valid = case
+    weights = masks.apodize(valid, radius)
+    assert (weights[~valid] == 0).all()
+    if valid.all():
+        assert (weights == 1).all()
+        return
+    angle = all_angles(nside)[:, ~valid].min(axis=1)
+    x = np.sqrt((1 - np.cos(angle)) / (1 - np.cos(np.radians(radius))))
+    np.testing.assert_allclose(
+        weights, 0.5 * (1 - np.cos(np.pi * np.minimum(x, 1))), rtol=0, atol=10 * ANGLE_ROUNDING
+    )
+
+
+def test_apodize_refuses_a_radius_that_is_none():
+    with pytest.raises(MaskError, match="an apodization radius is 0 to 90 degrees; got -1"):
+        masks.apodize(np.ones(12, dtype=bool), -1)
+
+
+def test_a_hundred_thousand_holes_of_one_pixel():
+    nside = 256
+    valid = np.ones(12 * nside**2, dtype=bool)
+    # In NESTED order one of each four by four block: never neighbors within a base pixel or across.
+    valid[hp.nest2ring(nside, np.arange(0, 12 * nside**2, 16) + 3)] = False
+    valid[hp.nest2ring(nside, np.arange(0, 12 * nside**2, 16) + 12)] = False
+    start = time.perf_counter()
+    labels = masks.hole_labels(valid)
+    assert labels.max() > 49_000 and masks.depth(valid).max() < 2
+    assert time.perf_counter() - start < 30
+
+
+# --- taking a user's mask ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64, ">f4", np.float16, np.float64])
+@pytest.mark.parametrize("nest", [False, True])
+def test_masks_of_any_type_come_in(dtype, nest):
+    valid = np.random.default_rng(3).random(768) > 0.4
+    given = (hp.reorder(valid.astype(float), r2n=True) > 0.5 if nest else valid).astype(dtype)
+    given.flags.writeable = False
+    for shape in ((768,), (1, 768), (768, 1)):
+        out = masks.take_mask(given.reshape(shape), 8, nest=nest)
+        assert out.dtype == bool
+        np.testing.assert_array_equal(out, valid)
+    np.testing.assert_array_equal(masks.take_mask(given, nest=nest), valid)
+
+
+def test_hidden_entries_are_holes_and_thresholds_cut():
+    values = np.ma.masked_array(np.ones(12), mask=np.arange(12) == 4)
+    assert np.flatnonzero(~masks.take_mask(values)).tolist() == [4]
+    soft = np.linspace(0, 1.1, 12)
+    np.testing.assert_array_equal(masks.take_mask(soft, 1, threshold=0.5), soft >= 0.5)
+
+
+ONES = np.ones(48)
+
+
+@pytest.mark.parametrize(
+    ("mask", "options", "text"),
+    [
+        ("mask.fits", {}, "a mask is an array of 0 and 1 .1 = observed.; got str"),
+        (np.array([object()] * 12), {}, "got ndarray of dtype object"),
+        (ONES * 1j, {}, "got ndarray of dtype complex128"),
+        (1.0, {}, "a mask is an array of 12 nside..2 pixels; got float of shape .."),
+        ([], {}, "got list of shape .0,."),
+        (np.ones((3, 48)), {}, "the mask has shape .3, 48.; one mask of shape .npix,. was expected"),
+        (np.ones(50), {}, "the mask does not fit: a map of 50 pixels is no HEALPix map: .* nearest are 48"),
+        (ONES, {"nside": 4}, "the mask has nside 2, the map nside 4; bring it to .*\n.*healpy.ud_grade"),
+        (ONES, {"nside": 4, "nest": True}, 'order_in="NESTED"'),
+        (np.where(np.arange(48) == 5, 0.5, ONES), {}, "1 pixel that are neither 0 nor 1, the first at 5"),
+        (np.where(np.arange(48) == 5, 0.5, ONES), {}, "apodized. give mask_threshold"),
+        (
+            np.where(np.arange(48) > 40, np.nan, ONES),
+            {},
+            "the mask has 7 pixels that are NaN, the first at 41",
+        ),
+        (np.where(np.arange(48) == 5, -1, ONES), {}, "1 pixel that are negative, the first at 5"),
+        (np.where(np.arange(48) == 5, hp.UNSEEN, ONES), {}, "UNSEEN .-1.6375e30., the first at 5"),
+        (ONES, {"threshold": 0.0}, "mask_threshold must be a number above 0"),
+    ],
+)
+def test_what_is_no_mask_is_refused(mask, options, text):
+    with pytest.raises(MaskError, match=text):
+        masks.take_mask(mask, **options)
+
+
+def test_valid_must_be_bool():
+    with pytest.raises(MaskError, match=r"valid must be bool of shape .npix,., True = observed; got float64"):
+        masks.hole_labels(ONES)
+
+
+def test_fsky_is_the_mean_weight():
+    assert masks.fsky(np.array([True, False, True, True])) == 0.75
+
+
+# --- the generator ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", [0, 1, 7])
+def test_the_planck_like_mask_looks_like_plancks(seed):
+    drawn = {nside: masks.planck_like_mask(nside, seed=seed) for nside in (64, 128, 256)}
+    for nside, valid in drawn.items():
+        assert 0.74 < valid.mean() < 0.79
+        np.testing.assert_array_equal(valid, masks.planck_like_mask(nside, seed=seed))
+    sizes = masks.hole_sizes(masks.hole_labels(drawn[128]))
+    assert 2000 < sizes.size < 4000  # Planck's at this nside: 3206 holes, the largest 28298 pixels
+    assert 20_000 < sizes.max() < 40_000
+    assert np.count_nonzero(sizes <= 10) > 0.8 * sizes.size
+    # The same sky at each nside: nearly all of the coarse holes are holes in the fine map.
+    coarse = hp.ud_grade(drawn[256].astype(float), 64)
+    assert np.corrcoef(coarse, drawn[64])[0, 1] > 0.85
+
+
+def test_seeds_differ_and_must_be_whole():
+    assert np.mean(masks.planck_like_mask(32, seed=0) != masks.planck_like_mask(32, seed=1)) > 0.1
+    assert masks.planck_like_mask(1).shape == (12,)
+    with pytest.raises(MaskError, match="seed must be a whole number, 0 or more; got -1"):
+        masks.planck_like_mask(16, seed=-1)
+
+
+# --- doubts -----------------------------------------------------------------------------------------------
+
+
+def doubts(sky, valid):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        masks.warn_if_suspicious(sky, valid)
+    assert all(w.category is CmbInpaintWarning for w in caught)
+    return [str(w.message) for w in caught]
+
+
+def cmb_like(nside, seed, noise=0.0):
+    """A sky with falling power, and white noise relative to its rms."""
+    rng = np.random.default_rng(seed)
+    lmax = 2 * nside
+    ell, m = hp.Alm.getlm(lmax)
+    alm = (rng.normal(size=ell.size) + 1j * (m > 0) * rng.normal(size=ell.size)) * np.where(ell > 1, 1.0, 0)
+    sky = hp.alm2map(alm / np.maximum(ell * (ell + 1.0), 1) ** 0.5, nside, lmax=lmax)
+    return sky + noise * sky.std() * rng.normal(size=sky.size)
+
+
+def right_masks(nside, seed):
+    x, rng = centers(nside), np.random.default_rng(seed)
+    yield masks.planck_like_mask(nside, seed=seed)
+    yield rng.random(len(x)) > 0.5
+    yield rng.random(len(x)) < 0.1
+    yield np.abs(x[:, 2]) > rng.random() * 0.3  # a band of few rings is compact in NESTED reading too
+    yield np.abs(x[:, 2]) > 2.5 / nside
+    yield x @ rng.normal(size=3) > rng.random()
+    yield np.ones(len(x), dtype=bool)
+
+
+@pytest.mark.parametrize(
+    ("nside", "noise", "seeds"), [(8, 0.0, 6), (16, 1.0, 6), (32, 30.0, 4), (64, 0.0, 2)]
+)
+def test_no_doubts_about_right_masks(nside, noise, seeds):
+    for seed in range(seeds):
+        sky = cmb_like(nside, seed, noise)
+        for valid in right_masks(nside, seed):
+            assert doubts(sky, valid) == []
+
+
+@pytest.mark.parametrize("nside", [32, 128])
+def test_other_orderings_are_noticed_with_evidence(nside):
+    valid, sky = masks.planck_like_mask(nside), cmb_like(nside, 1)
+    texts = {}
+    for name, reorder in (("nest", {"r2n": True}), ("ring", {"n2r": True})):
+        texts[name] = doubts(hp.reorder(sky, **reorder), valid)
+        assert len(texts[name]) == 1
+        if nside < 64:
+            continue  # too coarse: sources of one pixel each look alike in both orders
+        told = doubts(sky, hp.reorder(valid.astype(float), **reorder) > 0.5)
+        assert len(told) == 1 and "the mask looks to be in" in told[0]
+    assert "the map looks to be in NESTED order, not RING: correlation of neighboring" in texts["nest"][0]
+    assert "give nest=True if so" in texts["nest"][0]
+    assert "the map looks to be in RING order, not NESTED" in texts["ring"][0]
+
+
+def test_an_inverted_mask_is_noticed_and_a_partial_sky_is_not():
+    nside, rng = 64, np.random.default_rng(0)
+    valid, sky = masks.planck_like_mask(nside), cmb_like(nside, 3)
+    galaxy = np.where(valid, 0, 50 * sky.std() * rng.lognormal(size=sky.size))
+    (text,) = doubts(sky + galaxy, ~valid)
+    assert "the mask looks inverted: it calls" in text and "pass 1 - mask" in text
+    assert doubts(sky + galaxy, valid) == []
+    assert doubts(sky, ~valid) == []  # nothing but the mask would say so
+    assert doubts(np.where(valid, 0.0, sky), ~valid) == []  # a survey of a part of the sky
