@@ -1,0 +1,192 @@
+"""`cmbinpaint spectra`: power spectra of a filled map beside its truth and its observed part.
+
+Takes: a filled map, perhaps the truth, the map with holes, a mask. Gives: a table, a figure. Floor: 7.
+"""
+
+import argparse
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cmbinpaint.commands import _common as common
+from cmbinpaint.errors import CmbInpaintError, UnitsError
+
+if TYPE_CHECKING:
+    from cmbinpaint._types import AnyArray, FloatArray
+    from cmbinpaint.analysis.spectra import SpectraComparison
+    from cmbinpaint.sphere.fits import MapInfo
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `spectra`."""
+    parser.epilog = (
+        "example:\n"
+        "  cmbinpaint spectra filled.fits --observed sky.fits --mask-field TMASK -o spectra\n"
+        "prints a table of bandpowers and writes spectra.csv and spectra.png."
+    )
+    parser.add_argument("map", metavar="MAP", type=Path, help="HEALPix FITS file without holes")
+    parser.add_argument("--target", metavar="FILE", type=Path, help="the true full sky, if it is known")
+    parser.add_argument("--observed", metavar="FILE", type=Path, help="the map before it was filled")
+    parser.add_argument("--mask", metavar="FILE", type=Path, help="FITS mask, 1 = observed, or weights")
+    parser.add_argument("--field", metavar="NAME", type=common.column, default=0, help="column of all maps")
+    parser.add_argument(
+        "--mask-field",
+        metavar="NAME",
+        type=common.column,
+        help="the mask's column, in --mask or else --observed",
+    )
+    parser.add_argument("--unit", metavar="U", help="declares the unit of all maps (K, mK or uK)")
+    parser.add_argument("--ordering", choices=["RING", "NESTED"], help="declares it where a header lacks it")
+    parser.add_argument("--fwhm-arcmin", metavar="X", type=common.positive_float,
+                        help="divide by this Gaussian beam and the pixel window")  # fmt: skip
+    parser.add_argument("--lmax", metavar="L", type=common.positive_int, help="default 3*nside-1")
+    parser.add_argument(
+        "--bins", metavar="N", type=common.positive_int, help="how many; default 20, in log ell"
+    )
+    parser.add_argument("--max-memory", metavar="B", type=common.memory_size, help="as 8G")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="OUT",
+        type=Path,
+        help="write OUT.csv and OUT.png; OUT.json: JSON and OUT.png",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace them if they exist")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compare, print, write."""
+    table_path, figure_path = _outputs(args.output)
+    wanted = [path for path in (table_path, figure_path) if path is not None]
+    sources = [args.map, args.target, args.observed, args.mask]
+    common.refuse_outputs(wanted, sources, overwrite=args.overwrite)
+    comparison = _compare(args)
+    table = comparison.table()
+    print(table.text)
+    if table_path is None or figure_path is None:
+        return 0
+    as_text = _json if table_path.suffix == ".json" else _csv
+    common.write_text(table_path, as_text(comparison))
+    _draw(comparison, figure_path, f"Power spectra of {args.map.name}")
+    print(f"{table_path}\n{figure_path}")
+    return 0
+
+
+def _outputs(output: Path | None) -> tuple[Path | None, Path | None]:
+    if output is None:
+        return None, None
+    if output.suffix in (".json", ".csv"):
+        return output, output.with_suffix(".png")
+    base = output.with_suffix("") if output.suffix == ".png" else output
+    return base.with_name(base.name + ".csv"), base.with_name(base.name + ".png")
+
+
+def _compare(args: argparse.Namespace) -> "SpectraComparison":
+    from cmbinpaint.analysis.spectra import compare_spectra
+
+    sky, info = _read(args, args.map)
+
+    def other(path: Path | None) -> "AnyArray | None":
+        return None if path is None else _in_unit_of(info, path, *_read(args, path))
+
+    comparison = compare_spectra(
+        _in_unit_of(info, args.map, sky, info),
+        target=other(args.target),
+        observed=other(args.observed),
+        mask=_read_mask(args),
+        beam=_beam(args, info.nside),
+        lmax=args.lmax,
+        bins=args.bins,
+    )
+    return replace(comparison, unit="uK_CMB" if info.unit else None)
+
+
+def _read(args: argparse.Namespace, path: Path) -> "tuple[AnyArray, MapInfo]":
+    from cmbinpaint.sphere import fits
+
+    return fits.read_map(path, args.field, unit=args.unit, ordering=args.ordering, max_memory=args.max_memory)
+
+
+def _in_unit_of(first: "MapInfo", path: Path, sky: "AnyArray", info: "MapInfo") -> "AnyArray":
+    """Return a map in µK if the unit of the first one is known, as it is if no unit is known."""
+    if first.unit is None and info.unit is not None:
+        raise UnitsError(
+            f"{first.path} says no unit and {path} is in {info.unit}: they cannot be compared; --unit declares it"
+        )
+    return sky if first.unit is None else common.scaled(sky, common.microkelvin(str(path), info.unit))
+
+
+def _read_mask(args: argparse.Namespace) -> "AnyArray | None":
+    from cmbinpaint.sphere import fits
+
+    if args.mask is None and args.mask_field is None:
+        return None
+    path = args.mask or args.observed
+    if path is None:
+        raise CmbInpaintError("--mask-field names a column of --mask or of --observed, and neither came")
+    field = 0 if args.mask_field is None else args.mask_field
+    ordering = args.ordering if args.mask is None else None
+    return fits.read_mask(path, field, ordering=ordering, max_memory=args.max_memory)
+
+
+def _beam(args: argparse.Namespace, nside: int) -> "FloatArray | None":
+    if args.fwhm_arcmin is None:
+        return None
+    import numpy as np
+
+    from cmbinpaint.sphere.windows import gaussian_beam, pixel_window
+
+    lmax = args.lmax or 3 * nside - 1
+    return gaussian_beam(float(np.radians(args.fwhm_arcmin / 60)), lmax) * pixel_window(nside, lmax)
+
+
+def _csv(comparison: "SpectraComparison") -> str:
+    table = comparison.table()
+    lines = [f"# {comparison.statement}", ",".join(table.columns)]
+    lines += [",".join(f"{value:.8g}" for value in row) for row in table.rows]
+    return "\n".join(lines) + "\n"
+
+
+def _json(comparison: "SpectraComparison") -> str:
+    table = comparison.table()
+    rows = [
+        {
+            name: value if math.isfinite(value) else None
+            for name, value in zip(table.columns, row, strict=True)
+        }
+        for row in table.rows
+    ]
+    facts = {"nside": comparison.nside, "lmax": comparison.lmax, "fsky": comparison.fsky}
+    return json.dumps({"statement": comparison.statement, **facts, "bands": rows}, indent=2) + "\n"
+
+
+def _draw(comparison: "SpectraComparison", path: Path, title: str) -> None:
+    import numpy as np
+
+    from cmbinpaint import plots
+
+    ell = comparison.bands.centers
+    factor = ell * (ell + 1) / (2 * np.pi)
+    given = {
+        "target": comparison.target,
+        "filled": comparison.inpainted,
+        "observed part, decoupled": comparison.observed,
+    }
+    roles = dict(zip(given, ("truth", "filled", "observed"), strict=True))
+    spectra = {name: cl * factor for name, cl in given.items() if cl is not None}
+    reference = comparison.inpainted if comparison.target is None else comparison.target
+    window = (
+        "beam and pixel window divided out" if comparison.beam_divided else "beam and pixel window included"
+    )
+    figure = plots.draw_comparison(
+        ell,
+        spectra,
+        roles=roles,
+        band=comparison.cosmic_std / reference,
+        unit="µK" if comparison.unit else None,
+        title=title,
+        note=f"{window}, noise included; nside {comparison.nside}",
+    )
+    plots.save_figure(figure, path)

@@ -1,0 +1,130 @@
+"""`cmbinpaint spectra`: its numbers are anafast's, its figure and tables are whole."""
+
+import csv
+import json
+
+import healpy
+import numpy as np
+import pytest
+
+from cmbinpaint import cli
+from cmbinpaint.sims import fiducial_cl, simulate_sky
+from cmbinpaint.sphere import fits
+
+NSIDE, LMAX = 32, 64
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Truth in K (NESTED), a filled map in µK, a map with holes and its mask."""
+    path = tmp_path_factory.mktemp("spectra")
+    truth = simulate_sky(fiducial_cl(3 * NSIDE - 1), NSIDE, fwhm=0.1, noise_std=1.0, seed=1)
+    theta, _ = healpy.pix2ang(NSIDE, np.arange(truth.size))
+    valid = np.abs(theta - np.pi / 2) > 0.2
+    filled = np.where(valid, truth, 0.9 * truth)
+    fits.write_map(path / "truth.fits", truth * 1e-6, unit="K_CMB", ordering="NESTED")
+    fits.write_map(path / "filled.fits", filled, unit="uK_CMB")
+    columns = {"T": np.where(valid, truth, healpy.UNSEEN), "M": valid.astype(np.float32)}
+    fits.write_map(path / "sky.fits", columns, unit={"T": "uK_CMB"}, ordering="NESTED")
+    fits.write_map(path / "bare.fits", filled, column="T")
+    return path
+
+
+def run(*words: object) -> int:
+    return cli.main(["spectra", *map(str, words)])
+
+
+def rows(path) -> list[dict[str, float]]:
+    lines = path.read_text().splitlines()
+    assert lines[0].startswith("# C_ell in uK_CMB^2")
+    return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(lines[1:])]
+
+
+def test_the_table_is_anafast_in_bands(folder, tmp_path, capsys) -> None:
+    words = ["--target", folder / "truth.fits", "--lmax", LMAX, "--bins", 8, "-o", tmp_path / "out"]
+    assert run(folder / "filled.fits", *words) == 0
+    said = capsys.readouterr()
+    assert said.err == "" and f"{tmp_path / 'out.csv'}\n{tmp_path / 'out.png'}\n" in said.out
+    cls = {
+        "inpainted": healpy.anafast(fits.read_map(folder / "filled.fits")[0], lmax=LMAX),
+        "target": healpy.anafast(1e6 * fits.read_map(folder / "truth.fits")[0], lmax=LMAX),
+    }
+    table = rows(tmp_path / "out.csv")
+    assert table[0]["ell_min"] == 2 and table[-1]["ell_max"] == LMAX and len(table) == 8
+    for row in table:
+        ell = np.arange(int(row["ell_min"]), int(row["ell_max"]) + 1)
+        band = {name: np.average(cl[ell], weights=2 * ell + 1) for name, cl in cls.items()}
+        center = np.average(ell, weights=2 * ell + 1)
+        for name, power in band.items():
+            # anafast's own iterations and the sums agree to single digits of 1e-6.
+            assert row[name] == pytest.approx(power * center * (center + 1) / (2 * np.pi), rel=1e-4)
+        assert row["transfer"] == pytest.approx(band["inpainted"] / band["target"], rel=1e-4)
+    assert (tmp_path / "out.png").stat().st_size > 5000
+
+
+def test_the_observed_part_is_decoupled(folder, tmp_path) -> None:
+    words = [
+        "--observed",
+        folder / "sky.fits",
+        "--field",
+        "0",
+        "--mask-field",
+        "M",
+        "--lmax",
+        LMAX,
+        "--bins",
+        6,
+    ]
+    assert run(folder / "filled.fits", *words, "-o", tmp_path / "o.json") == 0
+    facts = json.loads((tmp_path / "o.json").read_text())
+    assert facts["nside"] == NSIDE and facts["lmax"] == LMAX and 0.75 < facts["fsky"] < 0.85
+    for band in facts["bands"][2:]:
+        # The same sky: cut and full differ by part of the cosmic variance only.
+        assert abs(band["observed"] - band["inpainted"]) < 3 * band["cosmic_std"]
+
+
+def test_without_an_output_it_only_prints(folder, tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(folder / "filled.fits", "--lmax", LMAX) == 0
+    assert "inpainted" in capsys.readouterr().out and not list(tmp_path.iterdir())
+
+
+def test_a_beam_is_divided_out(folder, tmp_path) -> None:
+    words = [folder / "filled.fits", "--lmax", 30, "--bins", 4, "-o"]
+    assert run(*words, tmp_path / "a.csv") == 0
+    assert run(*words, tmp_path / "b.csv", "--fwhm-arcmin", 0.1 * 60 * 180 / np.pi) == 0
+    with_beam, without = rows(tmp_path / "a.csv"), rows(tmp_path / "b.csv")
+    cl = healpy.anafast(fits.read_map(folder / "filled.fits")[0], lmax=30)
+    ell = np.arange(31)
+    # The pixel window in power as that of a disc of a pixel's area, good to a percent this far below nside.
+    pixel = (1 - ell**2 * healpy.nside2resol(NSIDE) ** 2 / (8 * np.pi)) ** 2
+    band = slice(int(with_beam[-1]["ell_min"]), None)
+    weights = (2 * ell + 1)[band]
+    divided = (cl / healpy.gauss_beam(0.1, lmax=30) ** 2 / pixel)[band]
+    gain = np.average(divided, weights=weights) / np.average(cl[band], weights=weights)
+    assert without[-1]["inpainted"] / with_beam[-1]["inpainted"] == pytest.approx(gain, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["sky.fits"], "the inpainted map has"),
+        (["bare.fits", "--target", "truth.fits"], "says no unit and"),
+        (
+            ["filled.fits", "--mask-field", "M"],
+            "--mask-field names a column of --mask or of --observed, and nei",
+        ),
+        (["none.fits"], "none.fits"),
+        (["filled.fits", "--lmax", "5000"], "lmax must be 2 to 128 at nside 32; got 5000"),
+    ],
+)
+def test_what_cannot_be_compared(words, text, folder, capsys) -> None:
+    assert run(*[folder / w if w.endswith(".fits") else w for w in words]) == 1
+    assert text in capsys.readouterr().err
+
+
+def test_existing_output_is_refused(folder, tmp_path, capsys) -> None:
+    (tmp_path / "a.png").write_text("precious")
+    assert run(folder / "filled.fits", "-o", tmp_path / "a") == 1
+    assert "a.png exists already; give another output, or --overwrite" in capsys.readouterr().err
+    assert (tmp_path / "a.png").read_text() == "precious"
