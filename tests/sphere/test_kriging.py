@@ -38,14 +38,18 @@ COVARIANCE = legendre_covariance(CL, VECTORS @ VECTORS.T)
 VARIANCE = COVARIANCE[0, 0]
 
 
-def dense_weights(observed: np.ndarray, target: int, noise: np.ndarray | float = NOISE) -> np.ndarray:
+def dense_weights(
+    observed: np.ndarray, target: int | np.ndarray, noise: np.ndarray | float = NOISE
+) -> np.ndarray:
     """The oracle's ordinary kriging: the bordered system with a Lagrange multiplier."""
     k = len(observed)
     system = np.ones((k + 1, k + 1))
     system[k, k] = 0
     noise = np.broadcast_to(noise, NPIX)[observed] ** 2
     system[:k, :k] = COVARIANCE[np.ix_(observed, observed)] + np.diag(noise + kriging.NUGGET * VARIANCE)
-    return np.linalg.solve(system, np.append(COVARIANCE[observed, target], 1.0))[:k]
+    right = COVARIANCE[np.ix_(observed, np.atleast_1d(target))]
+    weights = np.linalg.solve(system, np.concatenate([right, np.ones((1, right.shape[1]))]))[:k]
+    return weights if np.ndim(target) else weights[:, 0]
 
 
 def masks_drawn() -> st.SearchStrategy[np.ndarray]:
@@ -147,7 +151,7 @@ def test_all_observed_pixels_give_exact_ordinary_kriging() -> None:
     weights = kriging_weights(valid, CL, NOISE, neighbors=(NPIX,))
     assert weights.neighbors.shape[1] == len(observed)
     values = np.random.default_rng(1).normal(size=NPIX)
-    expected = [dense_weights(observed, target) @ values[observed] for target in weights.targets]
+    expected = dense_weights(observed, weights.targets).T @ values[observed]
     np.testing.assert_allclose(weights.apply(values), expected, rtol=0, atol=1e-5)  # float32 weights
 
 
@@ -260,8 +264,7 @@ def test_coarse_values_lower_the_true_error() -> None:
     targets = np.flatnonzero(~valid)
     observed = np.flatnonzero(valid)
     best = np.zeros((len(targets), NPIX))
-    for row, target in enumerate(targets):
-        best[row, observed] = dense_weights(observed, target)
+    best[:, observed] = dense_weights(observed, targets).T
     optimum = error_variance(best, targets)
     found = {}
     for counts, factors in (((12,), (1,)), ((12, 6, 6), (1, 2, 4))):
