@@ -16,7 +16,7 @@ import numpy as np
 
 from cmbinpaint._types import AnyArray, FloatArray
 from cmbinpaint.errors import CmbInpaintError, CmbInpaintWarning, MaskError, SpectrumError
-from cmbinpaint.inpainters import find_inpainter
+from cmbinpaint.inpainters import WEIGHTLESS, find_inpainter
 from cmbinpaint.inpainters.filling import Filler, draw_observation, realization_rng
 from cmbinpaint.inpainters.gaussian import GaussianSolver
 from cmbinpaint.inpainters.protocol import Inpainter
@@ -196,7 +196,7 @@ def inpaint_map(
             sky_model = job.model_sky(cl, fwhm, beam, noise_std)
         with _timed(seconds, "plan"):
             inpainter = find_inpainter(model, job.plan.nside, device)
-            filler = Filler.prepare(inpainter, job.plan, sky_model, refine) if job.has_targets else None
+            filler = _prepared(inpainter, job.plan, sky_model, refine) if job.has_targets else None
         used = None if fill == "prediction" else _fresh_seed(seed)
         with _timed(seconds, "fill"):
             prediction = None
@@ -394,6 +394,14 @@ class _Job:
         )
 
 
+def _prepared(inpainter: Inpainter, plan: InpaintingPlan, sky_model: SkyModel, refine: int | None) -> Filler:
+    """The filler of this model, plan and sky model, made once and kept with the plan."""
+    sha256 = getattr(getattr(inpainter, "card", None), "sha256", "")
+    who = (inpainter.name, sha256) if sha256 or inpainter.name in WEIGHTLESS else inpainter
+    key = (who, sky_model.digest, refine)
+    return plan.keep(key, lambda: Filler.prepare(inpainter, plan, sky_model, refine))
+
+
 def _fill(
     job: _Job, filler: Filler | None, prediction: FloatArray | None, seed: int | None, n: int | None, first: int,
     with_noise: bool, progress: Callable[[int, int], None] | None,
@@ -449,7 +457,7 @@ def _fit_trend(values: FloatArray, plan: InpaintingPlan) -> FloatArray:
         right += design.T @ values[pixels]
     if plan.fsky < _LEAST_FSKY_FOR_DIPOLE:
         return np.array([right[0] / normal[0, 0], 0.0, 0.0, 0.0])
-    return np.linalg.solve(normal, right)
+    return np.asarray(np.linalg.solve(normal, right), dtype=np.float64)
 
 
 def _trend_map(trend: FloatArray, nside: int) -> FloatArray:

@@ -51,4 +51,4 @@ def find_inpainter(
         )
     from cmbinpaint.inpainters.network import NetworkInpainter
 
-    return NetworkInpainter.load(model, device)
+    return NetworkInpainter.load(os.fspath(model), device)

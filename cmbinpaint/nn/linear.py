@@ -141,15 +141,10 @@ class GateNet(nn.Module):
         self.merges = nn.ModuleList([_conv(b + w, w) for b, w in zip(below, widths, strict=True)])
         self.heads = nn.ModuleDict()
         for level, (w, c) in enumerate(zip(widths, data_widths, strict=True)):
-            for name in ("down", "encode"):
-                self.heads[f"{name}{level}"] = nn.Conv2d(w, c, 1)
-            for name in ("merge", "decode"):
-                self.heads[f"{name}{level}"] = nn.Conv2d(w, c, 1)
+            for name in ("down", "encode", "merge", "decode"):
+                self.heads[f"{name}{level}"] = _gate_head(w, c)
         self.fine = nn.Conv2d(widths[0] + 3, 16, 3, padding=1)
-        self.heads["head"] = nn.Conv2d(16, head, 1)
-        for gate in self.heads.values():
-            nn.init.normal_(gate.weight, std=1e-2)
-            nn.init.zeros_(gate.bias)  # all gates at 1: training starts from an ordinary linear network
+        self.heads["head"] = _gate_head(16, head)
 
     def forward(self, valid: Tensor, spread: Tensor, conditions: Tensor) -> dict[str, Tensor]:
         """Gates by layer name, each (B, C, h, w) at its layer's resolution."""
@@ -174,6 +169,15 @@ class GateNet(nn.Module):
         fine = functional.silu(self.fine(torch.cat([_up(g), known], 1)))
         gates["head"] = _bounded(self.heads["head"](fine))
         return gates
+
+
+def _gate_head(ins: int, outs: int) -> nn.Conv2d:
+    """Gates start at 1 almost everywhere: training starts from an ordinary linear network."""
+    head = nn.Conv2d(ins, outs, 1)
+    nn.init.normal_(head.weight, std=1e-2)
+    if head.bias is not None:
+        nn.init.zeros_(head.bias)
+    return head
 
 
 def _bounded(logits: Tensor) -> Tensor:

@@ -5,15 +5,17 @@ Floor: 2.
 """
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from cmbinpaint._types import BoolArray, FloatArray
 from cmbinpaint.errors import MaskError
 from cmbinpaint.sphere import masks
-from cmbinpaint.sphere.maps import check_nside
+from cmbinpaint.sphere.maps import check_nside, npix_to_nside
 
 # Holes this shallow (in pixels) are filled first and count as observed at the next coarser nside.
 # Requiring all four children observed would leave 64 % of a Planck-like sky at half the nside, this 85 %.
@@ -45,6 +47,7 @@ class InpaintingPlan:
     valid: BoolArray
     targets: BoolArray
     excluded: BoolArray
+    _kept: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         npix = 12 * check_nside(self.nside) ** 2
@@ -65,7 +68,7 @@ class InpaintingPlan:
     ) -> "InpaintingPlan":
         """Make the plan of a mask (True = observed), after `exclude` and `guard` (DESIGN of `inpaint_map`)."""
         valid = np.asarray(valid, dtype=bool)
-        nside = int(round(np.sqrt(valid.size / 12)))
+        nside = npix_to_nside(valid.size)
         excluded = np.zeros_like(valid) if exclude is None else np.asarray(exclude, dtype=bool)
         targets = ~valid & ~excluded
         data = valid & ~excluded
@@ -73,6 +76,17 @@ class InpaintingPlan:
             # Only rims of holes that are filled are guarded: an excluded region's edge is not a source's wing.
             data &= masks.guard(~targets, guard)
         return cls(nside=nside, valid=data, targets=targets, excluded=excluded)
+
+    def keep(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """What was made under `key` last time, or make it; only the last thing made is kept.
+
+        Neighbor weights and patches follow from plan, model and sky model: a second map with the same three
+        finds them here.
+        """
+        if key not in self._kept:
+            self._kept.clear()
+            self._kept[key] = make()
+        return self._kept[key]
 
     @cached_property
     def depth(self) -> FloatArray:

@@ -190,7 +190,8 @@ def _krige(valid: BoolArray, crop: slice, power: FloatArray, noise: float, k: in
     right[:, :k] = table[codes - target_codes[:, None] + center]
     solution = np.linalg.solve(system, right[..., None])[..., 0]
     variance = covariance[0, 0] - np.sum(solution * right, axis=1)
-    return _Guess(nearest @ [width, 1], solution[:, :k], np.sqrt(np.maximum(variance, 0.0)))
+    spread = np.asarray(np.sqrt(np.maximum(variance, 0.0)), dtype=np.float64)
+    return _Guess(nearest @ [width, 1], np.asarray(solution[:, :k], dtype=np.float64), spread)
 
 
 def build_stream(data: Mapping[str, Any], seed: int) -> SkyStream:
@@ -199,5 +200,7 @@ def build_stream(data: Mapping[str, Any], seed: int) -> SkyStream:
     unknown = sorted(set(data) - known)
     if unknown:
         raise RecipeError(f"[data] has unknown keys {unknown}; known: {', '.join(sorted(known))}")
-    options = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+    options: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in data.items()
+    }
     return SkyStream(seed=seed, **options)

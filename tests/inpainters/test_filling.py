@@ -1,0 +1,84 @@
+"""Realizations: reproducible, true to the data, and a posterior draw when the predictor is exact."""
+
+import numpy as np
+import pytest
+
+from cmbinpaint.inpainters import find_inpainter
+from cmbinpaint.inpainters.dense import DenseSolver
+from cmbinpaint.inpainters.filling import Filler, draw_observation, realization_rng
+from cmbinpaint.patches.plan import InpaintingPlan
+from cmbinpaint.sims.skymodel import SkyModel
+from cmbinpaint.sphere.spectra import anafast
+
+NSIDE, LMAX = 8, 16
+
+
+def model(noise: float = 0.3) -> SkyModel:
+    ell = np.arange(LMAX + 1)
+    cl = 1.0 / (1.0 + ell) ** 2
+    cl[:2] = 100.0
+    return SkyModel(NSIDE, cl, noise)
+
+
+def plan(seed: int = 0) -> InpaintingPlan:
+    valid = np.ones(12 * NSIDE**2, bool)
+    valid[300:360] = False
+    valid[np.random.default_rng(seed).integers(0, valid.size, 30)] = False
+    return InpaintingPlan.from_valid(valid)
+
+
+def filler(name: str = "gaussian", refine: int | None = 0) -> Filler:
+    return Filler.prepare(find_inpainter(name), plan(), model(), refine)
+
+
+@pytest.mark.parametrize("name", ["gaussian", "kriging16", "kriging", "diffusive"])
+def test_data_stay_and_draws_repeat(name: str) -> None:
+    fill = filler(name)
+    observed = np.where(fill.plan.valid, sum(draw_observation(fill.sky_model, realization_rng(1, 0))), np.nan)
+    first = fill.realize(observed, realization_rng(9, 3))
+    assert np.array_equal(first[fill.plan.valid], observed[fill.plan.valid])
+    assert np.all(np.isfinite(first))
+    assert np.array_equal(first, fill.realize(observed, realization_rng(9, 3)))
+    assert not np.array_equal(first, fill.realize(observed, realization_rng(9, 4)))
+
+
+def test_realizations_of_the_exact_mean_scatter_as_the_posterior() -> None:
+    fill, sky_model = filler(), model()
+    targets = fill.plan.targets
+    observed = np.where(fill.plan.valid, sum(draw_observation(sky_model, realization_rng(2, 0))), 0.0)
+    draws = np.stack(
+        [fill.realize(observed, realization_rng(0, i), with_noise=False)[targets] for i in range(200)]
+    )
+    dense = DenseSolver(fill.plan.valid, sky_model)
+    mean, spread = dense.mean(observed), dense.std()
+    pull = (draws.mean(0) - mean) / (spread / np.sqrt(len(draws)))
+    # 90 correlated pixels: the mean square pull of 200 draws is 1 within a third
+    assert np.mean(pull**2) == pytest.approx(1.0, abs=0.5)
+    assert np.mean(draws.std(0) / spread) == pytest.approx(1.0, abs=0.05)
+
+
+def test_refining_moves_a_fill_to_the_exact_mean() -> None:
+    observed = np.where(plan().valid, sum(draw_observation(model(), realization_rng(3, 0))), 0.0)
+    exact = filler("gaussian").predict(observed)
+    plain, refined = filler("kriging16", 0).predict(observed), filler("kriging16", 200).predict(observed)
+    error = np.std((plain - exact)[plan().targets])
+    assert error > 1e-3
+    assert np.std((refined - exact)[plan().targets]) < 1e-3 * error + 1e-3 * model().rms
+
+
+def test_the_bias_of_realizations_is_minus_twice_the_cross_spectrum() -> None:
+    """`E[C(o' + predict(d - d'))] - E[C(o)] = -2 E[C(F, R)]` for a short-sighted linear predictor."""
+    fill = filler("diffusive")
+    n, bias, cross = 120, [], []
+    for i in range(n):
+        o = sum(draw_observation(fill.sky_model, realization_rng(5, i)))
+        observed = np.where(fill.plan.valid, o, 0.0)
+        bias.append(anafast(fill.realize(observed, realization_rng(6, i)), LMAX) - anafast(o, LMAX))
+        predicted = fill.predict(observed)
+        left = o - predicted
+        cross.append(0.5 * (anafast(o, LMAX) - anafast(predicted, LMAX) - anafast(left, LMAX)))
+    direct, identity = np.mean(bias, 0)[2:], -2 * np.mean(cross, 0)[2:]
+    error = np.hypot(np.std(bias, 0)[2:], 2 * np.std(cross, 0)[2:]) / np.sqrt(n)
+    pull = (direct - identity) / error
+    assert np.mean(pull**2) < 2.2  # 15 multipoles: chi-square per degree of freedom
+    assert np.max(np.abs(identity / error)) > 3  # the bias is there to be seen
