@@ -26,11 +26,11 @@ from cmbinpaint.sphere import maps
 # constant to about 1e-4 while the four modes stay within float64's reach of the others (a diagonal
 # preconditioner takes the factor out).
 BROAD_PRIOR = 1.0e4
-# Power may be dropped beyond lmax when its variance is below both limits' larger one: a fifth of the noise
-# (adds 2 % to the noise in quadrature), or 1e-5 of the signal's variance (0.3 % of its rms, a tenth of what
-# a fill with little noise gets wrong in a one-pixel hole).
+# Power may be dropped beyond lmax when its variance is below a fifth of the noise (which it then adds 2 % to, in
+# quadrature) and below 1e-3 of the signal's (noise in a pixel says nothing about what many pixels know together);
+# or below 1e-5 of the signal's variance, 0.3 % of its rms.
 TAIL_OF_NOISE = 0.2
-TAIL_OF_SIGNAL = 1.0e-5
+TAIL_OF_SIGNAL = (1.0e-5, 1.0e-3)
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,7 +173,7 @@ class SkyModel:
         given = min(band, sky.size - 1, window.size - 1)
         signal = np.square(window[: given + 1]) * sky[: given + 1]
         noise = take_noise(noise_std, nside)
-        limit = max(TAIL_OF_NOISE**2 * float(np.mean(np.square(noise))), TAIL_OF_SIGNAL * _variance(signal))
+        limit = tail_limit(signal, noise)
         if given < band:
             _warn_if_power_ends(signal, window, sky, band, limit)
         found = lowest_lmax(signal, limit) if lmax is None else given
@@ -233,6 +233,13 @@ class SkyModel:
             nested = maps.to_nest(np.square(self.noise_std)).reshape(-1, children).mean(axis=1) / children
             noise = np.sqrt(maps.to_ring(nested) + folded)
         return type(self)(nside, averaged[: band + 1], noise, f"{self.source}, averaged to nside {nside}")
+
+
+def tail_limit(signal_cl: FloatArray, noise_std: float | FloatArray) -> float:
+    """Return the signal variance that may be dropped beyond lmax, unit²."""
+    signal = _variance(signal_cl)
+    noise = TAIL_OF_NOISE**2 * float(np.mean(np.square(noise_std)))
+    return float(np.clip(noise, TAIL_OF_SIGNAL[0] * signal, TAIL_OF_SIGNAL[1] * signal))
 
 
 def lowest_lmax(signal_cl: FloatArray, tail_variance: float) -> int:

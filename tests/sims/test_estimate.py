@@ -130,6 +130,15 @@ def test_a_map_of_noise_is_noise(valid: np.ndarray) -> None:
     assert found.rms < 0.1 * 7.0
 
 
+def test_a_signal_below_the_noise_is_found() -> None:
+    nside = 64
+    found = estimate_sky_model(observation(8, nside, noise=100.0), holes(nside), nside=nside)
+    assert found.noise_std == pytest.approx(100.0, rel=0.03)
+    assert found.lmax > 60
+    # Below ell = 20 signal is 10 to 1000 times the noise: 400 modes times 0.75, and the reference's shape.
+    assert np.mean(found.signal_cl[2:20] / truth(nside)[2:20]) == pytest.approx(1.0, abs=0.25)
+
+
 def test_part_of_the_sky_suffices() -> None:
     nside = 64
     cap = hp.pix2ang(nside, np.arange(12 * nside**2), lonlat=True)[1] > 10
