@@ -25,9 +25,13 @@ SOLVED = 1e-7
 def plan_of(seed: int = 0) -> InpaintingPlan:
     rng = np.random.default_rng(seed)
     valid = np.ones(NPIX, dtype=bool)
-    for center in rng.integers(NPIX, size=5):
+    centers = rng.integers(NPIX, size=5)
+    for center in centers:
         valid[VECTORS @ VECTORS[center] > np.cos(rng.uniform(0.01, 0.5))] = False
-    excluded = VECTORS @ VECTORS[rng.integers(NPIX)] > np.cos(0.2)
+    # What is excluded touches both holes and data.
+    valid[VECTORS @ VECTORS[centers[0]] > np.cos(0.3)] = False
+    rim = np.flatnonzero(VECTORS @ VECTORS[centers[0]] > np.cos(0.3))[0]
+    excluded = VECTORS @ VECTORS[rim] > np.cos(0.2)
     return InpaintingPlan.from_valid(valid, exclude=excluded)
 
 
