@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     facts = {"file": str(args.map), "columns": [vars(c) for c in columns], **_map_facts(sky, info)}
     valid = source.valid_pixels(args, sky, info)
     facts["holes"] = hole_facts(valid)
-    facts["cost"] = cost.estimate(info.nside, facts["holes"]["pixels"])._asdict()
+    facts["cost"] = cost.estimate(info.nside)._asdict()
     print(json.dumps(facts, indent=2) if args.json else "\n".join(_lines(facts)))
     return 0
 
@@ -115,11 +115,12 @@ def _lines(facts: dict[str, Any]) -> list[str]:
     lines += [f"  unknown      {facts['unknown_pixels']} pixels are UNSEEN or NaN", ""]
     lines += _hole_lines(holes)
     if 0 < holes["pixels"] < facts["pixels"]:
-        seconds, size, cores = facts["cost"]["seconds"], facts["cost"]["bytes"], facts["cost"]["cores"]
+        seconds, size = (facts["cost"][name] for name in ("seconds", "bytes"))
         lines += [
             "",
-            f"  filling      about {common.human_seconds(seconds)} on {cores} cores and "
-            f"{common.human_bytes(size)} of memory, for one realization",
+            f"  filling      one realization takes {common.human_seconds(seconds)} of processor time and "
+            f"{common.human_bytes(size)} of memory",
+            "               by kriging; networks and refining take more",
         ]
     return lines
 

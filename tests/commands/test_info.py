@@ -73,7 +73,7 @@ def test_text_for_people(path, capsys) -> None:
         "nside        16",
         "I_STOKES",
         "TMASK",
-        "of memory, for one realization",
+        "of memory",
     ):
         assert words in out
 
@@ -92,5 +92,7 @@ def test_every_hole_is_in_one_class() -> None:
 
 
 def test_cost_grows_with_resolution() -> None:
-    costs = [_cost.estimate(nside, 3 * nside**2) for nside in (64, 128, 512, 2048)]
+    # As measured at nside 256, within what machines differ by.
+    assert 5 < _cost.estimate(256).seconds < 80 and 2e8 < _cost.estimate(256).bytes < 9e8
+    costs = [_cost.estimate(nside) for nside in (64, 128, 512, 2048)]
     assert all(b.seconds > a.seconds and b.bytes > a.bytes for a, b in itertools.pairwise(costs))
