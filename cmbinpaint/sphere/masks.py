@@ -159,7 +159,7 @@ def apodize(valid: BoolArray, radius_deg: float) -> FloatArray:
     nside = nside_of(valid)
     # Mirror of `depth`: the nearest hole pixel of an observed pixel touches an observed pixel.
     rim = np.flatnonzero(grow(valid, 1, nside) & ~valid)
-    tree = cKDTree(unit_vectors(nside, rim), balanced_tree=False)
+    tree = cKDTree(unit_vectors(nside, rim))
     reach = 2 * np.sin(np.radians(radius_deg) / 2)
     observed = np.flatnonzero(valid)
     for start in range(0, observed.size, CHUNK):
