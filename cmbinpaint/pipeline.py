@@ -220,7 +220,7 @@ def inpaint_map(
         fsky=job.plan.fsky,
         n_holes=job.plan.n_holes,
         n_filled=int(job.plan.targets.sum()),
-        prediction=None if prediction is None else job.to_map(prediction),
+        prediction=None if prediction is None else job.with_data(prediction),
         unit=job.sky.unit,
         work_unit=job.work_unit,
         warnings=tuple(str(w.message) for w in caught if issubclass(w.category, CmbInpaintWarning)),
@@ -335,7 +335,9 @@ class _Job:
                 else masks.take_mask(mask, taken.nside, nest=nest, threshold=threshold)
             )
         excluded = None if exclude is None else masks.take_mask(exclude, taken.nside, nest=nest)
-        lost = int(np.count_nonzero(wanted & ~taken.known))
+        ignored = plan.excluded if plan is not None else excluded
+        missing = wanted & ~taken.known if ignored is None else wanted & ~taken.known & ~ignored
+        lost = int(np.count_nonzero(missing))
         if lost:
             warnings.warn(
                 f"{lost} pixels that the mask calls observed are NaN, UNSEEN or masked in the map; they are filled",
@@ -385,6 +387,10 @@ class _Job:
     def to_map(self, filled: FloatArray) -> FloatArray:
         """From the work unit, without monopole and dipole, to the map's own scale."""
         return (filled + _trend_map(self.trend, self.plan.nside)) / self.factor
+
+    def with_data(self, filled: FloatArray) -> FloatArray:
+        """(npix,) RING, the map's own values and `filled` in the targets."""
+        return np.where(self.plan.targets, self.to_map(filled), self.sky.values)
 
     def give(self, maps: list[FloatArray] | FloatArray) -> Any:
         """In the type the user gave."""

@@ -8,6 +8,8 @@ if TYPE_CHECKING:
 
 # The names that need no weights; whatever else is asked for is looked up among the trained networks.
 WEIGHTLESS = ("gaussian", "kriging", "kriging16", "kriging64", "diffusive")
+# The network that `default` is at higher nside.
+DEFAULT_NETWORK = "linear-first"
 # Up to here the exact answer takes seconds, and `default` is it.
 EXACT_NSIDE = 64
 
@@ -51,4 +53,4 @@ def find_inpainter(
         )
     from cmbinpaint.inpainters.network import NetworkInpainter
 
-    return NetworkInpainter.load(os.fspath(model), device)
+    return NetworkInpainter.load(DEFAULT_NETWORK if model == "default" else os.fspath(model), device)

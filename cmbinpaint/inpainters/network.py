@@ -33,7 +33,9 @@ from cmbinpaint.sphere.maps import degrade
 from cmbinpaint.sphere.pixels import pixel_angles
 from cmbinpaint.weights import Card, load_into, load_weights
 
-NEIGHBORS = 16  # of the kriged guess; the networks are trained on this
+# Of the kriged guess. Networks are trained on guesses from 16, which is cheaper; twice as many make the answer
+# better at every depth (docs/measured.md), for what the spread tells the network holds for any guess.
+NEIGHBORS = 32
 _BATCH = (
     8  # patches a pass, always padded to it, so that a fill does not depend on how patches fall into batches
 )

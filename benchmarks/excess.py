@@ -1,0 +1,89 @@
+"""Error by depth over the exact mean's, and the steps and seconds from each start to the exact mean.
+
+    python benchmarks/excess.py --nside 128 --skies 4 --mask MASK.fits -o excess_128.json
+
+Truth is the beam-convolved signal without noise; the exact mean is the solver run to 1e-3 of the rms.
+"""
+
+import time
+
+import numpy as np
+from common import Setting, arguments, write
+
+from cmbinpaint.inpainters import find_inpainter
+from cmbinpaint.inpainters.filling import Filler
+from cmbinpaint.inpainters.gaussian import GaussianSolver
+
+STEPS = (10, 20, 30, 50, 80, 120, 180, 260, 400)
+CLOSE = 0.1  # posterior standard deviations
+
+
+def main() -> None:
+    args = arguments(__doc__ or "").parse_args()
+    setting = Setting.at(args.nside, args.mask)
+    plan, model = setting.plan, setting.sky_model
+    solver = GaussianSolver(plan.valid, model)
+    starts, plans = {"cold": None}, {}
+    for name in ("kriging16", "kriging64", "kriging", args.model):
+        start = time.perf_counter()
+        filler = Filler.prepare(find_inpainter(name, args.nside), plan, model, None)
+        starts[name], plans[name] = filler, time.perf_counter() - start
+    errors: dict[str, list[np.ndarray]] = {}
+    distances: dict[str, list[np.ndarray]] = {}
+    seconds: dict[str, list[float]] = {}
+    for seed in range(args.skies):
+        sky, signal = setting.sky(seed)
+        observed = np.where(plan.valid, sky, 0.0)
+        errors.setdefault("field", []).append(setting.squares(signal))
+        first: dict[str, np.ndarray | None] = {"cold": None}
+        for name, filler in starts.items():
+            if filler is None:
+                continue
+            start = time.perf_counter()
+            first[name] = filler.predictor.predict(observed)
+            seconds.setdefault(name, []).append(time.perf_counter() - start)
+            errors.setdefault(f"{name} (refine=0)", []).append(setting.squares(first[name] - signal))
+        best = first[args.model] if first[args.model] is not None else first["kriging"]
+        exact = solver.solve(observed, start=best, tolerance=1e-3).mean
+        errors.setdefault("exact", []).append(setting.squares(exact - signal))
+        default = starts[args.model]
+        start = time.perf_counter()
+        shipped = default.predict(observed)
+        seconds.setdefault(f"{args.model} as shipped", []).append(time.perf_counter() - start)
+        errors.setdefault(f"{args.model} as shipped ({default.steps} steps)", []).append(
+            setting.squares(shipped - signal)
+        )
+        distances.setdefault(f"{args.model} as shipped", []).append(setting.squares(shipped - exact)[None])
+        for name, guess in first.items():
+            rows = [setting.squares((0.0 if guess is None else guess) - exact)]
+            start = time.perf_counter()
+            for steps in STEPS:
+                rows.append(setting.squares(solver.solve(observed, start=guess, steps=steps).mean - exact))
+            seconds.setdefault(f"{name}: all steps", []).append(time.perf_counter() - start)
+            distances.setdefault(name, []).append(np.array(rows))
+    posterior = np.mean(errors["exact"], axis=0)
+    rms = {name: np.sqrt(np.mean(e, axis=0)) for name, e in errors.items()}
+    away = {name: np.sqrt(np.mean(d, axis=0) / posterior).max(axis=1) for name, d in distances.items()}
+    per_step = {n: np.mean(seconds[f"{n}: all steps"]) / sum(STEPS) for n in first}
+    close = {
+        n: next((s for s, d in zip((0, *STEPS), away[n], strict=True) if d <= CLOSE), None) for n in first
+    }
+    write(
+        {
+            "what": "excess", "nside": args.nside, "skies": args.skies, "lmax": model.lmax, "fsky": plan.fsky,
+            "pixels": np.bincount(setting.bin_of, minlength=5),
+            "rms_uK": rms,
+            "excess": {n: r / rms["exact"] for n, r in rms.items() if n not in ("exact", "field")},
+            "steps": (0, *STEPS),
+            "worst_distance_in_posterior_std": away,
+            "steps_to_0.1_posterior_std": close,
+            "seconds_plan": plans,
+            "seconds_predict": {n: np.mean(seconds[n]) for n in (*plans, f"{args.model} as shipped")},
+            "seconds_a_step": per_step,
+        },
+        args.output,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""Wall time and peak memory of `inpaint_map`, for a first map and for a second one with the same plan.
+
+python benchmarks/speed.py --nside 512 --mask MASK.fits -o speed_512.json
+"""
+
+import resource
+import time
+
+import numpy as np
+from common import NOISE_STD, Setting, arguments, theory, write
+
+from cmbinpaint import inpaint_map, plan_inpainting
+from cmbinpaint.sphere.pixels import pixel_size
+
+
+def main() -> None:
+    args = arguments(__doc__ or "").parse_args()
+    setting = Setting.at(args.nside, args.mask)
+    mask = setting.plan.valid
+    skies = [setting.sky(seed)[0].astype(np.float32) for seed in range(2)]
+    fsky = setting.plan.fsky
+    del setting
+    options = {
+        "cl": theory(args.nside), "fwhm": 3 * pixel_size(args.nside), "noise_std": NOISE_STD,
+        "model": args.model, "unit": "uK",
+    }  # fmt: skip
+    start = time.perf_counter()
+    plan = plan_inpainting(mask, model=args.model)
+    seconds = []
+    for sky in skies:
+        filled = inpaint_map(sky, plan=plan, seed=1, **options)
+        if not np.array_equal(filled[mask], sky[mask]):
+            raise RuntimeError("observed pixels changed")
+        seconds.append(time.perf_counter() - start)
+        start = time.perf_counter()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    write(
+        {"what": "speed", "nside": args.nside, "fsky": fsky, "seconds": seconds, "peak_GiB": peak},
+        args.output,
+    )
+
+
+if __name__ == "__main__":
+    main()

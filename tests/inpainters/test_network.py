@@ -1,0 +1,127 @@
+"""The network as an inpainter: linear, true to the data, blind under holes, from one pixel to a wide cut."""
+
+import numpy as np
+import pytest
+import torch
+
+from cmbinpaint.errors import DeviceError, WeightsError
+from cmbinpaint.inpainters import find_inpainter
+from cmbinpaint.inpainters.network import NetworkInpainter, NetworkPredictor
+from cmbinpaint.nn.linear import LinearUNet
+from cmbinpaint.patches.plan import InpaintingPlan
+from cmbinpaint.sims.skies import simulate_sky
+from cmbinpaint.sims.skymodel import SkyModel
+from cmbinpaint.sims.theory import fiducial_cl
+from cmbinpaint.sphere.pixels import pixel_size, pixel_vectors
+from cmbinpaint.weights import Card
+
+NSIDE = 128
+WIDTHS, GATES = [4, 6, 8, 8, 8], [3, 4, 4, 4, 4]
+
+
+def tiny_network(last: float) -> NetworkInpainter:
+    """A network with random weights; `last` scales what it adds to the guess."""
+    torch.manual_seed(0)
+    net = LinearUNet(widths=WIDTHS, gate_widths=GATES)
+    torch.nn.init.normal_(net.last.weight, std=last)
+    card = Card(
+        name="tiny", family="linear", architecture={"widths": WIDTHS, "gate_widths": GATES}, data="none",
+        recipe="none", normalization="patch rms", seed=0, steps=0, commit="none", license="BSD-3-Clause",
+        version="0",
+    )  # fmt: skip
+    return NetworkInpainter(card, net, "cpu")
+
+
+@pytest.fixture(scope="module")
+def sky_model() -> SkyModel:
+    return SkyModel.from_theory(fiducial_cl(400), NSIDE, fwhm=3 * pixel_size(NSIDE), noise_std=3.0)
+
+
+@pytest.fixture(scope="module")
+def plan() -> InpaintingPlan:
+    """A wide cut, discs at a pole and at longitude 0, single pixels."""
+    vectors = pixel_vectors(NSIDE, np.arange(12 * NSIDE**2))
+    valid = np.abs(vectors[:, 2]) > np.sin(np.radians(14))  # deeper than one patch reaches
+    for center, radius in (((0, 0, 1), 3.0), ((0.6, 0, 0.8), 2.0)):
+        valid &= vectors @ np.array(center) < np.cos(np.radians(radius))
+    valid[np.random.default_rng(0).integers(0, valid.size, 200)] = False
+    return InpaintingPlan.from_valid(valid)
+
+
+@pytest.fixture(scope="module")
+def predictor(plan: InpaintingPlan, sky_model: SkyModel) -> NetworkPredictor:
+    prepared = tiny_network(0.3).prepare(plan, sky_model)
+    assert isinstance(prepared, NetworkPredictor)
+    return prepared
+
+
+@pytest.fixture(scope="module")
+def sky(sky_model: SkyModel) -> np.ndarray:
+    return simulate_sky(
+        fiducial_cl(400),
+        NSIDE,
+        fwhm=3 * pixel_size(NSIDE),
+        noise_std=3.0,
+        pixwin=True,
+        lmax=sky_model.lmax,
+        rng=3,
+    )
+
+
+def test_what_lies_deep_is_filled_by_a_coarser_level(predictor: NetworkPredictor) -> None:
+    assert predictor.coarse is not None
+    assert predictor.coarse.deep.size > 1000
+
+
+def test_data_stay_and_nothing_under_a_hole_matters(
+    predictor: NetworkPredictor, plan: InpaintingPlan, sky: np.ndarray
+) -> None:
+    with_nan, with_huge = (np.where(plan.valid, sky, filler) for filler in (np.nan, 1e30))
+    filled = predictor.predict(with_nan)
+    assert np.array_equal(filled[plan.valid], sky[plan.valid])
+    assert np.all(np.isfinite(filled))
+    assert np.array_equal(filled, predictor.predict(with_huge))
+
+
+def test_linear_and_constants_go_through(
+    predictor: NetworkPredictor, plan: InpaintingPlan, sky: np.ndarray
+) -> None:
+    base = predictor.predict(sky)
+    changed = predictor.predict(-3.0 * sky + 500.0)
+    # The network works in float32: 1e-5 of the largest number that passes through it (500).
+    np.testing.assert_allclose(changed, -3.0 * base + 500.0, atol=2e-2, rtol=0)
+
+
+def test_the_network_has_a_say(plan: InpaintingPlan, sky_model: SkyModel, sky: np.ndarray) -> None:
+    filled = tiny_network(0.3).prepare(plan, sky_model).predict(sky)
+    guess = tiny_network(0.0).prepare(plan, sky_model).predict(sky)
+    moved = np.abs(filled - guess)
+    assert np.mean(moved[plan.targets] > 1e-3) > 0.5
+    assert not moved[plan.valid].any()
+
+
+def test_the_deep_is_near_the_exact_mean(plan: InpaintingPlan, sky_model: SkyModel, sky: np.ndarray) -> None:
+    """Without a trained network: kriged rims and coarser levels alone are within 20 % of the exact error."""
+    guess = tiny_network(0.0).prepare(plan, sky_model).predict(sky)
+    exact = find_inpainter("gaussian").prepare(plan, sky_model).predict(sky)
+    deep = plan.depth > 13
+    assert np.std((guess - exact)[deep]) < 0.5 * sky_model.rms
+    shallow = (plan.depth > 0) & (plan.depth < 1.3)
+    assert np.std((guess - exact)[shallow]) < 0.05 * sky_model.rms
+
+
+def test_low_nside_is_exact(sky_model: SkyModel) -> None:
+    valid = np.ones(12 * 16**2, bool)
+    valid[:50] = False
+    small = InpaintingPlan.from_valid(valid)
+    model = SkyModel.from_theory(fiducial_cl(60), 16, fwhm=0.2, noise_std=1.0)
+    observed = np.random.default_rng(0).standard_normal(valid.size) * 50
+    exact = find_inpainter("gaussian").prepare(small, model).predict(observed)
+    assert np.array_equal(tiny_network(0.3).prepare(small, model).predict(observed), exact)
+
+
+def test_names_and_devices_are_checked() -> None:
+    with pytest.raises(WeightsError, match="unknown model 'defualt'"):
+        find_inpainter("defualt")
+    with pytest.raises(DeviceError, match="device 'cuda:77' is not there; use 'auto' or one of: cpu"):
+        NetworkInpainter(tiny_network(0.0).card, LinearUNet(WIDTHS, GATES), "cuda:77")
