@@ -15,7 +15,6 @@ Conjugate gradients are not linear in the data at a finite number of steps (only
 converged answer is linear to the tolerance.
 """
 
-import itertools
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ import numpy as np
 
 from cmbinpaint._types import AnyArray, BoolArray, ComplexArray, FloatArray
 from cmbinpaint.errors import CmbInpaintWarning, ConvergenceError, MapError, MaskError, SpectrumError
+from cmbinpaint.inpainters.convergence import Convergence, how_far
 from cmbinpaint.inpainters.preconditioner import Preconditioner
 from cmbinpaint.patches.plan import InpaintingPlan
 from cmbinpaint.sphere.harmonics import Harmonics, alm_degrees, alm_dot
@@ -50,9 +50,6 @@ START_ITERATIONS = 0
 LOW_ELL = 30
 # A monopole prior this many times the largest other C_ell counts as broad: any constant is allowed.
 BROAD = 100.0
-# The slowest convergence (ratio of successive changes) that the estimate of what remains reckons with.
-SLOWEST_RATIO = 0.98
-
 Progress = Callable[[int, float], None]
 
 
@@ -87,32 +84,6 @@ class Solution:
     mean: FloatArray
     steps: int
     change: float
-
-
-class Convergence:
-    """Follows the prediction in the holes and estimates what is still to change.
-
-    If the changes between checks fall off with ratio q, what remains is `change · q / (1 - q)`. Conjugate
-    gradients advance in bursts, so q is the largest of the last five ratios.
-    """
-
-    def __init__(self, rms: float) -> None:
-        self._rms = rms
-        self._changes: list[float] = []
-        self.remaining = float("nan")
-
-    def record(self, moved: FloatArray) -> float:
-        """Take the change of the hole pixels since the last check; return its rms over the signal's."""
-        change = float(np.sqrt(np.mean(np.square(moved)))) / self._rms
-        self._changes.append(change)
-        recent = self._changes[-6:]
-        if change == 0.0:
-            self.remaining = 0.0
-        elif len(recent) >= 3:
-            ratios = [b / a for a, b in itertools.pairwise(recent)]
-            q = min(max(ratios), SLOWEST_RATIO)
-            self.remaining = change * q / (1.0 - q)
-        return change
 
 
 class GaussianSolver:
@@ -218,7 +189,7 @@ class GaussianSolver:
         if self._holes.size or steps is not None:
             taken = self.iterate(x, right, limit, tolerance if steps is None else -1.0, convergence, progress)
         if steps is None and self._holes.size and not convergence.remaining <= tolerance:
-            raise ConvergenceError(_how_far(taken, convergence.remaining, tolerance))
+            raise ConvergenceError(how_far(taken, convergence.remaining, tolerance))
         mean = self.harmonics.synthesis(_scaled(x, self._root, out=x))
         mean += constant
         return Solution(mean, taken, convergence.remaining)
@@ -328,17 +299,6 @@ class GaussianSolver:
         if sky.shape != self.valid.shape:
             raise MapError(f"{name} has shape {sky.shape}; the solver was made for {self.valid.shape}")
         return sky
-
-
-def _how_far(steps: int, remaining: float, tolerance: float) -> str:
-    if np.isnan(remaining):
-        told = "it cannot be told how much is still to change in the holes"
-    else:
-        told = f"an estimated {remaining:.1e} of the signal's rms is still to change in the holes"
-    return (
-        f"after {steps} steps {told}; asked for {tolerance:.1e}. Start from a fill, raise max_steps, "
-        "or accept a larger tolerance"
-    )
 
 
 class GaussianInpainter:

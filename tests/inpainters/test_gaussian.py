@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from cmbinpaint.errors import CmbInpaintWarning, ConvergenceError, MapError, MaskError, SpectrumError
 from cmbinpaint.inpainters import gaussian
+from cmbinpaint.inpainters.convergence import Convergence
 from cmbinpaint.inpainters.dense import DenseSolver
 from cmbinpaint.inpainters.gaussian import GaussianInpainter, GaussianSolver
 from cmbinpaint.inpainters.protocol import Inpainter, Predictor
@@ -98,7 +99,7 @@ def test_manufactured_solution_is_found(seed):
     solver = solver_of(random_mask(8, seed), sky)
     chosen = harmonics.draw_alm(np.ones(sky.lmax + 1), np.random.default_rng(seed))
     found = np.zeros_like(chosen)
-    watch = gaussian.Convergence(1.0)
+    watch = Convergence(1.0)
     solver.iterate(found, solver.apply(chosen), 400, TIGHT, watch)
     difference = found - chosen
     # In holes x is known to its prior only, so its error is weighed by the system's matrix.

@@ -1,0 +1,43 @@
+"""The estimate of what remains, on sequences whose end is known."""
+
+import numpy as np
+import pytest
+
+from cmbinpaint.inpainters.convergence import SLOWEST_RATIO, Convergence, how_far
+
+
+def follow(changes, rms=2.0):
+    watch = Convergence(rms)
+    told = [watch.record(np.array([rms * change, -rms * change])) for change in changes]
+    return watch, told
+
+
+@pytest.mark.parametrize("ratio", [0.1, 0.5, 0.9])
+def test_a_geometric_fall_is_summed_exactly(ratio):
+    changes = ratio ** np.arange(8.0)
+    watch, told = follow(changes)
+    np.testing.assert_allclose(told, changes, rtol=1e-12)
+    assert watch.remaining == pytest.approx(np.sum(ratio ** np.arange(8.0, 400.0)), rel=1e-9)
+
+
+def test_bursts_are_met_with_the_slowest_recent_ratio():
+    watch, _ = follow([1.0, 0.8, 0.1, 0.09])
+    assert watch.remaining == pytest.approx(0.09 * 0.9 / 0.1)
+
+
+def test_growth_and_plateaus_do_not_end_it():
+    watch, _ = follow([0.1, 0.1, 0.2])
+    assert watch.remaining == pytest.approx(0.2 * SLOWEST_RATIO / (1 - SLOWEST_RATIO))
+
+
+def test_two_checks_tell_nothing_and_rest_is_the_end():
+    assert np.isnan(follow([1.0, 1e-6])[0].remaining)
+    assert follow([0.0])[0].remaining == 0.0
+
+
+def test_how_far_says_both_numbers():
+    assert how_far(30, 0.01, 1e-3) == (
+        "after 30 steps an estimated 1.0e-02 of the signal's rms is still to change in the holes; asked for "
+        "1.0e-03. Start from a fill, raise max_steps, or accept a larger tolerance"
+    )
+    assert "it cannot be told" in how_far(10, float("nan"), 1e-3)
