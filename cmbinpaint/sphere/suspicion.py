@@ -105,14 +105,15 @@ def _check_inverted(values: AnyArray, valid: BoolArray, has_value: BoolArray) ->
         paired = (near >= 0) & region[near]
         if np.count_nonzero(paired) < _FEWEST:
             return
-        # A high quantile rather than the rms: one bright source inside a right mask is no evidence.
+        # A quantile rather than the rms: a few bright sources inside a right mask are no evidence. A high one:
+        # the Galaxy is much brighter than the rest in a tenth of a Galactic mask only.
         steps = np.abs(values[near] - values[pixels, None])[paired]
-        rough.append(float(np.quantile(steps, 0.8)))
+        rough.append(float(np.quantile(steps, 0.95)))
     observed, holes = rough
-    if observed > _ROUGHER * holes:
+    if 0 < _ROUGHER * holes < observed:  # holes filled with a constant tell nothing
         warnings.warn(
             f"the mask looks inverted: it calls {sky_fraction:.0%} of the sky observed, and neighboring pixels "
-            f"differ there {observed / holes if holes else np.inf:.1f} times more than in the holes "
+            f"differ there {observed / holes:.1f} times more than in the holes "
             f"({observed:.3g} against {holes:.3g}); 1 must mean observed: pass 1 - mask if it is the other way",
             CmbInpaintWarning,
             stacklevel=3,

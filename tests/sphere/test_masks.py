@@ -333,3 +333,4 @@ def test_an_inverted_mask_is_noticed_and_a_partial_sky_is_not():
     assert doubts(sky + galaxy, valid) == []
     assert doubts(sky, ~valid) == []  # nothing but the mask would say so
     assert doubts(np.where(valid, 0.0, sky), ~valid) == []  # a survey of a part of the sky
+    assert doubts(np.where(valid, 0.1, sky), ~valid) == []  # the same with a constant around it
