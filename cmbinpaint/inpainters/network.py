@@ -39,6 +39,7 @@ NEIGHBORS = 32
 _BATCH = (
     8  # patches a pass, always padded to it, so that a fill does not depend on how patches fall into batches
 )
+_CUT = 128  # patches evaluated at a time: each evaluation costs one transform of the whole sphere beforehand
 _LEAST_SPREAD = 1e-3  # over the patch's rms, the network's own floor
 
 
@@ -183,15 +184,22 @@ class NetworkPredictor:
         noise = float(np.sqrt(np.mean(np.square(self.sky_model.noise_std))))
         told = conditions(self.sky_model.signal_cl, noise, grid.step_rad, grid.side)
         # All that the pixels hold: the noise too is part of what the network is used to.
-        alm = Harmonics(nside, 3 * nside - 1).analysis(filled, iterations=1)
-        for start in range(0, len(self.tiling), _BATCH):
-            planes = self.tiling.planes[start : start + _BATCH]
-            under = nearest_pixels(nside, planes)
-            valid, spread = self.plan.valid[under], self.spread[under]
-            change = self.inpainter.correct(cut_field(alm, planes) / rms, valid, spread, told)
-            members = self.tiling.members[start : start + _BATCH]
-            for plane, pixels, patch, known in zip(planes, members, change, valid, strict=True):
-                yield pixels, rms * self.spread[pixels] * paste_values(patch, ~known, plane, nside, pixels)
+        # A constant changes nothing, but the transform of a large one would leave ripples.
+        alm = Harmonics(nside, 3 * nside - 1).analysis(filled - filled.mean(), iterations=1)
+        for start in range(0, len(self.tiling), _CUT):
+            planes = self.tiling.planes[start : start + _CUT]
+            members = self.tiling.members[start : start + _CUT]
+            fields = cut_field(alm, planes) / rms
+            for first in range(0, len(planes), _BATCH):
+                batch = slice(first, first + _BATCH)
+                under = nearest_pixels(nside, planes[batch])
+                valid, spread = self.plan.valid[under], self.spread[under]
+                change = self.inpainter.correct(fields[batch], valid, spread, told)
+                for plane, pixels, patch, known in zip(
+                    planes[batch], members[batch], change, valid, strict=True
+                ):
+                    pasted = paste_values(patch, ~known, plane, nside, pixels)
+                    yield pixels, rms * self.spread[pixels] * pasted
 
 
 @dataclass(frozen=True, eq=False)

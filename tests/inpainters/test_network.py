@@ -87,16 +87,18 @@ def test_linear_and_constants_go_through(
     predictor: NetworkPredictor, plan: InpaintingPlan, sky: np.ndarray
 ) -> None:
     base = predictor.predict(sky)
-    changed = predictor.predict(-3.0 * sky + 500.0)
-    # The network works in float32: 1e-5 of the largest number that passes through it (500).
-    np.testing.assert_allclose(changed, -3.0 * base + 500.0, atol=2e-2, rtol=0)
+    # The coarsest level is solved to 1e-3 of the signal's rms, ten times that in the worst of its pixels.
+    worst = 1e-2 * predictor.sky_model.rms
+    np.testing.assert_allclose(predictor.predict(-3.0 * sky), -3.0 * base, atol=worst, rtol=0)
+    np.testing.assert_allclose(predictor.predict(sky + 500.0), base + 500.0, atol=worst, rtol=0)
 
 
 def test_the_network_has_a_say(plan: InpaintingPlan, sky_model: SkyModel, sky: np.ndarray) -> None:
     filled = tiny_network(0.3).prepare(plan, sky_model).predict(sky)
     guess = tiny_network(0.0).prepare(plan, sky_model).predict(sky)
     moved = np.abs(filled - guess)
-    assert np.mean(moved[plan.targets] > 1e-3) > 0.5
+    within = (plan.depth > 0) & (plan.depth < 6)
+    assert np.mean(moved[within] > 1e-3) > 0.9
     assert not moved[plan.valid].any()
 
 
