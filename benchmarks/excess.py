@@ -14,7 +14,7 @@ from cmbinpaint.inpainters import find_inpainter
 from cmbinpaint.inpainters.filling import Filler
 from cmbinpaint.inpainters.gaussian import GaussianSolver
 
-STEPS = (10, 20, 30, 50, 80, 120, 180, 260, 400)
+STEPS = (10, 20, 30, 50, 80, 120, 180)
 CLOSE = 0.1  # posterior standard deviations
 
 

@@ -80,7 +80,8 @@ def test_data_stay_and_nothing_under_a_hole_matters(
     filled = predictor.predict(with_nan)
     assert np.array_equal(filled[plan.valid], sky[plan.valid])
     assert np.all(np.isfinite(filled))
-    assert np.array_equal(filled, predictor.predict(with_huge))
+    # rounding of the coarsest level's solver, whose sums may be split otherwise
+    np.testing.assert_allclose(predictor.predict(with_huge), filled, atol=1e-8, rtol=0)
 
 
 def test_linear_and_constants_go_through(
@@ -119,7 +120,8 @@ def test_low_nside_is_exact(sky_model: SkyModel) -> None:
     model = SkyModel.from_theory(fiducial_cl(60), 16, fwhm=0.2, noise_std=1.0)
     observed = np.random.default_rng(0).standard_normal(valid.size) * 50
     exact = find_inpainter("gaussian").prepare(small, model).predict(observed)
-    assert np.array_equal(tiny_network(0.3).prepare(small, model).predict(observed), exact)
+    again = tiny_network(0.3).prepare(small, model).predict(observed)
+    np.testing.assert_allclose(again, exact, atol=1e-8, rtol=0)  # rounding
 
 
 def test_names_and_devices_are_checked() -> None:
