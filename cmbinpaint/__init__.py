@@ -10,11 +10,11 @@ How the data go:
                           estimate_sky_model <------+---plan_inpainting------+--> InpaintingPlan (geometry)
                                     |               |
                                     v               v
-                                SkyModel       cut_patches --> PatchSet (n, side, side)
+                                SkyModel       kriged guess --cut_field--> patches (n, side, side)
                                     |                                   |
           Recipe --train--> Weights |--load_model----> Inpainter --predict
                                     |                                   |
-                                    |               paste_patches <-----+
+                                    |                paste_values <-----+
                                     v                    |
                                  refine  <---------------+
                                     |
@@ -22,7 +22,7 @@ How the data go:
                                                     |
            realization = predict(d) + (s'+n') - predict(d')
                                                     |
-                    compare_spectra, differences, colors, calibration --> plots --> report.html
+                                    compare_spectra --> plots
 """
 
 from importlib import import_module

@@ -1,0 +1,81 @@
+"""Markdown tables of the figures that the other benchmarks wrote.
+
+python benchmarks/tables.py benchmarks/results/*.json
+"""
+
+import json
+import sys
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from common import BINS
+
+
+def row(*cells: object) -> str:
+    return "| " + " | ".join(str(c) for c in cells) + " |"
+
+
+def head(*cells: object) -> str:
+    return row(*cells) + "\n" + row(*("---" for _ in cells))
+
+
+def excess(d: dict[str, Any]) -> str:
+    edges = (0, *BINS[d["nside"]], "∞")
+    lines = [
+        f"nside {d['nside']}, lmax {d['lmax']}, fsky {d['fsky']:.3f}, {d['skies']} skies: excess by depth (px)",
+        "",
+    ]
+    lines.append(head("", *(f"({a},{b}]" for a, b in pairwise(edges)), "plan, s", "predict, s"))
+    lines.append(row("field, µK rms", *(f"{v:.1f}" for v in d["rms_uK"]["field"]), "", ""))
+    lines.append(row("exact mean, µK rms", *(f"{v:.2f}" for v in d["rms_uK"]["exact"]), "", ""))
+    for name, values in d["excess"].items():
+        key = name.split(" (")[0]
+        seconds = [d[k].get(key) for k in ("seconds_plan", "seconds_predict")]
+        lines.append(
+            row(name, *(f"{v:.3f}" for v in values), *("" if s is None else f"{s:.2g}" for s in seconds))
+        )
+    lines += [
+        "",
+        "Largest distance from the exact mean over the depth bins, in posterior standard deviations, after n steps:",
+        "",
+    ]
+    lines.append(head("start", *d["steps"], "to 0.1", "s a step"))
+    for name, values in d["worst_distance_in_posterior_std"].items():
+        if name in d["steps_to_0.1_posterior_std"]:
+            needed = d["steps_to_0.1_posterior_std"][name]
+            step = d["seconds_a_step"][name]
+            lines.append(row(name, *(f"{v:.3f}" for v in values), needed, f"{step:.3f}"))
+        else:
+            lines.append(row(name, f"{values[0]:.3f}", *("" for _ in values[1:])))
+    return "\n".join(lines)
+
+
+def bias(d: dict[str, Any]) -> str:
+    bands = [f"{a}-{b - 1}" if b - a > 1 else str(a) for a, b in pairwise(d["edges"])]
+    lines = [f"nside {d['nside']}, {d['skies']} skies: percent, with standard errors", "", head("", *bands)]
+    for how in ("as shipped", "refine=0"):
+        part = d[how]
+        pairs = zip(part["bias"]["ratio"], part["bias"]["error"], strict=True)
+        lines.append(row(f"-2 C(F, R) / C, {how}", *(f"{100 * r:+.2f} ± {100 * e:.2f}" for r, e in pairs)))
+    for name in ("realization", "prediction", "zero"):
+        for how in ("as shipped", "refine=0") if name != "zero" else ("as shipped",):
+            part = d[how][name]
+            pairs = zip(part["ratio"], part["error"], strict=True)
+            label = f"filled/true - 1, {name}, {how}" if name != "zero" else "masked/true - 1, holes 0"
+            lines.append(row(label, *(f"{100 * (r - 1):+.2f} ± {100 * e:.2f}" for r, e in pairs)))
+    return "\n".join(lines)
+
+
+def speed(d: dict[str, Any]) -> str:
+    first, second = d["seconds"]
+    return (
+        f"nside {d['nside']}, {d['machine']['cores']} cores: first map {first:.0f} s (plan and refining included), "
+        f"second map with the same plan {second:.0f} s, peak memory {d['peak_GiB']:.2f} GiB."
+    )
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        figures = json.loads(Path(name).read_text(encoding="utf-8"))
+        print({"excess": excess, "bias": bias, "speed": speed}[figures["what"]](figures), end="\n\n")
