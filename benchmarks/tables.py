@@ -47,7 +47,7 @@ def excess(d: dict[str, Any]) -> str:
             step = d["seconds_a_step"][name]
             lines.append(row(name, *(f"{v:.3f}" for v in values), needed, f"{step:.3f}"))
         else:
-            lines.append(row(name, f"{values[0]:.3f}", *("" for _ in values[1:])))
+            lines.append(row(name, f"{values[0]:.3f}", *("" for _ in d["steps"][1:]), "", ""))
     return "\n".join(lines)
 
 

@@ -28,11 +28,6 @@ def available_cores() -> int:
     return max(1, os.cpu_count() or 1)
 
 
-def pixel_vectors(nside: int) -> FloatArray:
-    """(npix, 3) unit vectors of the pixel centers, RING order."""
-    return ducc0.healpix.Healpix_Base(nside, "RING").pix2vec(np.arange(12 * nside**2))
-
-
 def alm_size(lmax: int) -> int:
     """The number of complex coefficients of a real field, `(lmax + 1)(lmax + 2) / 2`."""
     if lmax < 0:

@@ -16,6 +16,7 @@ from scipy.spatial import cKDTree
 from cmbinpaint._types import BoolArray, FloatArray, IntArray
 from cmbinpaint.errors import MaskError
 from cmbinpaint.sphere.maps import check_nside, npix_to_nside
+from cmbinpaint.sphere.pixels import pixel_vectors
 
 __all__ = ["depth", "grow", "guard", "hole_labels", "hole_sizes", "nearest_observed", "neighbor_table"]
 
@@ -132,10 +133,6 @@ def guard(valid: BoolArray, rings: int) -> BoolArray:
     return ~grow(~valid, int(rings), nside_of(valid))
 
 
-def unit_vectors(nside: int, pixels: npt.NDArray[Any]) -> FloatArray:
-    return np.stack(hp.pix2vec(nside, pixels), axis=-1)
-
-
 def _angle(chord: FloatArray) -> FloatArray:
     return 2 * np.arcsin(np.minimum(chord / 2, 1.0))
 
@@ -185,12 +182,12 @@ def nearest_observed(
     angles = np.empty((chosen.size, k), dtype=np.float64)
     if chosen.size == 0:
         return chosen, pixels, angles
-    tree = cKDTree(unit_vectors(nside, candidates))
+    tree = cKDTree(pixel_vectors(nside, candidates))
     # Along NESTED order queries that follow each other walk the same branches: two to four times faster.
     order = np.argsort(hp.ring2nest(nside, chosen), kind="stable")
     for start in range(0, chosen.size, CHUNK):
         here = order[start : start + CHUNK]
-        chord, found = tree.query(unit_vectors(nside, chosen[here]), k=k, workers=-1)
+        chord, found = tree.query(pixel_vectors(nside, chosen[here]), k=k, workers=-1)
         pixels[here] = candidates[found.reshape(-1, k)]
         angles[here] = _angle(chord.reshape(-1, k))
     return chosen, pixels, angles

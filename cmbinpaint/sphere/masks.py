@@ -23,9 +23,9 @@ from cmbinpaint.sphere.holes import (
     neighbor_table,
     nside_of,
     take_valid,
-    unit_vectors,
 )  # fmt: skip
 from cmbinpaint.sphere.maps import check_nside, is_unseen, npix_to_nside, to_ring
+from cmbinpaint.sphere.pixels import pixel_vectors
 from cmbinpaint.sphere.planck_mask import planck_like_mask
 from cmbinpaint.sphere.suspicion import warn_if_suspicious
 
@@ -159,12 +159,12 @@ def apodize(valid: BoolArray, radius_deg: float) -> FloatArray:
     nside = nside_of(valid)
     # Mirror of `depth`: the nearest hole pixel of an observed pixel touches an observed pixel.
     rim = np.flatnonzero(grow(valid, 1, nside) & ~valid)
-    tree = cKDTree(unit_vectors(nside, rim))
+    tree = cKDTree(pixel_vectors(nside, rim))
     reach = 2 * np.sin(np.radians(radius_deg) / 2)
     observed = np.flatnonzero(valid)
     for start in range(0, observed.size, CHUNK):
         chunk = observed[start : start + CHUNK]
-        chord, _ = tree.query(unit_vectors(nside, chunk), distance_upper_bound=reach, workers=-1)
+        chord, _ = tree.query(pixel_vectors(nside, chunk), distance_upper_bound=reach, workers=-1)
         # chord / reach is the x above; no hole within reach comes back as inf.
         weights[chunk] = 0.5 * (1 - np.cos(np.pi * np.minimum(chord / reach, 1.0)))
     return weights

@@ -18,6 +18,7 @@ from scipy.spatial import cKDTree
 from cmbinpaint._types import AnyArray, BoolArray, FloatArray, IntArray
 from cmbinpaint.sphere import maps
 from cmbinpaint.sphere.harmonics import available_cores
+from cmbinpaint.sphere.pixels import pixel_vectors
 
 # Numbers in flight at a time: bounds the memory.
 CHUNK_NUMBERS = 1 << 18
@@ -76,11 +77,6 @@ class Sight:
     numbers: list[AnyArray]  # (n, k_level) int32
     present: list[BoolArray]  # (n, k_level)
     largest_chord: float  # no two neighbors of a point are farther apart
-
-
-def pixel_vectors(nside: int, pixels: IntArray, nest: bool = False) -> FloatArray:
-    """(n, 3) unit vectors of pixel centers."""
-    return np.stack(hp.pix2vec(nside, pixels, nest=nest), axis=-1)
 
 
 def pixel_neighbors(nside: int, pixels: IntArray) -> AnyArray:

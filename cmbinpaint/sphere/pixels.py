@@ -6,9 +6,11 @@ import numpy as np
 from cmbinpaint._types import AnyArray, FloatArray, IntArray
 
 
-def pixel_vectors(nside: int, pixels: AnyArray) -> FloatArray:
-    """(n, 3) unit vectors of pixel centers (RING)."""
-    return np.stack(hp.pix2vec(nside, pixels), axis=-1)
+def pixel_vectors(nside: int, pixels: AnyArray | None = None, *, nest: bool = False) -> FloatArray:
+    """Unit vectors (..., 3) of pixel centers; of all pixels if none are named."""
+    if pixels is None:
+        pixels = np.arange(12 * nside**2)
+    return np.stack(hp.pix2vec(nside, pixels, nest=nest), axis=-1)
 
 
 def pixel_angles(nside: int, pixels: AnyArray) -> tuple[FloatArray, FloatArray]:

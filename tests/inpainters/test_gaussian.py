@@ -15,7 +15,7 @@ from cmbinpaint.inpainters.dense import DenseSolver
 from cmbinpaint.inpainters.gaussian import GaussianInpainter, GaussianSolver
 from cmbinpaint.inpainters.protocol import Inpainter, Predictor
 from cmbinpaint.patches.plan import InpaintingPlan
-from cmbinpaint.sphere import harmonics
+from cmbinpaint.sphere import harmonics, pixels
 
 TIGHT = 1e-9  # tolerance asked of the solver, over the signal's rms
 EXACT = 1e-6  # of the signal's rms: what converged answers may differ by
@@ -46,7 +46,7 @@ class Sky:
 def random_mask(nside, seed, fraction=0.25):
     """A band, a few discs and single pixels."""
     rng = np.random.default_rng(seed)
-    vectors = harmonics.pixel_vectors(nside)
+    vectors = pixels.pixel_vectors(nside)
     axis = rng.standard_normal(3)
     valid = np.abs(vectors @ axis / np.linalg.norm(axis)) > fraction
     for center in vectors[rng.integers(0, len(vectors), 3)]:

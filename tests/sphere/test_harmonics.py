@@ -142,11 +142,6 @@ def test_product_matrix_is_the_sum_over_pixels(shape, seed, lmax):
     np.testing.assert_allclose(matrix @ harmonics.alm_to_real(alm, lmax), expected, atol=1e-11 * weights.size)
 
 
-def test_pixel_vectors_equal_healpy():
-    got = harmonics.pixel_vectors(4)
-    np.testing.assert_allclose(got, np.column_stack(hp.pix2vec(4, np.arange(192))), atol=1e-15)
-
-
 def test_degrees_and_sizes():
     for lmax in (0, 1, 5, 33, 1025):
         ell = harmonics.alm_degrees(lmax)

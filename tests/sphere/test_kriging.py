@@ -10,6 +10,7 @@ from cmbinpaint.errors import MapError, MaskError, SpectrumError
 from cmbinpaint.sphere import kriging, neighbors
 from cmbinpaint.sphere.covariance import CovarianceTable, correlation
 from cmbinpaint.sphere.kriging import KrigingWeights, kriging_weights
+from cmbinpaint.sphere.pixels import pixel_vectors
 
 NSIDE = 8
 NPIX = 12 * NSIDE**2
@@ -138,10 +139,8 @@ def test_only_pixels_near_holes_can_be_neighbors(valid: np.ndarray, k: int) -> N
     fine = hp.ud_grade(valid.astype(float), nside) > 0.5
     near = neighbors._near_holes(fine, k)
     every = np.flatnonzero(fine)
-    points = neighbors.pixel_vectors(nside, np.flatnonzero(~fine)[::11])
-    chords = [
-        neighbors._nearest(neighbors.pixel_vectors(nside, pixels), points, k)[0] for pixels in (near, every)
-    ]
+    points = pixel_vectors(nside, np.flatnonzero(~fine)[::11])
+    chords = [neighbors._nearest(pixel_vectors(nside, pixels), points, k)[0] for pixels in (near, every)]
     np.testing.assert_array_equal(*chords)
 
 
