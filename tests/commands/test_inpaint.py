@@ -296,7 +296,11 @@ def test_a_signal_leaves_no_half_file_and_a_rerun_completes(number, code, planck
     words += ["-o", str(tmp_path / "r.fits"), "--realizations"]
     first = tmp_path / "r_000.fits"
     with subprocess.Popen(
-        [sys.executable, "-m", "cmbinpaint", *words, "900"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-m", "cmbinpaint", *words, "900"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # A test run in the background is started with Ctrl-C ignored, and a child would inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         for _ in range(1200):
             if first.exists() or process.poll() is not None:
