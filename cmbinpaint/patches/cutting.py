@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cmbinpaint._types import AnyArray, ComplexArray, FloatArray, IntArray
+from cmbinpaint._types import ComplexArray, FloatArray, IntArray
 from cmbinpaint.plane.tangent import TangentPlane
 from cmbinpaint.sphere.harmonics import alm_lmax, evaluate
 from cmbinpaint.sphere.pixels import pixels_at
@@ -30,8 +30,3 @@ def cut_field(alm: ComplexArray, planes: Sequence[TangentPlane]) -> FloatArray:
 def nearest_pixels(nside: int, planes: Sequence[TangentPlane]) -> IntArray:
     """RING index of the map pixel under each patch pixel: (n, side, side)."""
     return np.stack([pixels_at(nside, plane.to_vectors(*plane.grid.rows_cols())) for plane in planes])
-
-
-def cut_nearest(sky: AnyArray, planes: Sequence[TangentPlane], nside: int) -> AnyArray:
-    """Look a map (npix,) up under patch pixels: (n, side, side) of its dtype."""
-    return sky[nearest_pixels(nside, planes)]
