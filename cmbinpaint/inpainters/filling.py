@@ -59,7 +59,7 @@ class Filler:
         """The deterministic fill (npix,): data where valid, the estimate in the targets, 0 where excluded."""
         filled = self.predictor.predict(observed)
         if self.solver is not None:
-            filled = self.solver.refine(filled, observed, self.steps)
+            filled, _ = self.solver.refine(filled, observed, self.steps)
             filled[self.plan.excluded] = 0.0
         return filled
 

@@ -1,21 +1,34 @@
 """What the solver's conjugate gradients are conditioned with.
 
-Takes: the signal's spectrum and the inverse noise of each pixel. Gives: an approximate inverse of
-`1 + S^½ Yᵀ N⁻¹ Y S^½`. Floor: 3.
+Takes: the signal's spectrum, the inverse noise of each pixel, the distribution of the hole pixels. Gives: an
+approximate inverse of `A = 1 + S^½ Yᵀ N⁻¹ Y S^½`. Floor: 3.
 
-The large scales deep in a big hole converge last: there the diagonal is far from the system. So the system's block
-of low ell is inverted exactly, the rest by its diagonal (Eriksen et al. 2004, astro-ph/0407028, section 3.3).
+If the holes were observed too, with noise n, the system Ā would be all but diagonal. What is missing is
+`Y_hᵀ n⁻¹ Y_h`, of the hole pixels' rank, and by Woodbury's identity
+
+    A⁻¹ = Ā⁻¹ + Ā⁻¹ S^½ Y_hᵀ n⁻¹ Σ n⁻¹ Y_h S^½ Ā⁻¹,    Σ = (n⁻¹ - n⁻¹ Y_h S^½ Ā⁻¹ S^½ Y_hᵀ n⁻¹)⁻¹,
+
+where Σ is nothing but the covariance of the hole pixels' observations, given the data: fill the holes, then filter
+the whole sky. With Vecchia's sparse factor in Σ's place (`sphere.vecchia`) and Ā's diagonal this is symmetric and
+positive, costs one pair of transforms, and leaves a handful of steps at any nside.
+
+What the factor cannot know of is a dipole without a prior: half a sky leaves it open, and it would be found last and
+unseen. Such modes are given as vectors Z and solved for apart, by `Z (Zᵀ A Z)⁻¹ Zᵀ` (Nicolaides 1987, SIAM J. Numer.
+Anal. 24, 355).
+
+Ā is diagonal as far as the pixels' quadrature is exact and the noise even. Where a map has power beyond 2 nside far
+above its noise (no beam), some ten times more steps are needed.
 """
 
 import numpy as np
-from scipy import linalg
 
-from cmbinpaint._types import ComplexArray, FloatArray
-from cmbinpaint.sphere.harmonics import Harmonics, alm_degrees, alm_from_real, alm_to_real
+from cmbinpaint._types import AnyArray, ComplexArray, FloatArray
+from cmbinpaint.sphere.harmonics import Harmonics, alm_degrees, alm_dot
+from cmbinpaint.sphere.vecchia import HoleFactor
 
 
 class Preconditioner:
-    """The inverse of the low block, and of the diagonal above it.
+    """The inverse of the filled sky's diagonal, and the correction for the holes.
 
     Parameters
     ----------
@@ -25,41 +38,61 @@ class Preconditioner:
         (lmax + 1,) the signal's spectrum.
     inverse_noise
         (npix,) N⁻¹, 0 in holes.
-    low_ell
-        The block holds ell <= low_ell, at most lmax; negative: the diagonal alone.
+    factor
+        The distribution of the hole pixels; None: the diagonal of A alone.
     """
 
     def __init__(
-        self, harmonics: Harmonics, signal_cl: FloatArray, inverse_noise: FloatArray, low_ell: int
+        self,
+        harmonics: Harmonics,
+        signal_cl: FloatArray,
+        inverse_noise: FloatArray,
+        factor: HoleFactor | None,
     ) -> None:
-        weight = float(inverse_noise.sum()) / (4 * np.pi)
-        degrees = alm_degrees(harmonics.lmax)
-        self._diagonal = np.repeat((1.0 / (1.0 + signal_cl * weight))[degrees], 2)
-        self.low_ell = min(low_ell, harmonics.lmax)
-        if self.low_ell >= 0:
-            # Both layouts are m-major, so the low coefficients come in the order of a smaller alm.
-            self._low = np.flatnonzero(degrees <= self.low_ell)
-            self._inverse = _inverse_block(harmonics, signal_cl, inverse_noise, self.low_ell)
+        self._harmonics, self._factor = harmonics, factor
+        weight = float(inverse_noise.sum())
+        if factor is not None:
+            weight += factor.holes.size / factor.noise_std**2
+            self._sky = np.zeros(harmonics.npix)
+            self._alm = np.empty(harmonics.size, dtype=np.complex128)
+        inverse = 1.0 / (1.0 + signal_cl * weight / (4 * np.pi))
+        self._diagonal = per_real(inverse)
+        self._through = per_real(np.sqrt(signal_cl) * inverse)  # S^½ Ā⁻¹
+        self._modes: list[ComplexArray] = []
+        self._between_modes: AnyArray = np.empty((0, 0))
+
+    def solve_apart(self, modes: list[ComplexArray], images: list[ComplexArray]) -> None:
+        """Solve for these modes apart, given the system's images of them."""
+        lmax = self._harmonics.lmax
+        products = [[alm_dot(mode, image, lmax) for image in images] for mode in modes]
+        self._modes, self._between_modes = modes, np.linalg.pinv(products, hermitian=True)
 
     def apply(self, alm: ComplexArray, *, out: ComplexArray | None = None) -> ComplexArray:
         """The approximate inverse of the system times `alm`; written to `out` (not `alm` itself) if given."""
-        out = np.empty_like(alm) if out is None else out
-        np.multiply(alm.view(np.float64), self._diagonal, out=out.view(np.float64))
-        if self.low_ell >= 0:
-            low = alm_to_real(alm[self._low], self.low_ell)
-            out[self._low] = alm_from_real(self._inverse @ low, self.low_ell)
+        out = scaled(alm, self._diagonal, out=out)
+        if self._factor is not None:
+            factor, sky = self._factor, self._sky
+            self._harmonics.synthesis(scaled(alm, self._through, out=self._alm), out=sky)
+            values = factor.covariance(sky[factor.holes])
+            values /= factor.noise_std**4
+            sky[:] = 0.0
+            sky[factor.holes] = values
+            correction = self._harmonics.adjoint(sky, out=self._alm)
+            out += scaled(correction, self._through, out=correction)
+        if self._modes:
+            along = np.array([alm_dot(mode, alm, self._harmonics.lmax) for mode in self._modes])
+            for mode, amount in zip(self._modes, self._between_modes @ along, strict=True):
+                out += amount * mode
         return out
 
 
-def _inverse_block(
-    harmonics: Harmonics, signal_cl: FloatArray, inverse_noise: FloatArray, low_ell: int
-) -> FloatArray:
-    """The inverse of `1 + S^½ Yᵀ N⁻¹ Y S^½` for ell <= low_ell, on real coefficients."""
-    block = harmonics.product_matrix(inverse_noise, low_ell)
-    root = np.sqrt(signal_cl[: low_ell + 1])[alm_degrees(low_ell)]
-    root = np.concatenate([root[: low_ell + 1], np.repeat(root[low_ell + 1 :], 2)])
-    block *= root[:, None]
-    block *= root
-    np.fill_diagonal(block, block.diagonal() + 1.0)
-    inverse = linalg.cho_solve(linalg.cho_factor(block, lower=True, overwrite_a=True), np.eye(root.size))
-    return 0.5 * (inverse + inverse.T)
+def per_real(factor: FloatArray) -> FloatArray:
+    """(2 · alm_size,): a factor of ell spread over the real and imaginary parts of an alm."""
+    return np.repeat(factor[alm_degrees(factor.size - 1)], 2)
+
+
+def scaled(alm: ComplexArray, factor: FloatArray, *, out: ComplexArray | None = None) -> ComplexArray:
+    """`factor · alm` by real multiplications; `factor` from `per_real`."""
+    out = np.empty_like(alm) if out is None else out
+    np.multiply(alm.view(np.float64), factor, out=out.view(np.float64))
+    return out

@@ -131,35 +131,6 @@ class Harmonics:
             alm += correction
         return alm
 
-    def product_matrix(self, weights: FloatArray, lmax: int) -> FloatArray:
-        """`Yᵀ diag(weights) Y` for ell <= lmax as a matrix on real coefficients (`alm_to_real`).
-
-        The product of two harmonics reaches 2 lmax, so the sum over this object's pixels equals an integral
-        on a small Gauss-Legendre grid against the weights' own coefficients up to 2 lmax: exact, and as cheap
-        at any nside.
-
-        Returns
-        -------
-        ((lmax + 1)², (lmax + 1)²) float64, symmetric.
-        """
-        grid = _gauss_legendre(lmax)
-        band = {"lmax": 2 * lmax, "mmax": 2 * lmax, "spin": 0, "nthreads": self.threads}
-        moments = ducc0.sht.adjoint_synthesis(map=self._checked_map(weights)[None], **band, **self._geometry)
-        measure = ducc0.sht.synthesis(
-            alm=moments, ringfactor=ducc0.misc.GL_weights(2 * lmax + 1, 4 * lmax + 1), **band, **grid
-        )
-        band = {"lmax": lmax, "mmax": lmax, "spin": 0, "nthreads": self.threads}
-        n_real = (lmax + 1) ** 2
-        matrix = np.empty((n_real, n_real))
-        for start in range(0, n_real, 128):
-            stop = min(start + 128, n_real)
-            units = alm_from_real(np.eye(n_real)[start:stop], lmax)
-            images = ducc0.sht.synthesis(alm=units[:, None], **band, **grid)
-            images *= measure
-            columns = ducc0.sht.adjoint_synthesis(map=images, **band, **grid)
-            matrix[start:stop] = alm_to_real(columns[:, 0], lmax)
-        return 0.5 * (matrix + matrix.T)
-
     def _checked_alm(self, alm: AnyArray) -> ComplexArray:
         alm = np.ascontiguousarray(alm, dtype=np.complex128)
         if alm.shape != (self.size,):
@@ -259,33 +230,6 @@ def alm_dot(a: ComplexArray, b: ComplexArray, lmax: int) -> float:
     zonal = float(np.dot(a.real[: lmax + 1], b.real[: lmax + 1]))
     rest = np.dot(a[lmax + 1 :].view(np.float64), b[lmax + 1 :].view(np.float64))
     return zonal + 2.0 * float(rest)
-
-
-def alm_to_real(alm: ComplexArray, lmax: int) -> FloatArray:
-    """(..., (lmax + 1)²) real coefficients in an orthonormal basis: dot products are `alm_dot`."""
-    zonal = alm.real[..., : lmax + 1]
-    rest = np.sqrt(2.0) * np.ascontiguousarray(alm[..., lmax + 1 :]).view(np.float64)
-    return np.concatenate([zonal, rest], axis=-1)
-
-
-def alm_from_real(real: FloatArray, lmax: int) -> ComplexArray:
-    """The inverse of `alm_to_real`."""
-    alm = np.zeros((*real.shape[:-1], alm_size(lmax)), dtype=np.complex128)
-    alm[..., : lmax + 1] = real[..., : lmax + 1]
-    rest = np.ascontiguousarray(real[..., lmax + 1 :]) * np.sqrt(0.5)
-    alm[..., lmax + 1 :] = rest.view(np.complex128)
-    return alm
-
-
-def _gauss_legendre(lmax: int) -> dict[str, AnyArray]:
-    """The grid that integrates products of degree 4 lmax exactly, as ducc0 describes rings."""
-    rings, points = 2 * lmax + 1, 4 * lmax + 1
-    return {
-        "theta": ducc0.misc.GL_thetas(rings),
-        "nphi": np.full(rings, points, dtype=np.uint64),
-        "phi0": np.zeros(rings),
-        "ringstart": np.arange(rings, dtype=np.uint64) * points,
-    }
 
 
 def alm_to_cl(alm: ComplexArray, lmax: int, other: ComplexArray | None = None) -> FloatArray:

@@ -157,8 +157,8 @@ def kriging_weights(
     """
     valid = np.asarray(valid, dtype=bool)
     nside = maps.npix_to_nside(valid.size)
-    spectrum = _checked_spectrum(cl)
-    noise = _checked_noise(noise_std, valid)
+    spectrum = check_spectrum(cl)
+    noise = check_noise(noise_std, valid)
     counts, steps = _checked_neighbors(neighbors, factors, nside)
     if not valid.any():
         raise MaskError("no pixel is observed: there is nothing to krige from; check the mask's sense")
@@ -174,7 +174,7 @@ def kriging_weights(
         targets, nearby = np.arange(len(points), dtype=np.int64), False
         points = np.ascontiguousarray(points, dtype=np.float64)
     sight = look(valid, noise, points, counts, steps, nearby)
-    weights, spread = _weights(
+    weights, spread = neighbor_weights(
         points, sight, _tables(spectrum, sight), available_cores() if threads is None else threads
     )
     order, cells = number_neighbors(valid, sight)
@@ -183,7 +183,7 @@ def kriging_weights(
     return KrigingWeights(valid.size, targets, order, weights, spread, cells, interpolation)
 
 
-def _checked_spectrum(cl: AnyArray) -> FloatArray:
+def check_spectrum(cl: AnyArray) -> FloatArray:
     spectrum = np.array(cl, dtype=np.float64)
     if spectrum.ndim != 1 or spectrum.size < 3:
         raise SpectrumError(
@@ -199,7 +199,7 @@ def _checked_spectrum(cl: AnyArray) -> FloatArray:
     return spectrum
 
 
-def _checked_noise(noise_std: float | FloatArray, valid: BoolArray) -> FloatArray:
+def check_noise(noise_std: float | FloatArray, valid: BoolArray) -> FloatArray:
     """The noise variance of each pixel; only observed pixels are looked at."""
     std = np.asarray(noise_std, dtype=np.float64)
     if std.shape not in ((), valid.shape):
@@ -237,7 +237,7 @@ def _tables(cl: FloatArray, sight: Sight) -> dict[tuple[int, int], CovarianceTab
     return tables
 
 
-def _weights(
+def neighbor_weights(
     points: FloatArray, sight: Sight, tables: dict[tuple[int, int], CovarianceTable], threads: int
 ) -> tuple[AnyArray, AnyArray]:
     """(n, k) float32 weights of all points, and the (n,) float32 standard deviations of their errors."""

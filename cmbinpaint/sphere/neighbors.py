@@ -93,7 +93,7 @@ def parents(nside: int, pixels: IntArray) -> IntArray:
     return np.asarray(hp.ring2nest(nside, pixels)) >> 2
 
 
-def _near_holes(valid: BoolArray, k: int) -> IntArray:
+def near_holes(valid: BoolArray, k: int) -> IntArray:
     """The observed pixels that can be among the k nearest observed ones of a pixel in a hole.
 
     A neighbor at r pixels from every hole has a disc of diameter r, wholly observed, between itself and the
@@ -115,7 +115,7 @@ def _near_holes(valid: BoolArray, k: int) -> IntArray:
 def depths(valid: BoolArray, pixels: IntArray) -> FloatArray:
     """(n,) float64: distance from unobserved pixels to the nearest observed one, in pixels (`nside2resol`)."""
     nside = maps.npix_to_nside(valid.size)
-    near = pixel_vectors(nside, _near_holes(valid, 1))
+    near = pixel_vectors(nside, near_holes(valid, 1))
     chord = _nearest(near, pixel_vectors(nside, pixels), 1)[0][:, 0]
     return 2 * np.arcsin(chord / 2) / hp.nside2resol(nside)
 
@@ -160,7 +160,7 @@ def look(
 ) -> Sight:
     """Find the neighbors of every point on every level."""
     nside = maps.npix_to_nside(valid.size)
-    pixels = _near_holes(valid, counts[0]) if nearby else np.flatnonzero(valid)
+    pixels = near_holes(valid, counts[0]) if nearby else np.flatnonzero(valid)
     level = Level(1, pixels, pixel_vectors(nside, pixels), noise[pixels], 0.0)
     chord, number = _nearest(level.vectors, points, counts[0])
     levels, numbers, present = [level], [number], [np.ones(number.shape, dtype=bool)]

@@ -8,16 +8,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cmbinpaint.errors import CmbInpaintWarning, ConvergenceError, MapError, MaskError, SpectrumError
-from cmbinpaint.inpainters import gaussian
+from cmbinpaint.errors import (
+    CmbInpaintError,
+    CmbInpaintWarning,
+    ConvergenceError,
+    MapError,
+    MaskError,
+    SpectrumError,
+)  # fmt: skip
 from cmbinpaint.inpainters.convergence import Convergence
 from cmbinpaint.inpainters.dense import DenseSolver
 from cmbinpaint.inpainters.gaussian import GaussianInpainter, GaussianSolver
 from cmbinpaint.inpainters.protocol import Inpainter, Predictor
+from cmbinpaint.inpainters.sky import NOISE_FLOOR, signal_rms
 from cmbinpaint.patches.plan import InpaintingPlan
 from cmbinpaint.sphere import harmonics, pixels
 
-TIGHT = 1e-9  # tolerance asked of the solver, over the signal's rms
+TIGHT = 1e-8  # tolerance asked of the solver, in posterior standard deviations
 EXACT = 1e-6  # of the signal's rms: what converged answers may differ by
 
 seeds = st.integers(0, 2**31)
@@ -63,22 +70,22 @@ def observe(sky, seed):
     return signal + sky.noise_std * rng.standard_normal(signal.size)
 
 
-def solver_of(valid, sky, low_ell=5):
-    """On one thread: small transforms gain nothing from more. The block leaves work to the iteration."""
-    return GaussianSolver(valid, sky, low_ell=low_ell, threads=1)
+def solver_of(valid, sky, precondition="holes"):
+    """On one thread: small transforms gain nothing from more."""
+    return GaussianSolver(valid, sky, precondition=precondition, threads=1)
 
 
 def rms(values, sky):
-    return np.sqrt(np.mean(np.square(values))) / gaussian.signal_rms(sky.signal_cl)
+    return np.sqrt(np.mean(np.square(values))) / signal_rms(sky.signal_cl)
 
 
 @few
-@given(seeds, st.sampled_from([2, 4, 8]), st.booleans(), st.sampled_from([-1, 0, 3, 30]))
-def test_mean_equals_dense_algebra(seed, nside, uneven, low_ell):
+@given(seeds, st.sampled_from([2, 4, 8]), st.booleans(), st.sampled_from(["holes", "diagonal"]))
+def test_mean_equals_dense_algebra(seed, nside, uneven, precondition):
     noise = np.random.default_rng(seed).uniform(0.02, 0.2, 12 * nside**2) if uneven else 0.05
     sky, valid = Sky(nside, noise), random_mask(nside, seed)
     observed = observe(sky, seed + 1)
-    got = solver_of(valid, sky, low_ell).solve(observed, tolerance=TIGHT)
+    got = solver_of(valid, sky, precondition).solve(observed, tolerance=TIGHT)
     expected = DenseSolver(valid, sky).mean(observed)
     assert rms(got.mean[~valid] - expected, sky) < EXACT
     assert rms(expected, sky) > 0.05  # something was predicted
@@ -99,8 +106,8 @@ def test_manufactured_solution_is_found(seed):
     solver = solver_of(random_mask(8, seed), sky)
     chosen = harmonics.draw_alm(np.ones(sky.lmax + 1), np.random.default_rng(seed))
     found = np.zeros_like(chosen)
-    watch = Convergence(1.0)
-    solver.iterate(found, solver.apply(chosen), 400, TIGHT, watch)
+    watch = Convergence(np.zeros(np.count_nonzero(~solver.valid), int), np.ones(1))
+    solver.iterate(found, solver.apply(chosen), 400, 1e-12, watch)
     difference = found - chosen
     # In holes x is known to its prior only, so its error is weighed by the system's matrix.
     error = harmonics.alm_dot(difference, solver.apply(difference), sky.lmax)
@@ -126,7 +133,7 @@ def test_nothing_under_a_hole_matters(rubbish):
     clean, dirty = np.where(valid, observed, 0.0), np.where(valid, observed, rubbish)
     assert np.array_equal(solver.solve(clean).mean, solver.solve(dirty).mean)
     start = np.where(valid, rubbish, 0.0)  # a start is read in the holes only
-    assert np.array_equal(solver.refine(np.zeros_like(clean), clean, 3), solver.refine(start, dirty, 3))
+    assert np.array_equal(solver.refine(np.zeros_like(clean), clean, 3)[0], solver.refine(start, dirty, 3)[0])
     noise = np.where(valid, 0.05, np.nan)
     assert np.array_equal(
         solver_of(valid, Sky(8, noise)).solve(clean, steps=5).mean, solver.solve(clean, steps=5).mean
@@ -153,8 +160,8 @@ def test_a_constant_goes_through(constant):
     observed, solver = observe(sky, 6), solver_of(valid, sky)
     before, after = (solver.solve(d, tolerance=TIGHT).mean for d in (observed, observed + constant))
     assert rms(after - constant - before, sky) < EXACT
-    polished = solver.refine(np.full_like(observed, constant), observed + constant, 40) - constant
-    assert rms(polished - solver.refine(np.zeros_like(observed), observed, 40), sky) < EXACT
+    polished = solver.refine(np.full_like(observed, constant), observed + constant, 4)[0] - constant
+    assert rms(polished - solver.refine(np.zeros_like(observed), observed, 4)[0], sky) < EXACT
 
 
 def test_a_narrow_monopole_prior_is_obeyed():
@@ -207,42 +214,52 @@ def test_refining_approaches_the_mean():
     solver, observed = solver_of(valid, sky), observe(sky, 8)
     exact = np.where(valid, observed, solver.solve(observed, tolerance=TIGHT).mean)
     guess = np.where(valid, observed, 0.0)
-    errors = [rms((solver.refine(guess, observed, n) - exact)[~valid], sky) for n in (0, 5, 20, 60, 150)]
-    assert np.array_equal(solver.refine(guess, observed, 0), guess)
+    errors = [rms((solver.refine(guess, observed, n)[0] - exact)[~valid], sky) for n in (0, 1, 2, 4, 8)]
+    assert np.array_equal(solver.refine(guess, observed, 0)[0], guess)
     assert np.all(np.diff(errors) < 0)
     assert errors[-1] < 1e-3 * errors[0]
     # The exact fill is a fixed point, but for the quadrature of the start's analysis.
-    assert rms(solver.refine(exact, observed, 1) - exact, sky) < 0.02 * errors[0]
-    refined = solver.refine(guess, observed, 5)
+    assert rms(solver.refine(exact, observed, 1)[0] - exact, sky) < 0.02 * errors[0]
+    refined, steps = solver.refine(guess, observed, tolerance=0.1)
     assert np.array_equal(refined[valid], observed[valid])
+    assert 0 < steps < 20
 
 
-@pytest.mark.parametrize("tolerance", [1e-1, 1e-2, 1e-3, 1e-5])
+@pytest.mark.parametrize("tolerance", [0.3, 0.1, 1e-2, 1e-4])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_tolerance_is_kept(seed, tolerance):
-    """The estimate of what remains is honest to a factor 3, on either side of a cold start."""
-    sky, valid = Sky(8, 0.02), random_mask(8, seed)
+    """The estimate of what remains is honest to a factor 3."""
+    sky, valid = Sky(16, 0.02), random_mask(16, seed)
     solver, observed = solver_of(valid, sky), observe(sky, seed)
     exact = solver.solve(observed, tolerance=TIGHT).mean
     solution = solver.solve(observed, tolerance=tolerance)
     assert solution.change <= tolerance
-    assert rms((solution.mean - exact)[~valid], sky) < 3 * tolerance
+    away = (solution.mean - exact)[~valid] / DenseSolver(valid, sky).std()
+    assert np.sqrt(np.mean(np.square(away))) < 3 * tolerance
 
 
-def test_a_full_block_solves_in_one_step():
-    sky, valid = Sky(8), random_mask(8, 0)
+@pytest.mark.parametrize("fraction", [0.5, 0.6])
+def test_an_open_dipole_is_not_found_last(fraction):
+    """On half a sky a dipole without a prior is known badly: the changes say nothing of it, so it is solved apart."""
+    sky, valid = Sky(16), pixels.pixel_vectors(16)[:, 2] > 2 * fraction - 1
+    solver, observed = solver_of(valid, sky), observe(sky, 3)
+    away = (solver.solve(observed, tolerance=0.1).mean - solver.solve(observed, tolerance=TIGHT).mean)[~valid]
+    assert np.sqrt(np.mean(np.square(away / DenseSolver(valid, sky).std()))) < 0.1
+
+
+def test_the_holes_factor_saves_nearly_all_steps():
+    sky, valid = Sky(32, 0.02), random_mask(32, 0, fraction=0.4)
     observed = observe(sky, 1)
-    exact = DenseSolver(valid, sky).mean(observed)
-    one = solver_of(valid, sky, sky.lmax).solve(observed, steps=1).mean[~valid]
-    assert rms(one - exact, sky) < EXACT
+    exact = solver_of(valid, sky).solve(observed, tolerance=TIGHT).mean[~valid]
 
+    def away(solver, steps):
+        mean = solver.solve(observed, start=np.zeros_like(observed), steps=steps).mean
+        return rms(mean[~valid] - exact, sky)
 
-def test_a_larger_block_saves_steps():
-    sky, valid = Sky(8, 0.02), random_mask(8, 0, fraction=0.4)
-    observed = observe(sky, 1)
-    steps = [solver_of(valid, sky, low_ell).solve(observed).steps for low_ell in (-1, 5, 10)]
-    assert steps[0] > steps[1] > steps[2]
-    assert GaussianSolver(valid, sky).solve(observed).steps < steps[0]
+    assert (
+        away(solver_of(valid, sky), 8) < 0.02
+    )  # measured 0.0106; with the diagonal alone 0.52, and 0.28 after 160
+    assert away(solver_of(valid, sky, "diagonal"), 80) > 0.2
 
 
 def test_error_is_as_large_as_the_posterior_says():
@@ -255,7 +272,7 @@ def test_error_is_as_large_as_the_posterior_says():
         cl[:2] = 0.0
         signal = solver.harmonics.synthesis(harmonics.draw_alm(cl, rng))
         observed = signal + sky.noise_std * rng.standard_normal(signal.size)
-        chi2.append(np.mean(np.square((solver.solve(observed).mean - signal)[~valid] / std)))
+        chi2.append(np.mean(np.square((solver.solve(observed, tolerance=0.03).mean - signal)[~valid] / std)))
     assert abs(np.mean(chi2) - 1) < 4 * np.std(chi2) / np.sqrt(40)
     assert np.std(chi2) < 0.5
 
@@ -281,9 +298,9 @@ def test_no_holes_and_no_data_values():
     sky = Sky(4)
     solver = solver_of(np.ones(192, dtype=bool), sky)
     observed = observe(sky, 0)
-    assert np.array_equal(solver.refine(np.zeros(192), observed, 5), observed)
+    assert np.array_equal(solver.refine(np.zeros(192), observed, 5)[0], observed)
     filtered = solver.solve(observed, steps=60).mean  # asked for steps, it filters
-    assert 0 < rms(filtered - observed, sky) < 3 * 0.05 / gaussian.signal_rms(sky.signal_cl)
+    assert 0 < rms(filtered - observed, sky) < 3 * 0.05 / signal_rms(sky.signal_cl)
     with_hole = np.arange(192) > 5
     zero = solver_of(with_hole, sky).solve(np.zeros(192))
     assert np.all(zero.mean == 0.0)
@@ -295,7 +312,7 @@ def test_progress_is_told():
     sky, valid = Sky(8), random_mask(8, 0)
     told = []
     solution = solver_of(valid, sky).solve(observe(sky, 1), progress=lambda *seen: told.append(seen))
-    assert [step for step, _ in told] == list(range(10, solution.steps + 1, 10))
+    assert [step for step, _ in told] == list(range(1, solution.steps + 1))
     assert told[0][1] > told[-1][1] > 0
 
 
@@ -306,14 +323,16 @@ def test_noise_free_data_are_served_with_a_warning():
     ):
         solver = solver_of(valid, sky)
     observed = observe(sky, 1)
-    floored = Sky(8, gaussian.NOISE_FLOOR * gaussian.signal_rms(sky.signal_cl))
+    floored = Sky(8, NOISE_FLOOR * signal_rms(sky.signal_cl))
     got = solver.solve(observed, tolerance=TIGHT).mean[~valid]
     assert rms(got - DenseSolver(valid, floored).mean(observed), sky) < EXACT
 
 
 def test_errors_say_what_came():
     sky, valid = Sky(4), random_mask(4, 0)
-    solver, observed = solver_of(valid, sky, -1), observe(sky, 0)
+    solver, observed = solver_of(valid, sky), observe(sky, 0)
+    with pytest.raises(CmbInpaintError, match="precondition is 'low'; known: holes, diagonal"):
+        solver_of(valid, sky, "low")
     with pytest.raises(
         MaskError, match=r"the mask has 48 pixels, the sky model is for nside 4 \(192 pixels\)"
     ):
@@ -321,11 +340,11 @@ def test_errors_say_what_came():
     with pytest.raises(MaskError, match="all pixels are masked: nothing is observed"):
         solver_of(np.zeros(192, dtype=bool), sky)
     with pytest.raises(
-        ConvergenceError, match=r"after 30 steps an estimated .* asked for 1.0e-12. Start from"
+        ConvergenceError, match=r"after 4 steps an estimated .* asked for 1.0e-12. Raise max_steps"
     ):
-        solver.solve(observed, tolerance=1e-12, max_steps=30)
-    with pytest.raises(ConvergenceError, match="after 10 steps it cannot be told"):
-        solver.solve(observed, max_steps=10)
+        solver.solve(observed, tolerance=1e-12, max_steps=4)
+    with pytest.raises(ConvergenceError, match="after 2 steps it cannot be told"):
+        solver.solve(observed, max_steps=2)
     with pytest.raises(
         MapError, match=r"the observed map has shape \(48,\); the solver was made for \(192,\)"
     ):

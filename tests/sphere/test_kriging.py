@@ -134,10 +134,10 @@ def test_neighbors_are_the_nearest_observed(valid: np.ndarray, k: int) -> None:
 
 @given(masks_drawn(), st.integers(1, 64))
 @settings(max_examples=15, deadline=None)
-def test_only_pixels_near_holes_can_be_neighbors(valid: np.ndarray, k: int) -> None:
+def test_only_pixelsnear_holes_can_be_neighbors(valid: np.ndarray, k: int) -> None:
     nside = 32
     fine = hp.ud_grade(valid.astype(float), nside) > 0.5
-    near = neighbors._near_holes(fine, k)
+    near = neighbors.near_holes(fine, k)
     every = np.flatnonzero(fine)
     points = pixel_vectors(nside, np.flatnonzero(~fine)[::11])
     chords = [neighbors._nearest(pixel_vectors(nside, pixels), points, k)[0] for pixels in (near, every)]

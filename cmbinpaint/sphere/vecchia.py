@@ -1,0 +1,173 @@
+"""What the data say of all hole pixels together: their conditional mean and a sparse factor of their covariance.
+
+Takes: a mask, the map-level power spectrum, the noise. Gives: `HoleFactor`. Floor: 1.
+
+Hole pixels are taken from coarse to fine, and each is kriged from a few neighbors, data or hole pixels taken before
+it (`conditioning`). Each prediction alone is local, their product is not: what one pixel learned is handed on.
+With B the weights between hole pixels, strictly lower triangular in that order, and D the conditional variances,
+
+    o = B o + W d + D^½ ε,    so    Cov(o | d) = (1 - B)⁻¹ D (1 - B)⁻ᵀ,    E(o | d) = (1 - B)⁻¹ W d
+
+(Vecchia 1988, J. R. Stat. Soc. B 50, 297; Schäfer, Katzfuss & Owhadi 2021, SIAM J. Sci. Comput. 43, A2019, on why
+few neighbors suffice in this order). What is predicted is the observation of a hole pixel, noise included.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+from cmbinpaint._types import AnyArray, BoolArray, Float32Array, FloatArray, IntArray
+from cmbinpaint.sphere import maps
+from cmbinpaint.sphere.conditioning import Conditioning, Group
+from cmbinpaint.sphere.covariance import CovarianceTable
+from cmbinpaint.sphere.harmonics import available_cores
+from cmbinpaint.sphere.kriging import check_noise, check_spectrum, neighbor_weights
+from cmbinpaint.sphere.neighbors import Level, Sight
+from cmbinpaint.sphere.pixels import pixel_size
+
+
+class Step(NamedTuple):
+    """The weights of one group: sparse float32 matrices."""
+
+    start: int
+    stop: int
+    of_data: Any
+    of_holes: Any
+
+
+@dataclass(frozen=True, eq=False)
+class HoleFactor:
+    """The hole pixels' approximate distribution, given the data.
+
+    Parameters
+    ----------
+    npix
+        Length of the maps.
+    holes
+        (n,) int64, RING indices of the hole pixels; all vectors below are in this order.
+    data
+        (m,) int64, RING indices of the data that are read.
+    steps
+        Group after group, its place in `holes` and its rows of W (stop - start, m) and B (stop - start, start).
+    std
+        (n,) float32: D^½, unit.
+    noise_std
+        Noise of a hole pixel's observation, unit.
+    depth
+        (n,) float64: angle from each hole pixel to the nearest datum, in pixels.
+    """
+
+    npix: int
+    holes: IntArray
+    data: IntArray
+    steps: tuple[Step, ...]
+    std: Float32Array
+    noise_std: float
+    depth: FloatArray
+
+    def mean(self, observed: FloatArray) -> FloatArray:
+        """(n,) the conditional mean; only data are read, and a constant in them goes through."""
+        values = observed[self.data]
+        constant = float(values.mean())
+        scale = float(np.abs(values - constant).max()) or 1.0
+        values = ((values - constant) / scale).astype(np.float32)
+        mean = np.concatenate([step.of_data @ values for step in self.steps])
+        return scale * self._handed_on(mean).astype(np.float64) + constant
+
+    def covariance(self, values: FloatArray) -> FloatArray:
+        """(n,) the conditional covariance times a vector (n,), unit² times the vector's; symmetric, positive."""
+        scale = float(np.abs(values).max(initial=0.0))
+        if scale == 0.0:
+            return np.zeros(values.size)
+        out = (values / scale).astype(np.float32)
+        for step in reversed(self.steps):
+            out[: step.start] += step.of_holes.T @ out[step.start : step.stop]
+        out *= np.square(self.std / self.noise_std)
+        return scale * self.noise_std**2 * self._handed_on(out).astype(np.float64)
+
+    def draw(self, rng: np.random.Generator) -> FloatArray:
+        """(n,) a draw of the hole pixels about their mean, noise included."""
+        return self._handed_on(self.std * rng.standard_normal(self.std.size, dtype=np.float32)).astype(
+            np.float64
+        )
+
+    def _handed_on(self, values: Float32Array) -> Float32Array:
+        """`(1 - B)⁻¹ values`, in place."""
+        for step in self.steps:
+            values[step.start : step.stop] += step.of_holes @ values[: step.start]
+        return values
+
+
+def factor_holes(
+    valid: BoolArray,
+    cl: AnyArray,
+    noise_std: float | FloatArray,
+    hole_noise_std: float,
+    *,
+    threads: int | None = None,
+) -> HoleFactor:
+    """Condition all hole pixels on the data and on one another.
+
+    Parameters
+    ----------
+    valid
+        (npix,) bool, RING; True where observed. One pixel at least of either kind.
+    cl
+        (lmax+1,) float, power of the signal in the map, unit²; entries 0 and 1 are not used: the constant is
+        marginalized.
+    noise_std
+        White noise of the data, a float or (npix,) float in RING order, unit; never read in holes.
+    hole_noise_std
+        White noise that the hole pixels' observation is to have, above 0, unit.
+    threads
+        None: all available cores. The result does not depend on it.
+
+    Raises
+    ------
+    SpectrumError
+        If spectrum or noise are negative or not finite.
+    MapError
+        If the noise has another length.
+    """
+    spectrum, noise = check_spectrum(cl), check_noise(noise_std, valid)
+    threads = available_cores() if threads is None else threads
+    conditioning = Conditioning(valid)
+    n_data, n_holes = conditioning.data.size, conditioning.holes.size
+    extra = hole_noise_std**2
+    variance = np.concatenate([noise[conditioning.data], np.full(n_holes, extra)])
+    level = Level(1, conditioning.data, conditioning.vectors, variance, 0.0)
+    steps = []
+    std = np.empty(n_holes, dtype=np.float32)
+    covered = 0.0
+    for group in conditioning.groups():
+        needed = min(2.0, 2 * group.reach)
+        if not needed <= covered <= 4 * needed:  # a table that is much too long is a slow one
+            covered = min(2.0, 1.5 * needed)
+            table = CovarianceTable.from_cl(spectrum, covered)
+        points = conditioning.vectors[n_data + group.start : n_data + group.stop]
+        sight = Sight([level], [group.numbers], [group.present], covered)
+        weights, spread = neighbor_weights(points, sight, {(0, 0): table}, threads)
+        std[group.start : group.stop] = np.sqrt(np.square(spread, dtype=np.float64) + extra)
+        steps.append(_step(group, weights, n_data))
+    depth = 2 * np.arcsin(conditioning.depth / 2) / pixel_size(maps.npix_to_nside(valid.size))
+    return HoleFactor(
+        valid.size, conditioning.holes, conditioning.data, tuple(steps), std, hole_noise_std, depth
+    )
+
+
+def _step(group: Group, weights: AnyArray, n_data: int) -> Step:
+    """The group's weights apart: of data, and of earlier hole pixels."""
+    of_data = group.present & (group.numbers < n_data)
+    return Step(
+        group.start,
+        group.stop,
+        _sparse(group.numbers, weights, of_data, n_data),
+        _sparse(group.numbers - n_data, weights, group.present & ~of_data, group.start),
+    )
+
+
+def _sparse(columns: AnyArray, weights: AnyArray, chosen: BoolArray, width: int) -> Any:
+    starts = np.concatenate([[0], np.cumsum(chosen.sum(axis=1))])
+    return sparse.csr_array((weights[chosen], columns[chosen], starts), shape=(len(chosen), width))
