@@ -94,24 +94,24 @@ class Conditioning:
         """Search group after group."""
         for start, stop, spacing in self._groups:
             numbers, reach = self._nearest(start, stop)
-            if spacing >= SPARSE_FROM:
+            present = np.ones(numbers.shape, dtype=bool)
+            if spacing >= SPARSE_FROM and self._strides:
                 found = [self._in_subset(start, stop, s) for s in self._strides]
                 numbers = np.concatenate([numbers, *(n for n, _ in found)], axis=1)
-                reach = max(reach, *(r for _, r in found)) if found else reach
-            yield Group(start, stop, numbers, _first_time(numbers), reach)
+                present = _first_time(numbers)
+                reach = max(reach, *(r for _, r in found))
+            yield Group(start, stop, numbers, present, reach)
 
     def _nearest(self, start: int, stop: int) -> tuple[AnyArray, float]:
         points = self.vectors[self.data.size + start : self.data.size + stop]
         earlier = _Searched(self.vectors, self.data.size + np.arange(start))
-        chords, numbers = _merged(points, [self._near, earlier], NEAREST)
         self.depth[start:stop] = self._near.nearest(points)
-        return numbers, float(chords.max())
+        return _merged(points, [self._near, earlier], NEAREST)
 
     def _in_subset(self, start: int, stop: int, stride: int) -> tuple[AnyArray, float]:
         points = self.vectors[self.data.size + start : self.data.size + stop]
         earlier = np.flatnonzero(self._nest[:start] % stride**2 == 0) + self.data.size
-        chords, numbers = _merged(points, [self._sparse[stride], _Searched(self.vectors, earlier)], SPARSE)
-        return numbers, float(chords.max(initial=0.0))
+        return _merged(points, [self._sparse[stride], _Searched(self.vectors, earlier)], SPARSE)
 
 
 class _Searched:
@@ -136,19 +136,19 @@ class _Searched:
         return self.query(points, 1)[0][:, 0]
 
 
-def _merged(points: FloatArray, among: list[_Searched], k: int) -> tuple[FloatArray, AnyArray]:
-    """(n, k) chords and numbers of the nearest in any of the trees."""
+def _merged(points: FloatArray, among: list[_Searched], k: int) -> tuple[AnyArray, float]:
+    """(n, k) numbers of the nearest in any of the trees, and the largest chord to one of them."""
     total = min(k, sum(searched.numbers.size for searched in among))
-    chords = np.empty((len(points), total))
+    reach = 0.0
     numbers = np.empty((len(points), total), dtype=np.int32)
     for first in range(0, len(points), _CHUNK):
         chunk = slice(first, first + _CHUNK)
         found = [searched.query(points[chunk], k) for searched in among]
         chord = np.concatenate([c for c, _ in found], axis=1)
         order = np.argsort(chord, axis=1, kind="stable")[:, :total]
-        chords[chunk] = np.take_along_axis(chord, order, axis=1)
+        reach = max(reach, float(np.take_along_axis(chord, order, axis=1).max(initial=0.0)))
         numbers[chunk] = np.take_along_axis(np.concatenate([n for _, n in found], axis=1), order, axis=1)
-    return chords, numbers
+    return numbers, reach
 
 
 def _first_time(numbers: AnyArray) -> BoolArray:

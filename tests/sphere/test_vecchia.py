@@ -9,6 +9,7 @@ from scipy import linalg
 
 from cmbinpaint.errors import MapError, SpectrumError
 from cmbinpaint.inpainters.dense import DenseSolver
+from cmbinpaint.inpainters.filling import draw_observation
 from cmbinpaint.sims.skymodel import SkyModel
 from cmbinpaint.sphere import conditioning
 from cmbinpaint.sphere.conditioning import Conditioning
@@ -54,10 +55,10 @@ def test_it_is_near_the_exact_distribution(seed, nside):
     values = linalg.eigvalsh(0.5 * (got + got.T), exact)
     assert 0.15 < values[0] < 1.01
     assert 1 < values[-1] < 10
-    observed = np.random.default_rng(seed).standard_normal(valid.size)
-    best = solver.mean(observed)
-    away = np.sqrt(np.mean(np.square(factor.mean(observed) - best)))
-    assert away < 0.5 * np.sqrt(np.mean(np.square(best)))
+    signal, noise = draw_observation(model, np.random.default_rng(seed))
+    away = factor.mean(signal + noise) - solver.mean(signal + noise)
+    # Over 120 masks 0.2 to 0.55 of the exact posterior; without weights between hole pixels more than 1.
+    assert np.sqrt(np.mean(np.square(away))) < 0.8 * np.mean(solver.std())
 
 
 @few
