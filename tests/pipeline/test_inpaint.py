@@ -10,7 +10,7 @@ from astropy import units as u
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cmbinpaint import error_map, inpaint_map, load_model, plan_inpainting
+from cmbinpaint import inpaint_map, load_model, plan_inpainting
 from cmbinpaint.errors import (
     CmbInpaintError,
     CmbInpaintWarning,
@@ -20,8 +20,6 @@ from cmbinpaint.errors import (
     UnitsError,
     WeightsError,
 )
-from cmbinpaint.inpainters.dense import DenseSolver
-from cmbinpaint.sims.skymodel import SkyModel
 
 NSIDE, LMAX = 16, 47
 NPIX = 12 * NSIDE**2
@@ -198,20 +196,6 @@ def test_up_to_nside_64_default_is_the_exact_answer() -> None:
     np.testing.assert_allclose(info.prediction, exact, atol=1e-8, rtol=0)  # rounding
 
 
-def test_error_map_is_the_posterior_width() -> None:
-    nside = 8
-    mask = np.ones(12 * nside**2, bool)
-    mask[200:240] = False
-    ell = np.arange(17)
-    model = SkyModel(nside, np.where(ell < 2, 100.0, 1 / (1.0 + ell) ** 2), 0.3)
-    plan = plan_inpainting(mask, model="gaussian")
-    width = error_map(plan, model, n=60, seed=0)
-    exact = DenseSolver(plan.valid, model).std()
-    assert not width[mask].any()
-    # 60 simulations: 9 % a pixel, less in the mean
-    assert np.mean(width[~mask] / exact) == pytest.approx(1.0, abs=0.06)
-
-
 def test_warnings_and_errors_say_what_to_do() -> None:
     mask, sky = hole_mask(), smooth_sky(10)
     broken = sky.copy()
@@ -240,8 +224,6 @@ def test_warnings_and_errors_say_what_to_do() -> None:
         fill(sky, np.zeros(NPIX))
     with pytest.raises(MapError, match="temperature only"):
         fill(np.stack([sky] * 3), mask)
-    with pytest.raises(CmbInpaintError, match="n is 1"):
-        error_map(plan_inpainting(mask, model="kriging"), SkyModel(NSIDE, spectrum() + 1.0, 1.0), n=1)
 
 
 def test_load_model_gives_what_inpaint_map_takes() -> None:
