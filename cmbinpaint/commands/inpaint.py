@@ -8,7 +8,7 @@ import argparse
 import hashlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cmbinpaint._types import AnyArray, BoolArray
     from cmbinpaint.inpainters.protocol import Inpainter
     from cmbinpaint.patches.plan import InpaintingPlan
+    from cmbinpaint.pipeline import Progress
     from cmbinpaint.sphere.fits import MapInfo
 
 
@@ -73,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     if done:
         print(f"{len(done)} of {len(outputs)} realizations are there already (seed {job.seed})")
     with common.progress_bar("filling", len(outputs) - len(done)) as bar:
-        for index, filled, seconds in _fills(job, [i for i in range(len(outputs)) if i not in done]):
+        for index, filled, seconds in _fills(job, [i for i in range(len(outputs)) if i not in done], bar):
             job.write(outputs[index], filled, index)
             bar.update()
             bar.write(job.summary(outputs[index], seconds))
@@ -97,6 +98,7 @@ class _Job:
     model: "Inpainter"
     known: dict[str, Any]
     seed: int | None
+    history: list[str]
 
     @classmethod
     def take(cls, args: argparse.Namespace) -> "_Job":
@@ -108,13 +110,15 @@ class _Job:
         plan = InpaintingPlan.from_valid(valid, guard=args.guard)
         model = find_inpainter(args.model, info.nside, args.device)
         fresh = None if args.fill == "prediction" else common.fresh_seed()
-        return cls(args, sky, info, plan, model, _known(args), fresh if args.seed is None else args.seed)
+        history = common.provenance_of(args.argv)[1]
+        seed = fresh if args.seed is None else args.seed
+        return cls(args, sky, info, plan, model, _known(args), seed, history)
 
-    def fill(self, index: int) -> "AnyArray":
+    def fill(self, index: int, tell: "Callable[[Progress], None] | None" = None) -> "AnyArray":
         """Fill the holes once; `index` counts realizations."""
         from cmbinpaint import pipeline
 
-        return pipeline.inpaint_map(
+        filled, info = pipeline.inpaint_map(
             self.sky,
             plan=self.plan,
             model=self.model,
@@ -123,8 +127,14 @@ class _Job:
             unit=self.info.unit,
             seed=self.seed,
             first_realization=index,
+            progress=tell,
+            return_info=True,
             **self.known,
         )
+        if "sky_model" not in self.known:  # the others follow from the same
+            self.known = {"sky_model": info.sky_model}
+            self.history = [*self.history, f"sky model: {info.sky_model.source}"]
+        return filled
 
     def digest(self) -> str:
         """Return a hash of all that the fills follow from but the seed."""
@@ -166,7 +176,7 @@ class _Job:
             info=self.info,
             overwrite=self.args.overwrite,
             provenance=self.cards(index),
-            history=common.provenance_of(self.args.argv)[1],
+            history=self.history,
         )
 
     def summary(self, path: Path, seconds: float) -> str:
@@ -179,11 +189,11 @@ class _Job:
         )
 
 
-def _fills(job: _Job, indices: list[int]) -> Iterator[tuple[int, "AnyArray", float]]:
-    """Yield (index, filled map, seconds), one map in memory at a time."""
+def _fills(job: _Job, indices: list[int], bar: Any) -> Iterator[tuple[int, "AnyArray", float]]:
+    """Yield (index, filled map, seconds), one map in memory at a time; the bar says what is being done."""
     for index in indices:
         start = time.perf_counter()
-        filled = job.fill(index)
+        filled = job.fill(index, lambda progress: bar.set_postfix_str(str(progress)))
         yield index, filled, time.perf_counter() - start
 
 

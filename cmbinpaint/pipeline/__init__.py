@@ -5,6 +5,7 @@ from typing import Any
 
 _HOMES = {
     "InpaintInfo": "cmbinpaint.pipeline.info",
+    "Progress": "cmbinpaint.pipeline.progress",
     "error_map": "cmbinpaint.pipeline.posterior",
     "inpaint_map": "cmbinpaint.pipeline.inpaint",
     "load_model": "cmbinpaint.pipeline.planning",

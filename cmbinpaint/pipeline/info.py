@@ -3,9 +3,13 @@
 Takes: what the stages of `inpaint_map` leave behind. Gives: `InpaintInfo`. Floor: 4.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 from cmbinpaint._types import FloatArray
+from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.sims.skymodel import SkyModel
 
 
@@ -16,21 +20,24 @@ class InpaintInfo:
     Attributes
     ----------
     sky_model
-        What was assumed of the sky, in the unit of the work (`work_unit`); its ``source`` says where it came from.
+        What was assumed of the sky, in `work_unit`; its ``source`` says where it came from. `inpaint_map` takes
+        it back as ``sky_model=``.
     seed
-        Of the realizations: give it to `inpaint_map` again for the same fill. None for predictions.
+        Of the realizations: give it to `inpaint_map` again for the same fill. None for predictions, and where the
+        fluctuations were given.
     model, sha256
         Name of the model, and hash of its weights (empty for models without).
     fill, refine
         As carried out; `refine` in conjugate-gradient steps.
+    fluctuations
+        ``"drawn"`` from the sky model, ``"given"`` by the user, or ``"none"``: a prediction.
     fsky
         Fraction of the sky used as data.
     n_holes, n_filled
         Holes by 8-connectivity, and pixels filled.
-    prediction
-        (npix,) float64 RING, the deterministic fill, in the map's unit; None if it was not asked for.
     unit, work_unit
-        The map's unit, and that of the sky model.
+        The map's unit (None: nobody said), and that of the sky model: µK where the map's unit is known or a `cl`
+        or `noise_std` came, else the map's own.
     warnings
         Texts of the warnings given on the way.
     seconds
@@ -43,11 +50,35 @@ class InpaintInfo:
     sha256: str
     fill: str
     refine: int
+    fluctuations: str
     fsky: float
     n_holes: int
     n_filled: int
-    prediction: FloatArray | None = field(repr=False)
     unit: str | None
     work_unit: str | None
     warnings: tuple[str, ...]
     seconds: dict[str, float]
+    _predict: Callable[[], FloatArray] | None = field(repr=False, compare=False)
+
+    @cached_property
+    def prediction(self) -> FloatArray:
+        """(npix,) float64, RING, in the map's unit: the data, and the model's deterministic fill.
+
+        Made when it is first read, which for a realization takes as long as filling another map; a realization
+        is `o' + predict(d - d')` and does not hold it. Until then the info keeps the prepared model alive.
+
+        Raises
+        ------
+        CmbInpaintError
+            If the info was pickled before the prediction was read.
+        """
+        if self._predict is None:
+            raise CmbInpaintError(
+                "the prediction was not made before the info was pickled; read info.prediction first, or fill "
+                "the map with fill='prediction'"
+            )
+        return self._predict()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: all but the prepared model."""
+        return {**self.__dict__, "_predict": None}

@@ -22,6 +22,9 @@ from cmbinpaint.sphere.maps import SkyInput, check_values, take_map, to_ring
 from cmbinpaint.sphere.suspicion import warn_if_suspicious
 from cmbinpaint.sphere.units import unit_factor
 
+# A sky model that is this many times above or below what the data show is in another unit.
+_OTHER_SCALE = 100.0
+
 
 @dataclass(frozen=True, eq=False)
 class Job:
@@ -61,8 +64,10 @@ class Job:
         missing = wanted & ~taken.known if ignored is None else wanted & ~taken.known & ~ignored
         lost = int(np.count_nonzero(missing))
         if lost:
+            who, hint = ("mask", "") if plan is None else ("plan", " (is the plan for another mask?)")
             warnings.warn(
-                f"{lost} pixels that the mask calls observed are NaN, UNSEEN or masked in the map; they are filled",
+                f"{lost} pixels that the {who} calls observed are NaN, UNSEEN or masked in the map{hint}; "
+                "they are filled",
                 CmbInpaintWarning,
                 stacklevel=3,
             )
@@ -79,12 +84,15 @@ class Job:
     def has_targets(self) -> bool:
         return bool(self.plan.targets.any())
 
-    def in_work_unit(self, *, known_scale: bool) -> "Job":
-        """Find the scale of the work, and the monopole and dipole to take out."""
-        unit = self.sky.unit
-        factor = unit_factor(unit, "uK_CMB") if known_scale and unit else 1.0
+    def in_work_unit(self, *, assume_microkelvin: bool) -> "Job":
+        """Find the scale of the work (µK where the map's unit is known), and the monopole and dipole to take out.
+
+        Without a unit the map's own scale is kept; `assume_microkelvin` then says that it is µK.
+        """
+        factor = unit_factor(self.sky.unit, "uK_CMB") if self.sky.unit else 1.0
+        work_unit = "uK_CMB" if self.sky.unit or assume_microkelvin else None
         trend = fit_trend(self.sky.values, self.plan) * factor
-        return replace(self, factor=factor, work_unit="uK_CMB" if known_scale else unit, trend=trend)
+        return replace(self, factor=factor, work_unit=work_unit, trend=trend)
 
     @cached_property
     def observed(self) -> FloatArray:
@@ -94,17 +102,40 @@ class Job:
         )
 
     def model_sky(
-        self, cl: FloatArray | None, fwhm: float | None, beam: FloatArray | None, noise_std: Any
+        self,
+        sky_model: SkyModel | None,
+        cl: FloatArray | None,
+        fwhm: float | None,
+        beam: FloatArray | None,
+        noise_std: Any,
     ) -> SkyModel:
+        """The sky model given, made of what is given, or estimated."""
+        if sky_model is not None:
+            return self._of_this_scale(sky_model)
         noise = None if noise_std is None else np.asarray(noise_std, dtype=np.float64)
         if noise is not None and noise.ndim and self.nest and noise.shape == self.observed.shape:
             noise = to_ring(noise)
         std = None if noise is None else (noise if noise.ndim else float(noise))
         if cl is None:
             return estimate_sky_model(self.observed, self.plan.valid, nside=self.plan.nside, noise_std=std)
-        return SkyModel.from_theory(
+        made = SkyModel.from_theory(
             cl, self.plan.nside, fwhm=fwhm, beam=beam, noise_std=0.0 if std is None else std
         )
+        return self._of_this_scale(made)
+
+    def _of_this_scale(self, sky_model: SkyModel) -> SkyModel:
+        """The model, with a warning if it says another order of magnitude than the data."""
+        scatter = float(np.std(self.observed[self.plan.valid]))
+        expected = float(np.hypot(sky_model.rms, np.sqrt(np.mean(np.square(sky_model.noise_std)))))
+        if scatter > 0 and not 1 / _OTHER_SCALE < expected / scatter < _OTHER_SCALE:
+            unit = self.work_unit or "the map's unit"
+            warnings.warn(
+                f"the observed pixels scatter by {scatter:.3g} and the sky model says {expected:.3g} ({unit}): "
+                "C_ell, not D_ell, in µK² and noise_std in µK are expected, and unit= says what the map is in",
+                CmbInpaintWarning,
+                stacklevel=3,
+            )
+        return sky_model
 
     def to_map(self, filled: FloatArray) -> FloatArray:
         """From the work unit, without monopole and dipole, to the map's own scale."""

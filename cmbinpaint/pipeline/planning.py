@@ -9,6 +9,7 @@ from typing import Any
 from cmbinpaint.inpainters import find_inpainter
 from cmbinpaint.inpainters.protocol import Inpainter
 from cmbinpaint.patches.plan import InpaintingPlan
+from cmbinpaint.pipeline.limits import serving
 from cmbinpaint.pipeline.options import take_guard
 from cmbinpaint.sphere import masks
 from cmbinpaint.sphere.maps import npix_to_nside
@@ -25,8 +26,9 @@ def plan_inpainting(
 ) -> InpaintingPlan:
     """The geometry of filling a mask's holes, to be reused for many maps.
 
-    Parameters are those of `inpaint_map`; `model` is checked to exist. Neighbor weights and patches follow from
-    plan, model and sky model, and are kept with the plan for the last sky model it was used with.
+    Parameters are those of `inpaint_map`; `model` is checked to exist and to serve this nside. Neighbor weights and
+    patches follow from plan, model and sky model, and are kept with the plan for the last sky model it was used
+    with.
 
     Raises
     ------
@@ -34,7 +36,7 @@ def plan_inpainting(
     """
     valid = masks.take_mask(mask, nest=nest, threshold=mask_threshold)
     nside = npix_to_nside(valid.size)
-    find_inpainter(model, nside)
+    serving(find_inpainter(model, nside), nside)
     excluded = None if exclude is None else masks.take_mask(exclude, nside, nest=nest)
     return InpaintingPlan.from_valid(valid, exclude=excluded, guard=take_guard(guard))
 
