@@ -35,6 +35,9 @@ class InpaintInfo:
         Fraction of the sky used as data.
     n_holes, n_filled
         Holes by 8-connectivity, and pixels filled.
+    trend_std
+        Rms in the holes, in `work_unit`, by which the map's monopole and dipole are uncertain; both go through to
+        the fill. Small but for large cuts; 0 if nothing was filled.
     unit, work_unit
         The map's unit (None: nobody said), and that of the sky model: µK where the map's unit is known or a `cl`
         or `noise_std` came, else the map's own.
@@ -54,6 +57,7 @@ class InpaintInfo:
     fsky: float
     n_holes: int
     n_filled: int
+    trend_std: float
     unit: str | None
     work_unit: str | None
     warnings: tuple[str, ...]
@@ -62,7 +66,8 @@ class InpaintInfo:
 
     @cached_property
     def prediction(self) -> FloatArray:
-        """(npix,) float64, RING, in the map's unit: the data, and the model's deterministic fill.
+        """(npix,) float64, RING, in the map's unit: the data, and the model's deterministic fill; NaN where
+        excluded pixels hold nothing.
 
         Made when it is first read, which for a realization takes as long as filling another map; a realization
         is `o' + predict(d - d')` and does not hold it. Until then the info keeps the prepared model alive.

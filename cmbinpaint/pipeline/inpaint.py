@@ -21,6 +21,7 @@ from cmbinpaint.pipeline.job import Job
 from cmbinpaint.pipeline.limits import card_of, serving, warn_beyond_card
 from cmbinpaint.pipeline.options import Fill, check_fill, check_known, check_noise_apart, fresh_seed
 from cmbinpaint.pipeline.progress import Clock, Progress
+from cmbinpaint.pipeline.trend import trend_std, warn_if_doubtful
 from cmbinpaint.sims.skymodel import SkyModel
 
 # What realizations fluctuate with: a seed's draws, the user's simulations, or nothing (a prediction).
@@ -165,12 +166,14 @@ def inpaint_map(
         with clock.stage("sky model"):
             assumed = job.model_sky(sky_model, cl, fwhm, beam, noise_std)
         with clock.stage("plan"):
-            filler = None
+            filler, doubt = None, 0.0
             if job.has_targets:
                 warn_beyond_card(inpainter, assumed)
                 key = (_identity(model, inpainter), assumed.digest, refine)
                 make = partial(Filler.prepare, inpainter, job.plan, assumed, refine)
                 filler = job.plan.keep(key, make)
+                doubt = trend_std(job.plan, assumed)
+                warn_if_doubtful(doubt, assumed)
         with clock.timed("fill"):
             indices = range(first_realization, first_realization + total)
             maps = _fill(job, filler, source, indices, with_noise, clock)
@@ -190,6 +193,7 @@ def inpaint_map(
         fsky=job.plan.fsky,
         n_holes=job.plan.n_holes,
         n_filled=int(job.plan.targets.sum()),
+        trend_std=doubt,
         unit=job.sky.unit,
         work_unit=job.work_unit,
         warnings=tuple(str(w.message) for w in caught if issubclass(w.category, CmbInpaintWarning)),

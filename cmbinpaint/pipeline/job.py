@@ -76,6 +76,12 @@ class Job:
             plan = InpaintingPlan.from_valid(valid, exclude=excluded, guard=take_guard(guard))
         elif lost:
             plan = InpaintingPlan(plan.nside, valid, plan.targets | (plan.valid & ~valid), plan.excluded)
+        if excluded is not None and not plan.targets.any() and not wanted.all():
+            warnings.warn(
+                f"all {int(np.count_nonzero(~wanted))} pixels that are not observed are excluded: nothing is filled",
+                CmbInpaintWarning,
+                stacklevel=3,
+            )
         check_values(taken.values, plan.valid, nest=nest)
         warn_if_suspicious(taken.values, plan.valid)
         return cls(taken, plan, nest)
@@ -142,8 +148,9 @@ class Job:
         return (filled + trend_map(self.trend, self.plan.nside)) / self.factor
 
     def with_data(self, filled: FloatArray) -> FloatArray:
-        """(npix,) RING, the map's own values and `filled` in the targets."""
-        return np.where(self.plan.targets, self.to_map(filled), self.sky.values)
+        """(npix,) RING, the map's own values (NaN where it has none) and `filled` in the targets."""
+        own = np.where(self.sky.known, self.sky.values, np.nan)
+        return np.where(self.plan.targets, self.to_map(filled), own)
 
     def give(self, maps: list[FloatArray] | FloatArray) -> Any:
         """In the type the user gave."""
