@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 from cmbinpaint import __version__
 from cmbinpaint.commands import _common as common
 from cmbinpaint.commands import _input as source
-from cmbinpaint.errors import CmbInpaintError, FitsError
+from cmbinpaint.errors import CmbInpaintError, FitsError, MaskError
 
 if TYPE_CHECKING:
     from cmbinpaint._types import AnyArray, BoolArray
     from cmbinpaint.inpainters.protocol import Inpainter
     from cmbinpaint.patches.plan import InpaintingPlan
     from cmbinpaint.pipeline import Progress
+    from cmbinpaint.sims.skymodel import SkyModel
     from cmbinpaint.sphere.fits import MapInfo
 
 
@@ -56,6 +57,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--fwhm-arcmin", metavar="X", type=common.positive_float, help="Gaussian beam; only with --cl")
     add("--noise-std", metavar="X|FILE", help="white noise per pixel in µK, or a FITS map of it")
     parser.add_argument(
+        "--self-check",
+        action="store_true",
+        help="test beam, noise and sky model on this map's own observed pixels (docs/self-check.md)",
+    )
+    parser.add_argument(
         "--overwrite", action="store_true", help="replace existing output (realizations: make all again)"
     )
 
@@ -73,6 +79,8 @@ def run(args: argparse.Namespace) -> int:
     done = _already_done(outputs, job) if many and not args.overwrite else set()
     if done:
         print(f"{len(done)} of {len(outputs)} realizations are there already (seed {job.seed})")
+    if args.self_check:
+        print(job.check())
     with common.progress_bar("filling", len(outputs) - len(done)) as bar:
         for index, filled, seconds in _fills(job, [i for i in range(len(outputs)) if i not in done], bar):
             job.write(outputs[index], filled, index)
@@ -132,9 +140,35 @@ class _Job:
             **self.known,
         )
         if "sky_model" not in self.known:  # the others follow from the same
-            self.known = {"sky_model": info.sky_model}
-            self.history = [*self.history, f"sky model: {info.sky_model.source}"]
+            self._assume(info.sky_model)
         return filled
+
+    def check(self) -> str:
+        """Test what is known of the sky on the map; return the line that says so."""
+        from cmbinpaint.analysis.self_check import self_check
+
+        try:
+            found = self_check(
+                self.sky,
+                plan=self.plan,
+                model=self.model,
+                refine=self.args.refine,
+                unit=self.info.unit,
+                device=self.args.device,
+                **self.known,
+            )
+        except MaskError as error:  # the mask leaves no room for it: the fill does not depend on that
+            said = f"self-check: not possible: {error}"
+        else:
+            self._assume(found.sky_model)
+            said = f"self-check: {found}"
+        self.history = [*self.history, said]
+        return said
+
+    def _assume(self, sky_model: "SkyModel") -> None:
+        """Let the fills that follow use this sky model, and say where it came from."""
+        self.known = {"sky_model": sky_model}
+        self.history = [*self.history, f"sky model: {sky_model.source}"]
 
     def digest(self) -> str:
         """Return a hash of all that the fills follow from but the seed."""

@@ -114,8 +114,10 @@ class Job:
         fwhm: float | None,
         beam: FloatArray | None,
         noise_std: Any,
+        *,
+        whole: bool = False,
     ) -> SkyModel:
-        """The sky model given, made of what is given, or estimated."""
+        """The sky model given, made of what is given, or estimated; `whole`: of a given `cl` to 3*nside-1."""
         if sky_model is not None:
             return self._of_this_scale(sky_model)
         noise = None if noise_std is None else np.asarray(noise_std, dtype=np.float64)
@@ -124,8 +126,9 @@ class Job:
         std = None if noise is None else (noise if noise.ndim else float(noise))
         if cl is None:
             return estimate_sky_model(self.observed, self.plan.valid, nside=self.plan.nside, noise_std=std)
+        lmax = 3 * self.plan.nside - 1 if whole else None
         made = SkyModel.from_theory(
-            cl, self.plan.nside, fwhm=fwhm, beam=beam, noise_std=0.0 if std is None else std
+            cl, self.plan.nside, fwhm=fwhm, beam=beam, noise_std=0.0 if std is None else std, lmax=lmax
         )
         return self._of_this_scale(made)
 

@@ -68,7 +68,7 @@ class TestACutSky:
         bands = np.stack([cl[:, :, a : b + 1].mean(2) for a, b in edges], axis=-1)
         bias = (bands[0] - bands[1]) / bands[1].mean(0)
         error = bias.std(0) / np.sqrt(n)
-        # Two sigma of one of three bands happens; four fifths of the power more or less would be ten.
+        # Three standard errors; a prediction alone would lack half the power, ten of them.
         assert np.all(np.abs(bias.mean(0)) < 3 * error) and np.all(error < [0.1, 0.06, 0.05])
 
     def test_sources_in_what_is_left(self) -> None:
