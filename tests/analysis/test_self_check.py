@@ -78,6 +78,8 @@ def test_the_right_one_of_the_same_sky_passes() -> None:
     tested = found.counts > 0
     # The exact mean errs no more than kriging; withheld pixels hold noise, which neither predicts.
     assert np.all(found.model_ratio[tested] < 1.03) and np.all(found.model_ratio[tested] > 0.7)
+    worse = check(64, 3, model="diffusive", n_rotations=4, n_simulations=10)
+    assert np.all(worse.model_ratio[:2] > 1.2) and worse.model == "diffusive"
     text = found.table()
     assert "gaussian / kriging" in text and "not tested" in text and text.count("±") >= 8
     filled, info = inpaint_map(
