@@ -43,6 +43,7 @@ _HOMES = {
     "MapInfo": "cmbinpaint.sphere.fits",
     "InpaintingPlan": "cmbinpaint.patches.plan",
     "compare_spectra": "cmbinpaint.analysis.spectra",
+    "self_check": "cmbinpaint.analysis.self_check",
 }
 
 __all__ = ["__version__", *sorted(_HOMES)]

@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "SelfCheck": "cmbinpaint.analysis.self_check",
     "SpectraComparison": "cmbinpaint.analysis.spectra",
     "SpectraTable": "cmbinpaint.analysis.spectra",
     "compare_spectra": "cmbinpaint.analysis.spectra",

@@ -1,26 +1,61 @@
 """What filling a map takes, roughly: said by `info` before the work.
 
-Takes: a resolution. Gives: seconds and bytes. Floor: 7.
+Takes: a mask. Gives: seconds and bytes, for the default model and for kriging. Floor: 7.
 """
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-# Measured with `inpaint --model kriging` on one realization of the demo's sky, one thread: 4.8, 9.0 and 19.7 s
-# of processor time, 186, 238 and 430 MB at nside 64, 128 and 256. Networks and refining come on top.
-_SECONDS_PER_PIXEL = 2.0e-5
-_BYTES_PER_PIXEL = 340
-_BASE_BYTES = 170e6  # Python and its libraries
-_BASE_SECONDS = 4.5
+if TYPE_CHECKING:
+    from cmbinpaint._types import BoolArray
+
+# Measured on one core with `inpaint_map` on one realization of the demo's kind of sky (fsky 0.76): processor time
+# 6, 19 and 61 s (default) and 4, 10 and 33 s (kriging) at nside 128, 256 and 512; peak memory 500, 817 and 1324 MB,
+# and 447, 610 and 1155 MB; kriging at nside 1024: 125 s, 2.9 GB. Another processor may take half or twice as long.
+_BASE_SECONDS = 4.0  # Python and its libraries
+_SECONDS_PER_PIXEL = 1.8e-6  # the sky model
+_SECONDS_PER_TARGET = 35e-6  # neighbor weights
+_SECONDS_PER_PATCH_PIXEL = 2.4e-6  # cutting and network
+_SECONDS_PER_STEP = (3.8e-7, 8e-10)  # conjugate gradients, times nside² and nside³
+_STEPS = 6  # polishing; each costs about three plain ones, preconditioner included
+_BASE_BYTES = 430e6
+_BYTES_PER_PIXEL = 210
 
 
 class Cost(NamedTuple):
-    """Processor time and peak memory."""
+    """Processor time and peak memory of one realization."""
 
+    model: str
     seconds: float
     bytes: float
 
 
-def estimate(nside: int) -> Cost:
-    """Estimate what one realization takes at least: that of kriging, the quickest model worth using."""
-    npix = 12 * nside**2
-    return Cost(_BASE_SECONDS + _SECONDS_PER_PIXEL * npix, _BASE_BYTES + _BYTES_PER_PIXEL * npix)
+def estimate(valid: "BoolArray") -> tuple[Cost, Cost]:
+    """Estimate what one realization takes: (the default model, kriging), for (npix,) bool RING."""
+    import numpy as np
+
+    from cmbinpaint.inpainters import DEFAULT_NETWORK, EXACT_NSIDE
+    from cmbinpaint.sphere.maps import npix_to_nside
+    from cmbinpaint.weights import list_models
+
+    nside, targets = npix_to_nside(valid.size), int(np.count_nonzero(~valid))
+    square, cube = _SECONDS_PER_STEP
+    step = square * nside**2 + cube * nside**3
+    size = _BASE_BYTES + _BYTES_PER_PIXEL * valid.size
+    common = _BASE_SECONDS + _SECONDS_PER_PIXEL * valid.size
+    kriging = Cost("kriging", common + _SECONDS_PER_TARGET * targets, size)
+    if nside <= EXACT_NSIDE:
+        return Cost("gaussian", kriging.seconds + 3 * _STEPS * step, size), kriging
+    card = next(card for card in list_models() if card.name == DEFAULT_NETWORK)
+    network = _SECONDS_PER_PATCH_PIXEL * _patch_pixels(valid, nside)
+    polish = 3 * _STEPS * step + _SECONDS_PER_TARGET * targets
+    return Cost(card.name, kriging.seconds + network + polish, size), kriging
+
+
+def _patch_pixels(valid: "BoolArray", nside: int) -> int:
+    """How many pixels the patches over the holes have together."""
+    from cmbinpaint.patches.tiling import patch_side
+    from cmbinpaint.sphere.maps import degrade
+
+    side = patch_side(nside)
+    _, whole = degrade(valid.astype(float), valid, max(1, nside // (side // 2)), min_fraction=1.0)
+    return int((~whole).sum()) * side**2

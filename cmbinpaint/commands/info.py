@@ -37,7 +37,9 @@ def run(args: argparse.Namespace) -> int:
     facts = {"file": str(args.map), "columns": [vars(c) for c in columns], **_map_facts(sky, info)}
     valid = source.valid_pixels(args, sky, info)
     facts["holes"] = hole_facts(valid)
-    facts["cost"] = cost.estimate(info.nside)._asdict()
+    facts["cost"] = (
+        [c._asdict() for c in cost.estimate(valid)] if 0 < facts["holes"]["pixels"] < sky.size else []
+    )
     print(json.dumps(facts, indent=2) if args.json else "\n".join(_lines(facts)))
     return 0
 
@@ -114,15 +116,22 @@ def _lines(facts: dict[str, Any]) -> list[str]:
         lines.append(f"  values       mean {facts['mean']:.4g}, standard deviation {facts['std']:.4g}")
     lines += [f"  unknown      {facts['unknown_pixels']} pixels are UNSEEN or NaN", ""]
     lines += _hole_lines(holes)
-    if 0 < holes["pixels"] < facts["pixels"]:
-        seconds, size = (facts["cost"][name] for name in ("seconds", "bytes"))
+    if facts["cost"]:
+        default, other = facts["cost"]
         lines += [
             "",
-            f"  filling      one realization takes {common.human_seconds(seconds)} of processor time and "
-            f"{common.human_bytes(size)} of memory",
-            "               by kriging; networks and refining take more",
+            f"  filling      one realization by {default['model']}, the default: {_spent(default)}",
+            f"               or by {other['model']}: {_spent(other)} (estimates: within a factor of two)",
         ]
     return lines
+
+
+def _spent(cost: dict[str, Any]) -> str:
+    """Return what one realization takes, in words."""
+    return (
+        f"{common.human_seconds(cost['seconds'])} of processor time, "
+        f"{common.human_bytes(cost['bytes'])} of memory"
+    )
 
 
 def _hole_lines(holes: dict[str, Any]) -> list[str]:

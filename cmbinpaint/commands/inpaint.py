@@ -8,7 +8,7 @@ import argparse
 import hashlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 from cmbinpaint import __version__
 from cmbinpaint.commands import _common as common
 from cmbinpaint.commands import _input as source
-from cmbinpaint.errors import CmbInpaintError, FitsError
+from cmbinpaint.errors import CmbInpaintError, FitsError, MaskError
 
 if TYPE_CHECKING:
     from cmbinpaint._types import AnyArray, BoolArray
     from cmbinpaint.inpainters.protocol import Inpainter
     from cmbinpaint.patches.plan import InpaintingPlan
+    from cmbinpaint.pipeline import Progress
+    from cmbinpaint.sims.skymodel import SkyModel
     from cmbinpaint.sphere.fits import MapInfo
 
 
@@ -55,6 +57,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--fwhm-arcmin", metavar="X", type=common.positive_float, help="Gaussian beam; only with --cl")
     add("--noise-std", metavar="X|FILE", help="white noise per pixel in µK, or a FITS map of it")
     parser.add_argument(
+        "--self-check",
+        action="store_true",
+        help="test beam, noise and sky model on this map's own observed pixels (docs/self-check.md)",
+    )
+    parser.add_argument(
         "--overwrite", action="store_true", help="replace existing output (realizations: make all again)"
     )
 
@@ -72,8 +79,10 @@ def run(args: argparse.Namespace) -> int:
     done = _already_done(outputs, job) if many and not args.overwrite else set()
     if done:
         print(f"{len(done)} of {len(outputs)} realizations are there already (seed {job.seed})")
+    if args.self_check:
+        print(job.check())
     with common.progress_bar("filling", len(outputs) - len(done)) as bar:
-        for index, filled, seconds in _fills(job, [i for i in range(len(outputs)) if i not in done]):
+        for index, filled, seconds in _fills(job, [i for i in range(len(outputs)) if i not in done], bar):
             job.write(outputs[index], filled, index)
             bar.update()
             bar.write(job.summary(outputs[index], seconds))
@@ -97,6 +106,7 @@ class _Job:
     model: "Inpainter"
     known: dict[str, Any]
     seed: int | None
+    history: list[str]
 
     @classmethod
     def take(cls, args: argparse.Namespace) -> "_Job":
@@ -108,13 +118,15 @@ class _Job:
         plan = InpaintingPlan.from_valid(valid, guard=args.guard)
         model = find_inpainter(args.model, info.nside, args.device)
         fresh = None if args.fill == "prediction" else common.fresh_seed()
-        return cls(args, sky, info, plan, model, _known(args), fresh if args.seed is None else args.seed)
+        history = common.provenance_of(args.argv)[1]
+        seed = fresh if args.seed is None else args.seed
+        return cls(args, sky, info, plan, model, _known(args), seed, history)
 
-    def fill(self, index: int) -> "AnyArray":
+    def fill(self, index: int, tell: "Callable[[Progress], None] | None" = None) -> "AnyArray":
         """Fill the holes once; `index` counts realizations."""
         from cmbinpaint import pipeline
 
-        return pipeline.inpaint_map(
+        filled, info = pipeline.inpaint_map(
             self.sky,
             plan=self.plan,
             model=self.model,
@@ -123,8 +135,40 @@ class _Job:
             unit=self.info.unit,
             seed=self.seed,
             first_realization=index,
+            progress=tell,
+            return_info=True,
             **self.known,
         )
+        if "sky_model" not in self.known:  # the others follow from the same
+            self._assume(info.sky_model)
+        return filled
+
+    def check(self) -> str:
+        """Test what is known of the sky on the map; return the line that says so."""
+        from cmbinpaint.analysis.self_check import self_check
+
+        try:
+            found = self_check(
+                self.sky,
+                plan=self.plan,
+                model=self.model,
+                refine=self.args.refine,
+                unit=self.info.unit,
+                device=self.args.device,
+                **self.known,
+            )
+        except MaskError as error:  # the mask leaves no room for it: the fill does not depend on that
+            said = f"self-check: not possible: {error}"
+        else:
+            self._assume(found.sky_model)
+            said = f"self-check: {found}"
+        self.history = [*self.history, said]
+        return said
+
+    def _assume(self, sky_model: "SkyModel") -> None:
+        """Let the fills that follow use this sky model, and say where it came from."""
+        self.known = {"sky_model": sky_model}
+        self.history = [*self.history, f"sky model: {sky_model.source}"]
 
     def digest(self) -> str:
         """Return a hash of all that the fills follow from but the seed."""
@@ -143,7 +187,7 @@ class _Job:
             "FILL": (args.fill, "realization or prediction"),
             "SEED": (self.seed, "of the realizations"),
             "REALIZ": (index if self.seed is not None else None, "which realization of that seed"),
-            "REFINE": (args.refine if args.refine is not None else "model", "steps, or as the model says"),
+            "REFINE": (args.refine if args.refine is not None else "auto", "steps, or to 0.1 posterior std"),
             "GUARD": (args.guard, "rings beside holes not used as data"),
             "FSKY": (self.plan.fsky, "fraction of the sky used as data"),
             "NHOLES": (self.plan.n_holes, "holes, by 8-connectivity"),
@@ -166,7 +210,7 @@ class _Job:
             info=self.info,
             overwrite=self.args.overwrite,
             provenance=self.cards(index),
-            history=common.provenance_of(self.args.argv)[1],
+            history=self.history,
         )
 
     def summary(self, path: Path, seconds: float) -> str:
@@ -179,11 +223,11 @@ class _Job:
         )
 
 
-def _fills(job: _Job, indices: list[int]) -> Iterator[tuple[int, "AnyArray", float]]:
-    """Yield (index, filled map, seconds), one map in memory at a time."""
+def _fills(job: _Job, indices: list[int], bar: Any) -> Iterator[tuple[int, "AnyArray", float]]:
+    """Yield (index, filled map, seconds), one map in memory at a time; the bar says what is being done."""
     for index in indices:
         start = time.perf_counter()
-        filled = job.fill(index)
+        filled = job.fill(index, lambda progress: bar.set_postfix_str(str(progress)))
         yield index, filled, time.perf_counter() - start
 
 

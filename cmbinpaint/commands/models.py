@@ -46,8 +46,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _describe(card: "Card") -> list[str]:
     lines = [f"  {card.name:<18}{card.family}, {_count(card.n_weights)} weights, {card.steps} training steps"]
-    refine = ", ".join(f"{steps} at nside {nside}" for nside, steps in sorted(card.refine.items()))
-    lines += [f"{'':20}refine: {refine}"] if refine else []
     lines += [f"{'':20}sha256: {card.sha256[:16]}..., license {card.license}, cmbinpaint {card.version}"]
     lines += [f"{'':20}limit: {limit}" for limit in card.limits]
     return lines

@@ -19,7 +19,8 @@ from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import splu
 
 from cmbinpaint._types import AnyArray, BoolArray, FloatArray, IntArray
-from cmbinpaint.errors import ConvergenceError, MapError
+from cmbinpaint.errors import ConvergenceError
+from cmbinpaint.inpainters.protocol import take_observed
 from cmbinpaint.patches.plan import InpaintingPlan
 from cmbinpaint.sims.skymodel import SkyModel
 from cmbinpaint.sphere.neighbors import parents, pixel_neighbors
@@ -136,9 +137,7 @@ class DiffusivePredictor:
         ConvergenceError
             If the solution is not reached.
         """
-        observed = np.asarray(observed, dtype=np.float64)
-        if observed.shape != self.valid.shape:
-            raise MapError(f"the map has shape {observed.shape}; this plan is for {self.valid.shape}")
+        observed = take_observed(observed, self.valid)
         filled = np.where(self.valid, observed, 0.0)
         if self.system is not None:
             edge = observed[self.boundary]

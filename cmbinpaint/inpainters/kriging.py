@@ -15,6 +15,7 @@ import numpy as np
 
 from cmbinpaint._types import BoolArray, FloatArray
 from cmbinpaint.errors import MapError
+from cmbinpaint.inpainters.protocol import take_observed
 from cmbinpaint.patches.plan import InpaintingPlan
 from cmbinpaint.sims.skymodel import SkyModel
 from cmbinpaint.sphere.kriging import KrigingWeights, kriging_weights
@@ -58,9 +59,7 @@ class KrigingPredictor:
         MapError
             If the map has another length than the plan's.
         """
-        observed = np.asarray(observed, dtype=np.float64)
-        if observed.shape != self.valid.shape:
-            raise MapError(f"the map has shape {observed.shape}; this plan is for {self.valid.shape}")
+        observed = take_observed(observed, self.valid)
         filled = np.where(self.valid, observed, 0.0)
         filled[self.weights.targets] = self.weights.apply(observed)
         return filled

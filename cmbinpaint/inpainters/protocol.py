@@ -1,4 +1,5 @@
-"""What an inpainter is. Takes: nothing. Gives: the two protocols that the pipeline asks for. Floor: 3.
+"""What an inpainter is. Takes: nothing. Gives: the two protocols that the pipeline asks for, and the check that
+predictors share. Floor: 3.
 
 An `Inpainter` is a method; prepared for a plan and a sky model it becomes a `Predictor`, which holds whatever
 costs time once (neighbor weights, patches, transforms) and fills map after map.
@@ -6,7 +7,10 @@ costs time once (neighbor weights, patches, transforms) and fills map after map.
 
 from typing import Protocol, runtime_checkable
 
-from cmbinpaint._types import FloatArray
+import numpy as np
+
+from cmbinpaint._types import AnyArray, BoolArray, FloatArray
+from cmbinpaint.errors import MapError
 from cmbinpaint.patches.plan import InpaintingPlan
 from cmbinpaint.sims.skymodel import SkyModel
 
@@ -34,3 +38,17 @@ class Inpainter(Protocol):
     def prepare(self, plan: InpaintingPlan, sky_model: SkyModel) -> Predictor:
         """Do the work that is done once per mask and sky model."""
         ...
+
+
+def take_observed(observed: AnyArray, valid: BoolArray) -> FloatArray:
+    """The map that a predictor was given, as float64.
+
+    Raises
+    ------
+    MapError
+        If it has another length than the plan's `valid`.
+    """
+    observed = np.asarray(observed, dtype=np.float64)
+    if observed.shape != valid.shape:
+        raise MapError(f"the map has shape {observed.shape}; this plan is for {valid.shape}")
+    return observed

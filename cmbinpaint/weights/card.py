@@ -117,8 +117,6 @@ class Card:
         What was measured, by name.
     limits
         What it is not for, a sentence each.
-    refine
-        Recommended conjugate-gradient steps after it, by nside.
     golden
         An input and output to check an installation by.
     file, sha256, n_weights
@@ -132,9 +130,8 @@ class Card:
     Examples
     --------
     >>> Card(name="x", family="linear", architecture={}, data="sims", recipe="r", normalization="rms",
-    ...      seed=1, steps=10, commit="abc", license="BSD-3-Clause", version="0.1.0",
-    ...      refine={256: 30}).refine_steps(512)
-    30
+    ...      seed=1, steps=10, commit="abc", license="BSD-3-Clause", version="0.1.0").steps
+    10
     """
 
     name: str
@@ -150,7 +147,6 @@ class Card:
     version: str
     figures: Mapping[str, Any] = field(default_factory=dict)
     limits: tuple[str, ...] = ()
-    refine: Mapping[int, int] = field(default_factory=dict)
     golden: Golden | None = None
     file: str = ""
     sha256: str = ""
@@ -159,13 +155,6 @@ class Card:
     def __post_init__(self) -> None:
         _check_types(self)
         object.__setattr__(self, "limits", tuple(self.limits))
-        try:
-            steps = {int(nside): int(n) for nside, n in self.refine.items()}
-        except (TypeError, ValueError):
-            raise WeightsError(
-                f"refine={self.refine!r} came; expected steps by nside, as {{256: 30}}"
-            ) from None
-        object.__setattr__(self, "refine", steps)
         if not _NAME.fullmatch(self.name):
             raise WeightsError(f"name {self.name!r} came; expected letters, digits, '.', '_' or '-'")
         if self.file and not (_NAME.fullmatch(self.file) and self.file.endswith(".safetensors")):
@@ -180,17 +169,6 @@ class Card:
         for key in ("steps", "n_weights"):
             if getattr(self, key) < 0:
                 raise WeightsError(f"card {self.name!r} has {key}={getattr(self, key)}; expected at least 0")
-        if any(n < 0 or nside < 1 for nside, n in steps.items()):
-            raise WeightsError(
-                f"card {self.name!r} has refine={steps}; expected at least 0 steps, nside above 0"
-            )
-
-    def refine_steps(self, nside: int) -> int:
-        """Return the recommended steps at the nside nearest in ratio, 0 if the card recommends none."""
-        if not self.refine:
-            return 0
-        nearest = min(self.refine, key=lambda known: (abs(math.log2(known / nside)), known))
-        return self.refine[nearest]
 
     def to_json(self) -> str:
         """Return the card as JSON text, the same for the same card."""
@@ -243,7 +221,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("name", "family", "commit", "license", "version", "file", "sha256"), (str,)),
     **dict.fromkeys(("seed", "steps", "n_weights"), (int,)),
     **dict.fromkeys(("data", "recipe", "normalization"), (str, Mapping)),
-    **dict.fromkeys(("architecture", "figures", "refine"), (Mapping,)),
+    **dict.fromkeys(("architecture", "figures"), (Mapping,)),
     "limits": (list, tuple),
     "golden": (Golden, type(None)),
 }

@@ -73,7 +73,10 @@ def test_text_for_people(path, capsys) -> None:
         "nside        16",
         "I_STOKES",
         "TMASK",
+        "one realization by gaussian, the default: ",
+        "or by kriging: ",
         "of memory",
+        "estimates",
     ):
         assert words in out
 
@@ -91,8 +94,20 @@ def test_every_hole_is_in_one_class() -> None:
     assert all(b == a + 1 for a, b in zip(edges[1:-1:2], edges[2::2], strict=True))
 
 
-def test_cost_grows_with_resolution() -> None:
-    # As measured at nside 256, within what machines differ by.
-    assert 5 < _cost.estimate(256).seconds < 80 and 2e8 < _cost.estimate(256).bytes < 9e8
-    costs = [_cost.estimate(nside) for nside in (64, 128, 512, 2048)]
+def half_observed(nside: int) -> np.ndarray:
+    valid = np.ones(12 * nside**2, bool)
+    valid[: valid.size // 4] = False
+    return valid
+
+
+def test_cost_grows_with_resolution_and_holes() -> None:
+    # As measured at nside 256 (a quarter of the sky in holes), within what machines differ by.
+    default, kriging = _cost.estimate(half_observed(256))
+    assert 8 < default.seconds < 50 and 4e8 < default.bytes < 2e9 and 5 < kriging.seconds < 30
+    assert (default.model, kriging.model) == ("linear-first", "kriging") and kriging.seconds < default.seconds
+    costs = [_cost.estimate(half_observed(nside))[0] for nside in (64, 128, 512)]
+    assert costs[0].model == "gaussian"
     assert all(b.seconds > a.seconds and b.bytes > a.bytes for a, b in itertools.pairwise(costs))
+    few = np.ones(12 * 256**2, bool)
+    few[:9] = False
+    assert _cost.estimate(few)[0].seconds < default.seconds - 5

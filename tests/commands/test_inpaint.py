@@ -151,6 +151,33 @@ def test_a_fresh_seed_is_recorded_and_repeats(planck_file, tmp_path) -> None:
     )
 
 
+@pytest.mark.parametrize("noise", [1.0, 30.0])
+def test_self_check_says_whether_noise_fits(noise, planck_file, tmp_path, sky, valid, capsys) -> None:
+    np.savetxt(tmp_path / "cl.txt", fiducial_cl(3 * NSIDE - 1), header="C_ell")
+    words = [planck_file, "--mask-field", "TMASK", "--cl", tmp_path / "cl.txt", "--noise-std", noise]
+    words += ["--fwhm-arcmin", 0.2 * 60 * 180 / np.pi, "--seed", 1]
+    assert run(*words, "--self-check", "-o", tmp_path / "a.fits") == 0
+    first, second = capsys.readouterr().out.splitlines()
+    expected = "fit" if noise == 1.0 else "do NOT fit"
+    assert first.startswith(f"self-check: beam, noise and sky model {expected} this map (")
+    assert second.startswith(f"{tmp_path / 'a.fits'}: ")
+    history = "".join(afits.getheader(tmp_path / "a.fits", 1)["HISTORY"]).replace("\n", "")
+    assert f"self-check: beam, noise and sky model {expected} this map" in history
+    # The check changes nothing in the fill.
+    assert run(*words, "-o", tmp_path / "b.fits") == 0
+    np.testing.assert_array_equal(
+        fits.read_map(tmp_path / "a.fits")[0], fits.read_map(tmp_path / "b.fits")[0]
+    )
+
+
+def test_self_check_without_room_does_not_stop_the_fill(sky, tmp_path, capsys) -> None:
+    crowded = healpy.ring2nest(NSIDE, np.arange(NPIX)) % 4 > 0
+    path = fits.write_map(tmp_path / "s.fits", np.where(crowded, sky, np.float32(np.nan)), unit="K_CMB")
+    assert run(path, "--self-check", "-o", tmp_path / "o.fits", "--model", "kriging16") == 0
+    assert capsys.readouterr().out.startswith("self-check: not possible: no hole of this mask finds a place")
+    assert np.isfinite(fits.read_map(tmp_path / "o.fits")[0]).all()
+
+
 class TestRealizations:
     def words(self, planck_file: Path, *more: object) -> list[object]:
         return [planck_file, "--mask-field", "TMASK", "--model", "kriging", *more]

@@ -15,7 +15,7 @@ def folder(tmp_path):
     card = Card(
         name="tiny", family="linear", architecture={}, data="sims", recipe="r", normalization="rms", seed=1,
         steps=10, commit="abc", license="BSD-3-Clause", version="0.1.0", limits=("nside 128 to 2048",),
-        refine={256: 30}, sha256="a" * 64, n_weights=6_900_000,
+        sha256="a" * 64, n_weights=6_900_000,
     )  # fmt: skip
     (tmp_path / "tiny.json").write_text(card.to_json())
     return tmp_path
@@ -32,7 +32,7 @@ def test_all_methods_and_shipped_networks_are_listed(capsys) -> None:
 def test_a_card_is_told(folder, capsys) -> None:
     assert cli.main(["models", "--folder", str(folder)]) == 0
     out = capsys.readouterr().out
-    for words in ("tiny", "linear, 6.9 M weights, 10 training steps", "refine: 30 at nside 256", "aaaa...",
+    for words in ("tiny", "linear, 6.9 M weights, 10 training steps", "aaaa...",
                   "limit: nside 128 to 2048"):  # fmt: skip
         assert words in out
 

@@ -29,7 +29,6 @@ def card(**changes: object) -> Card:
         "version": "0.1.0",
         "figures": {"excess": [1.2, 1.1], "minutes": 61.5},
         "limits": ("temperature only",),
-        "refine": {128: 20, 512: 40},
         "golden": Golden(3, (1, 1, 8, 8), (5, 9), (0.25, -1.5), 1e-3),
     }
     return Card(**entries | changes)  # type: ignore[arg-type]
@@ -52,7 +51,6 @@ json_values = st.recursive(
     architecture=st.dictionaries(texts, json_values, max_size=3),
     figures=st.dictionaries(texts, json_values, max_size=3),
     limits=st.lists(texts, max_size=3),
-    refine=st.dictionaries(st.sampled_from([64, 128, 256, 2048]), st.integers(0, 100)),
     data=texts | st.dictionaries(texts, json_values, max_size=3),
 )
 def test_a_card_survives_json(**entries: object) -> None:
@@ -62,18 +60,10 @@ def test_a_card_survives_json(**entries: object) -> None:
 
 def test_optional_entries_may_be_absent() -> None:
     entries = json.loads(card().to_json())
-    for key in ("figures", "limits", "refine", "golden", "file", "sha256", "n_weights"):
+    for key in ("figures", "limits", "golden", "file", "sha256", "n_weights"):
         del entries[key]
     made = Card.from_json(json.dumps(entries))
     assert made.golden is None
-    assert made.refine_steps(256) == 0
-
-
-@pytest.mark.parametrize(
-    ("nside", "steps"), [(64, 20), (128, 20), (250, 20), (256, 20), (300, 40), (512, 40), (2048, 40)]
-)
-def test_refine_steps_are_those_of_the_nearest_nside(nside: int, steps: int) -> None:
-    assert card().refine_steps(nside) == steps
 
 
 @pytest.mark.parametrize(
@@ -95,8 +85,6 @@ def test_refine_steps_are_those_of_the_nearest_nside(nside: int, steps: int) -> 
         ),
         ({"sha256": "abc"}, "has sha256 'abc'; expected 64 hexadecimal digits"),
         ({"steps": -1}, "has steps=-1; expected at least 0"),
-        ({"refine": {128: -1}}, "has refine={128: -1}; expected at least 0 steps, nside above 0"),
-        ({"refine": {"x": 1}}, "refine={'x': 1} came; expected steps by nside, as {256: 30}"),
         ({"seed": "7"}, "card entry 'seed' is a str; expected int"),
         ({"seed": True}, "card entry 'seed' is a bool; expected int"),
         ({"architecture": [1]}, "card entry 'architecture' is a list; expected Mapping"),

@@ -1,0 +1,168 @@
+"""Observed pixels held back for a test: the mask's own holes, rotated into clean sky.
+
+Takes: an inpainting plan, a generator. Gives: `Withheld`, a plan whose targets are observed pixels. Floor: 5.
+
+A hole keeps its shape under a rotation of the sphere, and the rotated ones stand in the sky as the holes do: alike in
+size and depth. Holes too large to find a place, as a Galactic band, are stood in for by discs that reach the same
+depth bins.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from cmbinpaint._types import AnyArray, BoolArray, FloatArray, IntArray
+from cmbinpaint.analysis.depths import DEPTH_EDGES
+from cmbinpaint.errors import MaskError
+from cmbinpaint.patches.plan import InpaintingPlan
+from cmbinpaint.sphere import masks
+from cmbinpaint.sphere.holes import grow
+from cmbinpaint.sphere.pixels import pixel_size, pixel_vectors, pixels_at
+
+# Rings of observed pixels that stay between a withheld hole and the next, or the mask's own.
+GAP = 2
+# The fraction of the data that may be held back: what predicts the rest must stay a sky of that mask.
+MOST = 0.1
+# A hole larger than this fraction of the data finds no place.
+GIANT = 0.01
+# Discs for each depth bin that only giant holes reach, and by how many pixels their radius passes its lower edge.
+DISCS = 8
+BEYOND_EDGE = 1.7
+_TRIED = 4000  # places looked at for discs
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class Withheld:
+    """A test of filling on observed pixels.
+
+    Attributes
+    ----------
+    plan
+        Data, and the withheld pixels as targets; the mask's own holes are excluded.
+    n_holes, n_discs
+        How many rotated holes and how many discs they are.
+    """
+
+    plan: InpaintingPlan
+    n_holes: int
+    n_discs: int
+
+
+def withhold(plan: InpaintingPlan, rng: np.random.Generator, n_rotations: int) -> Withheld:
+    """Hold back rotated holes of a plan.
+
+    Parameters
+    ----------
+    plan
+        Its unobserved pixels that are not excluded are the holes; of their pixels those that are no targets (guards)
+        are held back too, but are no targets here either.
+    rng
+        Of the rotations.
+    n_rotations
+        At most so many; fewer if a tenth of the data is held back before.
+
+    Raises
+    ------
+    MaskError
+        If there are no holes, or none finds a place.
+    """
+    missing = ~plan.valid & ~plan.excluded
+    if not plan.targets.any():
+        raise MaskError("no pixel is filled with this mask, so there is nothing to check")
+    labels = masks.hole_labels(~missing)
+    free = plan.valid & ~grow(~plan.valid, GAP, plan.nside)
+    held, wanted = np.zeros_like(free), np.zeros_like(free)
+    n_discs = 0
+    giant = masks.hole_sizes(labels) > GIANT * np.count_nonzero(plan.valid)
+    for disc in _discs(plan, labels, giant, free, rng):
+        _take(disc, free, held, plan.nside)
+        wanted[disc] = True
+        n_discs += 1
+    n_holes = 0
+    for _ in range(n_rotations):
+        turned = _turned(plan.nside, _rotation(rng))
+        at = labels[turned]
+        fits = np.ones(labels.max() + 1, dtype=bool)
+        fits[at[~free]] = False
+        fits[0] = False
+        chosen = np.flatnonzero(fits[at])
+        n_holes += len(np.unique(at[chosen]))
+        wanted[chosen] = plan.targets[turned[chosen]]
+        _take(chosen, free, held, plan.nside)
+        if np.count_nonzero(held) > MOST * np.count_nonzero(plan.valid):
+            break
+    if not wanted.any():
+        raise MaskError(
+            "no hole of this mask finds a place in the observed sky, whole and two pixels from the next; the check "
+            "needs more observed sky around holes"
+        )
+    valid = plan.valid & ~held
+    return Withheld(InpaintingPlan(plan.nside, valid, wanted, ~valid & ~wanted), n_holes, n_discs)
+
+
+def _take(pixels: IntArray, free: BoolArray, held: BoolArray, nside: int) -> None:
+    """Hold pixels back, and keep others away from them."""
+    held[pixels] = True
+    taken = np.zeros_like(free)
+    taken[pixels] = True
+    free &= ~grow(taken, GAP, nside)
+
+
+def _turned(nside: int, rotation: FloatArray) -> IntArray:
+    """(npix,) the pixel that comes to lie on each pixel when the sphere is rotated."""
+    npix = 12 * nside**2
+    chunks = np.array_split(np.arange(npix), max(1, npix // _CHUNK))
+    return np.concatenate([pixels_at(nside, pixel_vectors(nside, c) @ rotation) for c in chunks])
+
+
+def _rotation(rng: np.random.Generator) -> FloatArray:
+    """A rotation matrix drawn evenly: a random unit quaternion (Shoemake 1992, Graphics Gems III)."""
+    w, x, y, z = (q := rng.standard_normal(4)) / np.linalg.norm(q)
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
+def _discs(
+    plan: InpaintingPlan, labels: AnyArray, giant: BoolArray, free: BoolArray, rng: np.random.Generator
+) -> Iterator[IntArray]:
+    """Discs for the depth bins that giant holes alone reach, the largest first; `free` is read as it shrinks."""
+    of_giant = np.append(False, giant)[labels]
+    lower = [low for low, high in pairwise((*DEPTH_EDGES, np.inf)) if _only(plan, of_giant, low, high)]
+    places = np.flatnonzero(free)
+    if not lower or not places.size:
+        return
+    places = rng.choice(places, min(_TRIED, places.size), replace=False)
+    _, _, angles = masks.nearest_observed(~plan.valid, 1, targets=places)
+    room = angles[:, 0] / pixel_size(plan.nside)
+    for low in reversed(lower):
+        radius = low + BEYOND_EDGE
+        placed = 0
+        for place in places[room > radius + GAP]:
+            if placed == DISCS:
+                break
+            if free[place] and free[disc := _disc(plan.nside, int(place), radius)].all():
+                placed += 1
+                yield disc
+
+
+def _only(plan: InpaintingPlan, of_giant: BoolArray, low: float, high: float) -> bool:
+    """Whether a depth bin has targets, and at least half of them in giant holes."""
+    inside = plan.targets & (plan.depth > low) & (plan.depth <= high)
+    return bool(inside.any() and 2 * np.count_nonzero(inside & of_giant) >= np.count_nonzero(inside))
+
+
+def _disc(nside: int, center: int, radius: float) -> IntArray:
+    """The pixels within `radius` (pixels) of a pixel's center."""
+    region = np.zeros(12 * nside**2, dtype=bool)
+    region[center] = True
+    around = np.flatnonzero(grow(region, int(np.ceil(radius / 0.7)), nside))  # a ring is at least 0.7 wide
+    cosine = pixel_vectors(nside, around) @ pixel_vectors(nside, np.array([center]))[0]
+    return around[cosine >= np.cos(radius * pixel_size(nside))]

@@ -1,0 +1,89 @@
+"""What is known of a fill once it is made.
+
+Takes: what the stages of `inpaint_map` leave behind. Gives: `InpaintInfo`. Floor: 4.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from cmbinpaint._types import FloatArray
+from cmbinpaint.errors import CmbInpaintError
+from cmbinpaint.sims.skymodel import SkyModel
+
+
+@dataclass(frozen=True)
+class InpaintInfo:
+    """How a map was filled.
+
+    Attributes
+    ----------
+    sky_model
+        What was assumed of the sky, in `work_unit`; its ``source`` says where it came from. `inpaint_map` takes
+        it back as ``sky_model=``.
+    seed
+        Of the realizations: give it to `inpaint_map` again for the same fill. None for predictions, and where the
+        fluctuations were given.
+    model, sha256
+        Name of the model, and hash of its weights (empty for models without).
+    fill, refine
+        As carried out; `refine` in conjugate-gradient steps, None: as many as 0.1 posterior standard deviations took.
+    fluctuations
+        ``"drawn"`` from the sky model, ``"given"`` by the user, or ``"none"``: a prediction.
+    fsky
+        Fraction of the sky used as data.
+    n_holes, n_filled
+        Holes by 8-connectivity, and pixels filled.
+    trend_std
+        Rms in the holes, in `work_unit`, by which the map's monopole and dipole are uncertain; both go through to
+        the fill. Small but for large cuts; 0 if nothing was filled.
+    unit, work_unit
+        The map's unit (None: nobody said), and that of the sky model: µK where the map's unit is known or a `cl`
+        or `noise_std` came, else the map's own.
+    warnings
+        Texts of the warnings given on the way.
+    seconds
+        Wall time by stage.
+    """
+
+    sky_model: SkyModel
+    seed: int | None
+    model: str
+    sha256: str
+    fill: str
+    refine: int | None
+    fluctuations: str
+    fsky: float
+    n_holes: int
+    n_filled: int
+    trend_std: float
+    unit: str | None
+    work_unit: str | None
+    warnings: tuple[str, ...]
+    seconds: dict[str, float]
+    _predict: Callable[[], FloatArray] | None = field(repr=False, compare=False)
+
+    @cached_property
+    def prediction(self) -> FloatArray:
+        """(npix,) float64, RING, in the map's unit: the data, and the model's deterministic fill; NaN where
+        excluded pixels hold nothing.
+
+        Made when it is first read, which for a realization takes as long as filling another map; a realization
+        is `o' + predict(d - d')` and does not hold it. Until then the info keeps the prepared model alive.
+
+        Raises
+        ------
+        CmbInpaintError
+            If the info was pickled before the prediction was read.
+        """
+        if self._predict is None:
+            raise CmbInpaintError(
+                "the prediction was not made before the info was pickled; read info.prediction first, or fill "
+                "the map with fill='prediction'"
+            )
+        return self._predict()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: all but the prepared model."""
+        return {**self.__dict__, "_predict": None}

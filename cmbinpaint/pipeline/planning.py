@@ -1,0 +1,51 @@
+"""What can be made before there is a map: the geometry of a mask, and the model.
+
+Takes: a mask, the name of a model. Gives: `plan_inpainting`, `load_model`. Floor: 4.
+"""
+
+import os
+from typing import Any
+
+from cmbinpaint.inpainters import find_inpainter
+from cmbinpaint.inpainters.protocol import Inpainter
+from cmbinpaint.patches.plan import InpaintingPlan
+from cmbinpaint.pipeline.limits import serving
+from cmbinpaint.pipeline.options import take_guard
+from cmbinpaint.sphere import masks
+from cmbinpaint.sphere.maps import npix_to_nside
+
+
+def plan_inpainting(
+    mask: Any,
+    *,
+    model: str = "default",
+    exclude: Any = None,
+    guard: int = 0,
+    nest: bool = False,
+    mask_threshold: float | None = None,
+) -> InpaintingPlan:
+    """The geometry of filling a mask's holes, to be reused for many maps.
+
+    Parameters are those of `inpaint_map`; `model` is checked to exist and to serve this nside. Neighbor weights and
+    patches follow from plan, model and sky model, and are kept with the plan for the last sky model it was used
+    with.
+
+    Raises
+    ------
+    MaskError, WeightsError
+    """
+    valid = masks.take_mask(mask, nest=nest, threshold=mask_threshold)
+    nside = npix_to_nside(valid.size)
+    serving(find_inpainter(model, nside), nside)
+    excluded = None if exclude is None else masks.take_mask(exclude, nside, nest=nest)
+    return InpaintingPlan.from_valid(valid, exclude=excluded, guard=take_guard(guard))
+
+
+def load_model(name_or_path: str | os.PathLike[str], device: str = "auto") -> Inpainter:
+    """Load a network, or make another model by its name, to be given to `inpaint_map(model=...)`.
+
+    Raises
+    ------
+    WeightsError, DeviceError
+    """
+    return find_inpainter(name_or_path, None, device)

@@ -1,0 +1,53 @@
+"""How far off the signal in the holes can be, whatever the data.
+
+Takes: a plan and a sky model. Gives: `error_map`. Floor: 4.
+"""
+
+import numpy as np
+
+from cmbinpaint._types import FloatArray
+from cmbinpaint.errors import CmbInpaintError
+from cmbinpaint.inpainters.filling import draw_observation, realization_rng
+from cmbinpaint.inpainters.gaussian import GaussianSolver
+from cmbinpaint.patches.plan import InpaintingPlan
+from cmbinpaint.pipeline.options import fresh_seed
+from cmbinpaint.sims.skymodel import SkyModel
+
+_ERROR_TOLERANCE = 1e-2  # of the signal's rms, in quadrature nothing beside a posterior's width
+
+
+def error_map(
+    plan: InpaintingPlan, sky_model: SkyModel, *, n: int = 50, seed: int | None = None
+) -> FloatArray:
+    """Posterior standard deviation of the signal in the holes, by simulation with the exact mean.
+
+    Parameters
+    ----------
+    plan
+        From `plan_inpainting`.
+    sky_model
+        For example `InpaintInfo.sky_model`.
+    n
+        Simulations; the relative error of the result is ``1 / sqrt(2 n)``.
+    seed
+        None: fresh.
+
+    Returns
+    -------
+    (npix,) float64, RING, in the sky model's unit; 0 outside the targets. It does not depend on the data.
+
+    Raises
+    ------
+    CmbInpaintError
+        If `n` is below 2.
+    """
+    if n < 2:
+        raise CmbInpaintError(f"n is {n}; a standard deviation needs at least 2 simulations")
+    solver = GaussianSolver(plan.valid, sky_model)
+    used = fresh_seed(seed)
+    total = np.zeros(plan.valid.size)
+    for index in range(n):
+        signal, noise = draw_observation(sky_model, realization_rng(used, index))
+        mean = solver.solve(np.where(plan.valid, signal + noise, 0.0), tolerance=_ERROR_TOLERANCE).mean
+        total += np.square(signal - mean)
+    return np.where(plan.targets, np.sqrt(total / n), 0.0)
