@@ -1,0 +1,101 @@
+"""Bins of hole depth: how far from data a pixel lies decides how well it can be filled.
+
+Takes: an inpainting plan, errors as maps. Gives: `DepthBins`, mean squares by depth. Floor: 5.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Self
+
+import numpy as np
+
+from cmbinpaint._types import BoolArray, FloatArray, IntArray
+from cmbinpaint.errors import MaskError
+from cmbinpaint.patches.plan import InpaintingPlan
+
+# Upper edges in pixels; the last bin is open. Depths of one-pixel holes go from 0.80 to 1.04.
+DEPTH_EDGES = (1.3, 2.3, 4.3, 8.3)
+
+
+@dataclass(frozen=True, eq=False)
+class DepthBins:
+    """The targets of a plan, sorted by depth: bin i holds `edges[i-1] < depth <= edges[i]`, the last is open.
+
+    Parameters
+    ----------
+    pixels
+        (n,) int64, RING: the pixels, in ascending order.
+    bin_of
+        (n,) int64: the bin of each.
+    edges
+        Upper edges of all bins but the last, in pixels, ascending and above 0.
+
+    Raises
+    ------
+    MaskError
+        If the edges do not ascend from above 0, or the pixels and bins do not belong together.
+
+    Examples
+    --------
+    >>> bins = DepthBins(np.array([3, 4, 9]), np.array([0, 1, 1]), (1.3,))
+    >>> bins.labels, bins.counts.tolist(), bins.mean(np.array([1.0, 2.0, 4.0])).tolist()
+    (('(0, 1.3]', '(1.3, ∞)'), [1, 2], [1.0, 3.0])
+    """
+
+    pixels: IntArray
+    bin_of: IntArray
+    edges: tuple[float, ...] = DEPTH_EDGES
+    counts: IntArray = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        edges = tuple(float(edge) for edge in self.edges)
+        if not all(a < b for a, b in pairwise((0.0, *edges))):
+            raise MaskError(
+                f"depth edges {self.edges!r} came; expected pixels in ascending order, all above 0"
+            )
+        if self.pixels.shape != self.bin_of.shape or self.pixels.ndim != 1:
+            raise MaskError(
+                f"{self.pixels.shape} pixels and {self.bin_of.shape} bins came; expected a bin for each pixel"
+            )
+        if self.bin_of.size and not 0 <= self.bin_of.min() <= self.bin_of.max() <= len(edges):
+            raise MaskError(f"the bins go beyond 0 to {len(edges)}, which {len(edges)} edges make")
+        object.__setattr__(self, "edges", edges)
+        object.__setattr__(self, "counts", np.bincount(self.bin_of, minlength=self.n))
+
+    @classmethod
+    def of(
+        cls,
+        plan: InpaintingPlan,
+        edges: Sequence[float] = DEPTH_EDGES,
+        *,
+        within: BoolArray | None = None,
+    ) -> Self:
+        """Sort the targets of a plan, or those of them that lie `within` a (npix,) bool RING region."""
+        chosen = plan.targets if within is None else plan.targets & within
+        pixels = np.flatnonzero(chosen)
+        return cls(pixels, np.digitize(plan.depth[pixels], edges, right=True), tuple(edges))
+
+    @property
+    def n(self) -> int:
+        """How many bins."""
+        return len(self.edges) + 1
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The bins in words, depths in pixels: `(0, 1.3]`, ..., `(8.3, ∞)`."""
+        limits = ["0", *(f"{edge:g}" for edge in self.edges), "∞"]
+        return tuple(f"({low}, {high}{')' if high == '∞' else ']'}" for low, high in pairwise(limits))
+
+    def at(self, sky: FloatArray) -> FloatArray:
+        """(n,) the values of a (npix,) RING map in `pixels`."""
+        return sky[self.pixels]
+
+    def mean(self, values: FloatArray) -> FloatArray:
+        """Means by bin of values in `pixels`, (n,) to (bins,); NaN in empty bins."""
+        total = np.bincount(self.bin_of, weights=values, minlength=self.n)
+        return np.divide(total, self.counts, out=np.full(self.n, np.nan), where=self.counts > 0)
+
+    def mean_square(self, sky: FloatArray) -> FloatArray:
+        """(bins,) mean squares of a (npix,) RING map, an error say; NaN in empty bins."""
+        return self.mean(np.square(self.at(sky)))
