@@ -6,6 +6,7 @@ from typing import Any
 _HOMES = {
     "SpectraComparison": "cmbinpaint.analysis.spectra",
     "SpectraTable": "cmbinpaint.analysis.spectra",
+    "Validation": "cmbinpaint.analysis.validation",
     "compare_spectra": "cmbinpaint.analysis.spectra",
 }
 

@@ -91,14 +91,14 @@ def test_records_of_another_setting_or_use_are_refused(ensemble) -> None:
         Ensemble(SETTING, [relabeled], folder).missing(1)
 
 
-def test_names_of_models() -> None:
+def test_names_of_models(tmp_path) -> None:
     three = [Contender.named(text, NSIDE, refine=5) for text in ("kriging", "kriging@0", "gaussian@12")]
     assert [(c.label, c.refine) for c in three] == [("kriging@5", 5), ("kriging@0", 0), ("gaussian@12", 12)]
     assert Contender.named("kriging", NSIDE).label == "kriging"
     assert len({c.digest for c in three}) == 3
     for twice in (("kriging", "kriging"), ("kriging", "kriging64", "kriging")):
         with pytest.raises(CmbInpaintError, match="came; expected different ones"):
-            Ensemble(SETTING, contenders(*twice), SETTING.nside)  # the folder is not looked at
+            Ensemble(SETTING, contenders(*twice), tmp_path)
 
 
 def test_refining_brings_a_model_near_the_exact_mean(tmp_path) -> None:
