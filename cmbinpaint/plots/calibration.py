@@ -172,7 +172,7 @@ def draw_misspecified(result: "Misspecified", bands: Sequence[str]) -> Figure:
     """Draw tables of what wrong sky models do: shift of C_ell by band and rms error by depth, in percent.
 
     Rows are scenarios, with the fixed wrong model above and with one estimated from the map below; `bands` are
-    the bands' labels. Numbers smaller than twice their standard error are grey and stand on white.
+    the bands' labels. Numbers smaller than twice their standard error are grey and stand on no color.
     """
     parts = (("told a fixed model", result.fixed), ("model estimated from the map", result.estimated))
     figure = Figure(figsize=(13.0, 1.8 + 0.32 * sum(len(part) for _, part in parts)))
@@ -185,7 +185,7 @@ def draw_misspecified(result: "Misspecified", bands: Sequence[str]) -> Figure:
         excess = [Estimate(e.excess.value - 1, e.excess.error) for e in part.values()]
         _table(row[0], shifts, names, bands, f"Shift of realizations' $C_\\ell$ [%], {title}")
         _table(row[1], excess, None, result.depths, "Rise of rms error [%]")
-    axes[1, 0].set_xlabel(r"multipoles $\ell$")
+    axes[1, 0].set_xlabel(r"multipoles $\ell$   (grey: less than two standard errors)")
     axes[1, 1].set_xlabel("hole depth [pixels]")
     return figure
 

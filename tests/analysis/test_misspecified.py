@@ -89,10 +89,9 @@ def test_true_spectra() -> None:
 
 
 def test_tilt_is_about_the_pivot() -> None:
-    flat, steep = (Scenario("t", tilt=tilt).true_cl(setting_at(8)) for tilt in (0.9649, 1.2))
-    np.testing.assert_allclose(flat[2:], setting_at(8).cl[2:], rtol=5e-3)
+    standard = setting_at(8).cl
+    ratio = Scenario("t", tilt=1.2).true_cl(setting_at(8))[2:] / standard[2:]
     # large scales lie below the pivot of 0.05/Mpc: (k / k_pivot)^0.235 with k of some 1e-4 to 2e-3/Mpc
-    ratio = steep[2:] / flat[2:]
     assert (ratio > 0.15).all() and (ratio < 0.6).all() and ratio[-1] > ratio[0]
 
 

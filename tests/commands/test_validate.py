@@ -25,6 +25,12 @@ def mask(tmp_path_factory):
     return path
 
 
+@pytest.fixture
+def undrawn(monkeypatch) -> None:
+    """Leave the eleven pictures, which another test has drawn."""
+    monkeypatch.setattr(validate, "_draw", lambda result, folder: None)
+
+
 def words(mask, folder, *more: str) -> list[str]:
     return ["validate", "--nside", "8", "--mask", str(mask), "--skies", "3", "-o", str(folder), *more]
 
@@ -34,7 +40,9 @@ def records(folder) -> dict[str, tuple[int, bytes]]:
     return {str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.read_bytes()) for path in paths}
 
 
-def test_it_writes_figures_tables_and_pictures_and_goes_on_where_it_was(mask, tmp_path, capsys) -> None:
+def test_it_writes_figures_tables_and_pictures_and_goes_on_where_it_was(
+    mask, tmp_path, capsys, monkeypatch
+) -> None:
     models = ["--model", "kriging16", "--model", "gaussian", "--model", "kriging16@5"]
     assert cli.main(words(mask, tmp_path, *models)) == 0
     out = capsys.readouterr().out
@@ -50,6 +58,7 @@ def test_it_writes_figures_tables_and_pictures_and_goes_on_where_it_was(mask, tm
     before = records(tmp_path)
     lost = tmp_path / "records" / "kriging16" / "0001.npz"
     lost.unlink()
+    monkeypatch.setattr(validate, "_draw", lambda result, folder: None)
     assert cli.main(words(mask, tmp_path, *models)) == 0
     after = records(tmp_path)
     same = [name for name in before if before[name] == after[name]]
@@ -58,7 +67,7 @@ def test_it_writes_figures_tables_and_pictures_and_goes_on_where_it_was(mask, tm
     assert again["models"]["kriging16"]["excess"] == figures["models"]["kriging16"]["excess"]
 
 
-def test_records_of_another_seed_are_refused_unless_overwritten(mask, tmp_path, capsys) -> None:
+def test_records_of_another_seed_are_refused_unless_overwritten(mask, tmp_path, capsys, undrawn) -> None:
     base = words(mask, tmp_path, "--model", "kriging16")
     assert cli.main([*base, "--seed", "1"]) == 0
     assert cli.main([*base, "--seed", "2"]) == 1
@@ -68,7 +77,7 @@ def test_records_of_another_seed_are_refused_unless_overwritten(mask, tmp_path, 
     assert json.loads((tmp_path / "validation.json").read_text())["seed"] == 2
 
 
-def test_a_card_takes_its_figures(mask, tmp_path, capsys, monkeypatch) -> None:
+def test_a_card_takes_its_figures(mask, tmp_path, capsys, monkeypatch, undrawn) -> None:
     card = list_models()[0]
     path = tmp_path / "card.json"
     path.write_text(card.to_json())
