@@ -1,4 +1,4 @@
-"""Markdown tables of the figures that the other benchmarks wrote.
+"""Markdown tables of the figures that the other benchmarks and `cmbinpaint validate` wrote.
 
 python benchmarks/tables.py benchmarks/results/*.json
 """
@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from common import BINS
+
+from cmbinpaint.analysis.validation_text import markdown, misspecified_markdown
 
 
 def row(*cells: object) -> str:
@@ -75,7 +77,11 @@ def speed(d: dict[str, Any]) -> str:
     )
 
 
+TABLES = {
+    "excess": excess, "bias": bias, "speed": speed, "validation": markdown, "misspecified": misspecified_markdown,
+}  # fmt: skip
+
 if __name__ == "__main__":
     for name in sys.argv[1:]:
         figures = json.loads(Path(name).read_text(encoding="utf-8"))
-        print({"excess": excess, "bias": bias, "speed": speed}[figures["what"]](figures), end="\n\n")
+        print(TABLES[figures["what"]](figures), end="\n\n")

@@ -31,6 +31,7 @@ COMMANDS = {
     "spectra": "compare the power spectra of a filled map",
     "simulate": "write one simulated sky",
     "train": "train a network from a recipe",
+    "validate": "measure models against the exact answer, on simulated skies",
     "models": "list the models that can fill a map",
     "info": "describe a map and its holes",
 }

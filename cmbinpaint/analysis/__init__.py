@@ -7,6 +7,7 @@ _HOMES = {
     "SelfCheck": "cmbinpaint.analysis.self_check",
     "SpectraComparison": "cmbinpaint.analysis.spectra",
     "SpectraTable": "cmbinpaint.analysis.spectra",
+    "Validation": "cmbinpaint.analysis.validation",
     "compare_spectra": "cmbinpaint.analysis.spectra",
 }
 

@@ -1,0 +1,225 @@
+"""A series of simulated skies, filled by several models as a user would, measured one sky at a time.
+
+Takes: a setting, models, a folder. Gives: records, from which alone all figures are made. Floor: 5.
+
+One unit of work is one sky of one kind: the exact mean (`"exact"`), or a model. It depends on nothing but its
+number and is written whole, so that any process may do any unit, in any order, and a rerun does what is missing:
+`ensemble.units(n)[rank::size]` shares the work between `size` processes.
+
+Of the exact mean: `error`, `missed`, `field` (mean squares by depth of mean - signal, observation - mean, signal),
+`mean` (targets,), `error_kept`, `true_power`, `zero_power` (the map with zeros in its holes), `mean_power`,
+`true_alm`, `left_alm`, `jumps`, `one_point`, `seconds`.
+
+Of a model, with F the map filled with its prediction and R what that misses of the observation: `error`, `away`,
+`scatter` (mean squares by depth of prediction - signal, prediction - exact mean, realization - prediction),
+`prediction_kept`, `error_kept`, `prediction_power`, `realization_power`, `left_cross` (C_ell(F, R)), `away_cross`
+(C_ell(F, F - M), M the map filled with the exact mean), `filled_alm`, `left_alm`, `jumps`, `prediction_jumps`,
+`one_point`, `prediction_one_point`, `steps`, `seconds` (of the plan, of one prediction).
+"""
+
+import hashlib
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import numpy as np
+
+from cmbinpaint._types import AnyArray, FloatArray
+from cmbinpaint.analysis.measures import Measures
+from cmbinpaint.analysis.records import Records
+from cmbinpaint.analysis.setting import Setting
+from cmbinpaint.errors import CmbInpaintError
+from cmbinpaint.inpainters import find_inpainter
+from cmbinpaint.inpainters.gaussian import GaussianSolver
+from cmbinpaint.inpainters.kriging import KrigingInpainter, KrigingPredictor
+from cmbinpaint.inpainters.protocol import Inpainter
+from cmbinpaint.patches.plan import InpaintingPlan
+from cmbinpaint.pipeline import inpaint_map
+
+EXACT = "exact"
+# Of the exact mean, over the signal's rms: its error enters C_ell(F, F - M) once, not squared.
+EXACT_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class Contender:
+    """A model to be graded, and how it is used.
+
+    Parameters
+    ----------
+    label
+        Its name in tables and folders.
+    inpainter
+        The model.
+    refine
+        Steps towards the exact mean after it, as in `inpaint_map`; None: as it ships.
+    """
+
+    label: str
+    inpainter: Inpainter
+    refine: int | None = None
+
+    @classmethod
+    def named(cls, text: str, nside: int, refine: int | None = None, device: str = "auto") -> Self:
+        """The model of a text `NAME` or `NAME@STEPS`; without `@STEPS`, `refine` counts.
+
+        Raises
+        ------
+        WeightsError
+            If there is no such model.
+        """
+        match = re.fullmatch(r"(.+)@(\d+)", text)
+        name, steps = (match[1], int(match[2])) if match else (text, refine)
+        inpainter = find_inpainter(name, nside, device)
+        # A path is no name for a folder: the network's own is.
+        shown = name if re.fullmatch(r"[\w.+-]+", name) else inpainter.name
+        return cls(shown if steps is None else f"{shown}@{steps}", inpainter, steps)
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the model and its use, hex."""
+        sha256 = getattr(getattr(self.inpainter, "card", None), "sha256", "")
+        return hashlib.sha256(f"{self.inpainter.name} {sha256} {self.refine}".encode()).hexdigest()
+
+
+class Unit(NamedTuple):
+    """One sky of one kind."""
+
+    kind: str
+    sky: int
+
+
+class Ensemble:
+    """Skies of one setting and the models that fill them.
+
+    Parameters
+    ----------
+    setting
+        The skies.
+    contenders
+        The models, labels all different and none of them `"exact"`.
+    folder
+        Of the records.
+
+    Raises
+    ------
+    CmbInpaintError
+        If labels are not unique.
+    """
+
+    def __init__(self, setting: Setting, contenders: Sequence[Contender], folder: Path) -> None:
+        self.setting = setting
+        self.contenders = {contender.label: contender for contender in contenders}
+        if len(self.contenders) < len(contenders) or EXACT in self.contenders:
+            labels = ", ".join(contender.label for contender in contenders)
+            raise CmbInpaintError(f"models {labels} came; expected different ones, none named {EXACT!r}")
+        self.records = {EXACT: Records(folder / EXACT, setting.digest)}
+        for label, contender in self.contenders.items():
+            both = hashlib.sha256(f"{setting.digest} {contender.digest}".encode()).hexdigest()
+            self.records[label] = Records(folder / label, both)
+        # A plan keeps what the last model prepared: each model has its own.
+        plan = setting.plan
+        self._plans = {
+            label: InpaintingPlan(plan.nside, plan.valid, plan.targets, plan.excluded)
+            for label in self.contenders
+        }
+        self.measures = Measures(setting)
+
+    def units(self, n: int) -> list[Unit]:
+        """All units of n skies, the exact means first."""
+        return [Unit(kind, sky) for kind in self.records for sky in range(n)]
+
+    def missing(self, n: int) -> list[Unit]:
+        """The units of n skies that have no record yet.
+
+        Raises
+        ------
+        CmbInpaintError
+            If a record of another setting is in the way.
+        """
+        return [unit for unit in self.units(n) if not self.records[unit.kind].has(unit.sky)]
+
+    def make(self, unit: Unit) -> None:
+        """Do one unit and write its record."""
+        record = self._exact(unit.sky) if unit.kind == EXACT else self._model(unit)
+        self.records[unit.kind].write(unit.sky, record)
+
+    @cached_property
+    def _solver(self) -> GaussianSolver:
+        return GaussianSolver(self.setting.plan.valid, self.setting.sky_model)
+
+    @cached_property
+    def _guess(self) -> KrigingPredictor:
+        """Where the exact solution starts from."""
+        return KrigingInpainter().prepare(self.setting.plan, self.setting.sky_model)
+
+    def _exact(self, index: int) -> dict[str, AnyArray]:
+        measures, depths, valid = self.measures, self.setting.depths, self.setting.plan.valid
+        observed, signal = self.setting.sky(index)
+        start = time.perf_counter()
+        seen = np.where(valid, observed, 0.0)
+        mean = self._solver.solve(seen, start=self._guess.predict(seen), tolerance=EXACT_TOLERANCE).mean
+        seconds = time.perf_counter() - start
+        filled = np.where(valid, observed, mean)
+        true_alm, mean_alm = measures.alm(observed), measures.alm(filled)
+        return {
+            "error": depths.mean_square(mean - signal),
+            "missed": depths.mean_square(observed - mean),
+            "field": depths.mean_square(signal),
+            "mean": depths.at(mean).astype(np.float32),
+            "error_kept": measures.at_kept(mean - signal),
+            "true_power": measures.power(true_alm),
+            "zero_power": measures.power(measures.alm(seen)),
+            "mean_power": measures.power(mean_alm),
+            "true_alm": measures.low_alm(true_alm),
+            "left_alm": measures.low_alm(true_alm - mean_alm),
+            "jumps": measures.jumps(observed),
+            "one_point": measures.one_point(observed),
+            "seconds": np.array(seconds),
+        }
+
+    def exact_mean(self, index: int, observed: FloatArray) -> FloatArray:
+        """(npix,) the observation with the exact mean in its holes, made first if need be."""
+        if not self.records[EXACT].has(index):
+            self.make(Unit(EXACT, index))
+        mean = observed.copy()
+        mean[self.setting.depths.pixels] = self.records[EXACT].read(index)["mean"]
+        return mean
+
+    def _model(self, unit: Unit) -> dict[str, AnyArray]:
+        measures, depths = self.measures, self.setting.depths
+        observed, signal = self.setting.sky(unit.sky)
+        exact = self.exact_mean(unit.sky, observed)
+        contender, plan = self.contenders[unit.kind], self._plans[unit.kind]
+        realized, info = inpaint_map(
+            np.where(plan.valid, observed, np.nan), plan=plan, model=contender.inpainter, unit="uK",
+            cl=self.setting.cl, fwhm=self.setting.fwhm, noise_std=self.setting.noise_std, refine=contender.refine,
+            seed=self.setting.seed, first_realization=unit.sky, return_info=True,
+        )  # fmt: skip
+        filled = info.prediction
+        filled_alm, exact_alm = measures.alm(filled), measures.alm(exact)
+        left_alm = measures.alm(observed) - filled_alm
+        return {
+            "error": depths.mean_square(filled - signal),
+            "away": depths.mean_square(filled - exact),
+            "scatter": depths.mean_square(realized - filled),
+            "prediction_kept": measures.at_kept(filled),
+            "error_kept": measures.at_kept(filled - signal),
+            "prediction_power": measures.power(filled_alm),
+            "realization_power": measures.power(measures.alm(realized)),
+            "left_cross": measures.power(filled_alm, left_alm),
+            "away_cross": measures.power(filled_alm, filled_alm - exact_alm),
+            "filled_alm": measures.low_alm(filled_alm),
+            "left_alm": measures.low_alm(left_alm),
+            "jumps": measures.jumps(realized),
+            "prediction_jumps": measures.jumps(filled),
+            "one_point": measures.one_point(realized),
+            "prediction_one_point": measures.one_point(filled),
+            "steps": np.array(info.refine),
+            # What is filled is a prediction and a realization, which costs another prediction.
+            "seconds": np.array([info.seconds["plan"], info.seconds["fill"] / 2]),
+        }

@@ -1,0 +1,122 @@
+"""What is measured on one sky: bandpowers, low multipoles, jumps at rims, the distribution of pixels.
+
+Takes: a setting, full RING maps. Gives: small arrays. Floor: 5.
+"""
+
+from functools import cached_property
+
+import numpy as np
+from scipy.special import ndtr
+
+from cmbinpaint._types import ComplexArray, FloatArray, IntArray
+from cmbinpaint.analysis.setting import Setting
+from cmbinpaint.errors import SpectrumError
+from cmbinpaint.sphere import masks
+from cmbinpaint.sphere.harmonics import Harmonics, alm_to_cl, alm_to_real, resize_alm
+from cmbinpaint.sphere.neighbors import pixel_neighbors
+
+# Multipoles whose single coefficients are kept.
+LOW_ELL = 10
+# Pixels of each depth whose single errors are kept; more say little, for neighbors err alike.
+PIXELS_KEPT = 4000
+# Holes of up to so many pixels are small: point sources.
+SMALL_HOLE = 10
+HOLE_SIZES = (f"holes of up to {SMALL_HOLE} pixels", "larger holes")
+
+
+class Measures:
+    """Everything that is measured on maps of one setting; what it needs of the geometry is found once.
+
+    Raises
+    ------
+    SpectrumError
+        If the setting's bands end below `LOW_ELL`.
+    """
+
+    def __init__(self, setting: Setting) -> None:
+        if setting.bands.lmax < LOW_ELL:
+            raise SpectrumError(
+                f"the bands end at ell = {setting.bands.lmax}, multipoles to {LOW_ELL} are graded singly: "
+                "take nside 8 or more"
+            )
+        self.setting = setting
+        self.bands = setting.bands
+        self.depths = setting.depths
+        self.harmonics = Harmonics(setting.nside, setting.bands.lmax)
+
+    @cached_property
+    def kept(self) -> IntArray:
+        """(k,) places in `depths.pixels` of the pixels whose errors are kept, up to `PIXELS_KEPT` a depth."""
+        rng = np.random.default_rng(0)
+        chosen = []
+        for i in range(self.depths.n):
+            here = np.flatnonzero(self.depths.bin_of == i)
+            chosen.append(rng.choice(here, min(PIXELS_KEPT, here.size), replace=False))
+        return np.sort(np.concatenate(chosen))
+
+    @cached_property
+    def kept_bins(self) -> IntArray:
+        """(k,) the depth bin of each kept pixel."""
+        return self.depths.bin_of[self.kept]
+
+    def at_kept(self, sky: FloatArray) -> FloatArray:
+        """(k,) float32: the values of a map in the kept pixels."""
+        return self.depths.at(sky)[self.kept].astype(np.float32)
+
+    def alm(self, sky: FloatArray) -> ComplexArray:
+        """The a_lm of a map up to the last band, as `anafast` has them."""
+        return self.harmonics.analysis(sky, iterations=3)
+
+    def power(self, alm: ComplexArray, other: ComplexArray | None = None) -> FloatArray:
+        """(bands,) bandpowers of C_ell, or of the cross spectrum with another map."""
+        return self.bands.bin(alm_to_cl(alm, self.harmonics.lmax, other))
+
+    def low_alm(self, alm: ComplexArray) -> FloatArray:
+        """((LOW_ELL + 1)²,) real coefficients, each of variance C_ell; see `low_degrees`."""
+        return alm_to_real(resize_alm(alm, self.harmonics.lmax, LOW_ELL), LOW_ELL)
+
+    @cached_property
+    def rim_pairs(self) -> tuple[IntArray, IntArray, IntArray]:
+        """(pairs,) each: a hole pixel, an observed neighbor of it, and whether its hole is larger (1) or small (0)."""
+        plan = self.setting.plan
+        labels = masks.hole_labels(~plan.targets)
+        sizes = np.concatenate([[0], masks.hole_sizes(labels)])
+        inside = self.depths.pixels
+        near = pixel_neighbors(self.setting.nside, inside)
+        row, column = np.nonzero((near >= 0) & plan.valid[near])
+        hole = inside[row]
+        return hole, near[row, column], (sizes[labels[hole]] > SMALL_HOLE).astype(np.int64)
+
+    def jumps(self, sky: FloatArray) -> FloatArray:
+        """(2,) mean square difference over the rims of small holes and of larger ones; NaN where there are none."""
+        hole, beside, large = self.rim_pairs
+        squares = np.bincount(large, weights=np.square(sky[hole] - sky[beside]), minlength=2)
+        count = np.bincount(large, minlength=2)
+        return np.divide(squares, count, out=np.full(2, np.nan), where=count > 0)
+
+    def one_point(self, sky: FloatArray) -> FloatArray:
+        """(1 + depths,) Kolmogorov-Smirnov distances of the hole pixels from the model's normal distribution.
+
+        All pixels first, then by depth. Pixels hang together, so that a distance means something only beside
+        those of true skies.
+        """
+        model = self.setting.sky_model
+        sigma = np.sqrt(model.rms**2 + np.mean(np.square(model.noise_std)))
+        values = self.depths.at(sky) / sigma
+        parts = [values, *(values[self.depths.bin_of == i] for i in range(self.depths.n))]
+        return np.array([ks_distance(part) for part in parts])
+
+
+def low_degrees() -> IntArray:
+    """((LOW_ELL + 1)²,) the ell of each coefficient of `Measures.low_alm`."""
+    ell = np.concatenate([np.arange(m, LOW_ELL + 1) for m in range(LOW_ELL + 1)])
+    return np.concatenate([ell[: LOW_ELL + 1], np.repeat(ell[LOW_ELL + 1 :], 2)])
+
+
+def ks_distance(values: FloatArray) -> float:
+    """The largest distance between the distribution of values and the standard normal one; NaN of none."""
+    if values.size == 0:
+        return float("nan")
+    normal = ndtr(np.sort(values))
+    rank = np.arange(values.size + 1) / values.size
+    return float(max(np.max(rank[1:] - normal), np.max(normal - rank[:-1])))

@@ -1,0 +1,132 @@
+"""The skies that models are graded on: what is true, what is observed of it, in which bins it is judged.
+
+Takes: a mask. Gives: `Setting`, which makes sky after sky, each from its number alone. Floor: 5.
+
+The standard setting is that of all tables of this package: Planck 2018's spectrum, a Gaussian beam of 3 pixels
+and the pixel window, white noise of 3 µK per pixel. Truth, for errors, is the signal behind the beam, without
+noise; for spectra it is the whole observation, signal and noise.
+"""
+
+import hashlib
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+
+from cmbinpaint import __version__
+from cmbinpaint._types import BoolArray, FloatArray
+from cmbinpaint.analysis.depths import DEPTH_EDGES, DepthBins
+from cmbinpaint.errors import MaskError, SpectrumError
+from cmbinpaint.patches.plan import InpaintingPlan
+from cmbinpaint.sims.skies import simulate_sky
+from cmbinpaint.sims.skymodel import SkyModel
+from cmbinpaint.sims.theory import fiducial_cl
+from cmbinpaint.sphere.bands import Bandpowers, log_bands
+from cmbinpaint.sphere.pixels import pixel_size
+
+BEAM_PIXELS = 3.0
+NOISE_UK = 3.0
+N_BANDS = 10
+# Bands end here, in nside: beyond, a beam of 3 pixels has left less than a thousandth of the power.
+BANDS_END = 1.5
+HIGHEST_ELL = 6000
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """What is true of a series of simulated skies, and how fills are judged.
+
+    Parameters
+    ----------
+    plan
+        Holes and data.
+    cl
+        (n,) the sky's C_ell from ell = 0, µK².
+    fwhm
+        Of the Gaussian beam, radians; the pixel window is applied too.
+    noise_std
+        White noise per pixel, µK.
+    seed
+        Of all skies.
+    bands
+        Of the spectra.
+    depth_edges
+        Of the depth bins, pixels.
+    lmax
+        Highest multipole of skies and of the model told; None: where the signal left in the map is negligible.
+
+    Raises
+    ------
+    MaskError
+        If the plan has nothing to fill.
+    SpectrumError
+        If the bands go beyond lmax.
+    """
+
+    plan: InpaintingPlan
+    cl: FloatArray
+    fwhm: float
+    noise_std: float
+    seed: int
+    bands: Bandpowers
+    depth_edges: tuple[float, ...] = DEPTH_EDGES
+    lmax: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.plan.targets.any():
+            raise MaskError("the mask has no holes: there is nothing to fill and to judge")
+        if self.bands.lmax > self.sky_model.lmax:
+            raise SpectrumError(
+                f"the bands reach ell = {self.bands.lmax}, the skies ell = {self.sky_model.lmax}; end the bands there"
+            )
+
+    @classmethod
+    def standard(cls, valid: BoolArray, seed: int = 0) -> Self:
+        """The standard setting for a mask, (npix,) bool RING."""
+        plan = InpaintingPlan.from_valid(valid)
+        nside = plan.nside
+        bands = log_bands(2, int(BANDS_END * nside), min(N_BANDS, int(BANDS_END * nside) - 1))
+        cl = fiducial_cl(min(HIGHEST_ELL, 3 * nside))
+        return cls(plan, cl, BEAM_PIXELS * pixel_size(nside), NOISE_UK, seed, bands)
+
+    @property
+    def nside(self) -> int:
+        """Resolution."""
+        return self.plan.nside
+
+    @cached_property
+    def sky_model(self) -> SkyModel:
+        """The true model of these skies."""
+        return SkyModel.from_theory(
+            self.cl, self.nside, fwhm=self.fwhm, noise_std=self.noise_std, lmax=self.lmax
+        )
+
+    @cached_property
+    def depths(self) -> DepthBins:
+        """The targets by depth."""
+        return DepthBins.of(self.plan, self.depth_edges)
+
+    def sky(self, index: int) -> tuple[FloatArray, FloatArray]:
+        """Sky number `index`: the whole observation and its signal, (npix,) float64 RING, µK."""
+        observed, parts = simulate_sky(
+            self.cl, self.nside, fwhm=self.fwhm, noise_std=self.noise_std, pixwin=True,
+            lmax=self.sky_model.lmax, rng=sky_rng(self.seed, index), return_parts=True,
+        )  # fmt: skip
+        return observed, parts.signal
+
+    def with_truth(self, **changes: object) -> Self:
+        """The same skies but for `cl`, `fwhm`, `noise_std` or `lmax`, from the same random numbers."""
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 of all that a record of one sky depends on, hex."""
+        state = hashlib.sha256(f"{__version__} {self.plan.digest} {self.sky_model.digest}".encode())
+        state.update(f"{self.seed} {self.bands.edges.tolist()} {self.depth_edges}".encode())
+        return state.hexdigest()
+
+
+def sky_rng(seed: int, index: int) -> np.random.Generator:
+    """The generator of a true sky; realizations of the same seed and index draw from another one."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index, 1)))

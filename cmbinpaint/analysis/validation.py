@@ -1,0 +1,165 @@
+"""Several models on the same skies: all figures side by side, and as plain numbers for a file.
+
+Takes: an ensemble whose records are made. Gives: `Validation`. Floor: 5.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from cmbinpaint import __version__
+from cmbinpaint._types import FloatArray
+from cmbinpaint.analysis.calibration import (
+    ALM_GROUPS,
+    LOWEST,
+    ModelCalibration,
+    calibrate,
+    low_multipole_errors,
+)
+from cmbinpaint.analysis.coverage import LEVELS
+from cmbinpaint.analysis.ensemble import EXACT, EXACT_TOLERANCE, Ensemble
+from cmbinpaint.analysis.estimators import Estimate, ratio_of_means
+from cmbinpaint.analysis.measures import HOLE_SIZES, LOW_ELL
+from cmbinpaint.sphere.bands import Bandpowers
+
+# The model whose realizations are draws from the posterior.
+EXACT_MODEL = "gaussian"
+_DIGITS = 6
+
+
+@dataclass(frozen=True, eq=False)
+class Validation:
+    """Figures of several models on the same skies.
+
+    Attributes
+    ----------
+    facts
+        Of the setting: nside, lmax, skies, seed, fsky, beam, noise...
+    depths
+        Labels of the depth bins, pixels; `counts`: pixels in each.
+    bands
+        Of the spectra.
+    field, exact
+        (depths,) rms of the signal and of the exact mean's error, µK.
+    zero
+        (bands,) relative bias of the map with zeros in its holes.
+    exact_alm_error
+        (ell,) as `ModelCalibration.alm_error`, of the exact mean: what the observed sky cannot tell.
+    models
+        By label.
+    """
+
+    facts: Mapping[str, Any]
+    depths: tuple[str, ...]
+    counts: tuple[int, ...]
+    bands: Bandpowers
+    field: FloatArray
+    exact: FloatArray
+    zero: Estimate
+    exact_alm_error: Estimate
+    models: Mapping[str, ModelCalibration]
+
+    @property
+    def band_labels(self) -> list[str]:
+        """The bands in words: `2`, `3-4`, `5-7`."""
+        return band_labels(self.bands)
+
+    @property
+    def multipoles(self) -> range:
+        """The ell of figures by single multipole."""
+        return range(LOWEST, LOW_ELL + 1)
+
+    @property
+    def hole_sizes(self) -> tuple[str, str]:
+        """The two kinds of holes that figures of rims tell apart."""
+        return HOLE_SIZES
+
+    @property
+    def levels(self) -> tuple[float, float]:
+        """The probabilities whose intervals' coverage is measured."""
+        return LEVELS
+
+    @classmethod
+    def of(cls, ensemble: Ensemble, skies: int) -> "Validation":
+        """Make all figures from the records of the first `skies` skies.
+
+        Raises
+        ------
+        CmbInpaintError
+            If there are fewer than two, or a record is of another setting.
+        """
+        setting, measures = ensemble.setting, ensemble.measures
+        exact = ensemble.records[EXACT].stack(skies)
+        stacks = {label: ensemble.records[label].stack(skies) for label in ensemble.contenders}
+        true = exact["true_power"]
+        facts = {
+            "nside": setting.nside,
+            "lmax": setting.sky_model.lmax,
+            "skies": skies,
+            "seed": setting.seed,
+            "fsky": setting.plan.fsky,
+            "n_holes": setting.plan.n_holes,
+            "fwhm_arcmin": math.degrees(setting.fwhm) * 60,
+            "noise_std_uK": setting.noise_std,
+            "exact_seconds": float(exact["seconds"].mean()),
+            "exact_tolerance": EXACT_TOLERANCE,
+            "digest": setting.digest,
+            "version": __version__,
+        }
+        return cls(
+            facts=facts,
+            depths=setting.depths.labels,
+            counts=tuple(int(count) for count in setting.depths.counts),
+            bands=setting.bands,
+            field=np.sqrt(exact["field"].mean(axis=0)),
+            exact=np.sqrt(exact["error"].mean(axis=0)),
+            zero=ratio_of_means(exact["zero_power"] - true, true),
+            exact_alm_error=low_multipole_errors(exact["left_alm"], exact["true_alm"])[0],
+            models={
+                label: calibrate(stack, exact, measures, stacks.get(EXACT_MODEL))
+                for label, stack in stacks.items()
+            },
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """All figures as JSON can hold them: estimates as value and error, NaN as null."""
+        shown = plain(
+            {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("facts", "bands")}
+        )
+        return {
+            "what": "validation",
+            **plain(self.facts),
+            "bands": self.band_labels,
+            "band_edges": self.bands.edges.tolist(),
+            "multipoles": list(self.multipoles),
+            "multipole_groups": [f"{low}-{high - 1}" for low, high in pairwise((*ALM_GROUPS, LOW_ELL + 1))],
+            "hole_sizes": list(self.hole_sizes),
+            "levels": list(self.levels),
+            **shown,
+        }
+
+
+def band_labels(bands: Bandpowers) -> list[str]:
+    """The bands in words: `2`, `3-4`, `5-7`."""
+    return [f"{a}-{b - 1}" if b - a > 1 else f"{a}" for a, b in pairwise(bands.edges.tolist())]
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses, named tuples and arrays as dicts, lists and numbers of six digits; NaN and inf as None."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
+    if hasattr(value, "_asdict"):
+        return plain(value._asdict())
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float | np.floating):
+        return float(f"{value:.{_DIGITS}g}") if math.isfinite(value) else None
+    return value.item() if isinstance(value, np.integer) else value

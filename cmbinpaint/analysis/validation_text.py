@@ -1,0 +1,225 @@
+"""A validation in words: Markdown tables, and the figures that a card holds.
+
+Takes: what `Validation.to_dict` gives, or the file it was written to. Gives: text, plain numbers. Floor: 5.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+Figures = Mapping[str, Any]
+# Above this multipole skies are many enough to ask for a bias in percent.
+DECIDED_FROM = 5
+
+
+def markdown(figures: Figures) -> str:
+    """All tables of a validation."""
+    parts = [_head(figures), *_tables(figures)]
+    return "\n\n".join(parts) + "\n"
+
+
+def card_figures(figures: Figures, label: str) -> dict[str, Any]:
+    """What a network's card keeps of a validation: its setting, and the figures of one model.
+
+    Raises
+    ------
+    KeyError
+        If the model is not among those validated.
+    """
+    model = figures["models"][label]
+    setting = {
+        key: figures[key]
+        for key in (
+            "nside",
+            "skies",
+            "seed",
+            "fsky",
+            "fwhm_arcmin",
+            "noise_std_uK",
+            "depths",
+            "bands",
+            "version",
+        )
+    }
+    bias = model["bias"]["reduced"]
+    return {
+        **setting,
+        "steps": model["steps"],
+        "excess": model["excess"],
+        "distance": model["distance"],
+        "sharpness": model["sharpness"],
+        "bias": bias,
+        "worst_bias": worst_bias(figures, label),
+        "coverage": model["pixels"]["marginal"],
+        "seconds": {"plan": model["plan_seconds"], "map": model["map_seconds"]},
+    }
+
+
+def worst_bias(figures: Figures, label: str) -> dict[str, float | None]:
+    """The largest bias of realizations in a band from `DECIDED_FROM` on, and the most sigmas below."""
+    bias = figures["models"][label]["bias"]["reduced"]
+    high, low = [], []
+    for edge, value, error in zip(figures["band_edges"], bias["value"], bias["error"], strict=False):
+        if edge >= DECIDED_FROM:
+            high.append(abs(value))
+        elif error:
+            low.append(abs(value) / error)
+    return {"above_5": max(high, default=None), "sigmas_below_5": max(low, default=None)}
+
+
+def _head(d: Figures) -> str:
+    return (
+        f"nside {d['nside']}, lmax {d['lmax']}, fsky {d['fsky']:.3f}, {d['n_holes']} holes, beam "
+        f"{d['fwhm_arcmin']:.1f}', noise {d['noise_std_uK']:g} µK per pixel; {d['skies']} skies, seed {d['seed']}; "
+        f"cmbinpaint {d['version']}. Errors are standard errors, by jackknife over skies."
+    )
+
+
+def _tables(d: Figures) -> Iterator[str]:
+    models = d["models"]
+    depth_rows = [
+        ("pixels", *d["counts"]),
+        ("signal, µK rms", *(f"{v:.1f}" for v in _gaps(d["field"]))),
+        ("exact mean, error, µK rms", *(f"{v:.2f}" for v in _gaps(d["exact"]))),
+    ]
+    what = {
+        "excess": "Excess: rms error over the exact mean's, by depth in pixels; 1 is perfect",
+        "distance": "Distance from the exact mean, in posterior standard deviations",
+        "sharpness": "Sharpness: width of realizations over the exact posterior's, mean over pixels",
+        "scatter": "Scatter: realization less prediction over what the exact mean misses, rms",
+    }
+    for name, title in what.items():
+        rows = depth_rows if name == "excess" else []
+        yield _table(title, d["depths"], rows + [(m, *_cells(f[name], ".3f")) for m, f in models.items()])
+    yield from _bias_tables(d)
+    yield from _coverage_tables(d)
+    rows = [("exact", *_cells(d["exact_alm_error"], ".3f"))]
+    rows += [(m, *_cells(f["alm_error"], ".3f")) for m, f in models.items()]
+    yield _table("Low multipoles: rms error of a_lm over the true rms, by ell", d["multipoles"], rows)
+    rows = []
+    for m, f in models.items():
+        rows += [(f"{m}, realization", *_cells(f["jumps"], ".3f"))]
+        rows += [(f"{m}, prediction", *_cells(f["prediction_jumps"], ".3f"))]
+    yield _table("Jumps over the rims of holes: mean square over the true one", d["hole_sizes"], rows)
+    rows = []
+    for m, f in models.items():
+        rows += [(f"{m}, realization", *_cells(f["one_point"], ".2f"))]
+        rows += [(f"{m}, share of true skies beyond", *_cells(f["one_point_p"], ".2f"))]
+        rows += [(f"{m}, prediction", *_cells(f["prediction_one_point"], ".2f"))]
+    title = "One-point distribution of hole pixels: Kolmogorov-Smirnov distance over that of true skies"
+    yield _table(title, ["all", *d["depths"]], rows)
+    yield _other_table(d)
+
+
+def _bias_tables(d: Figures) -> Iterator[str]:
+    what = {
+        "reduced": "Bias of the spectrum of realizations, percent: 2 C(F, F - M) / C",
+        "raw": "The same without reduced variance, percent: -2 C(F, R) / C",
+        "realization": "Realization over truth, less 1, percent",
+        "prediction": "Prediction over truth, less 1, percent",
+    }
+    for name, title in what.items():
+        digits = "+.3f" if name == "reduced" else "+.2f"
+        rows = [(m, *_cells(f["bias"][name], digits, 100)) for m, f in d["models"].items()]
+        if name == "prediction":
+            rows.append(("zeros in the holes", *_cells(d["zero"], digits, 100)))
+        yield _table(title, d["bands"], rows)
+
+
+def _coverage_tables(d: Figures) -> Iterator[str]:
+    levels = " / ".join(f"{level:.0%}" for level in d["levels"])
+    columns = [
+        "marginal",
+        *(f"quintile {q}" for q in range(1, 6)),
+        "± of quintiles",
+        "pull, quintiles 1 and 5",
+    ]
+    pixels, multipoles = [], []
+    for m, f in d["models"].items():
+        for group, label in enumerate(d["depths"]):
+            pixels.append((f"{m}, depth {label}", *_coverage_row(f["pixels"], group)))
+        for group, ell in enumerate(d["multipole_groups"]):
+            multipoles.append((f"{m}, ell {ell}", *_coverage_row(f["multipoles"], group)))
+    after = (
+        f"{levels} intervals: marginal coverage is right for any linear predictor, by quintile of the prediction only "
+        "for one that is calibrated; pull is the mean of (truth - prediction) / width"
+    )
+    yield _table(f"Coverage of pixels, {after}", columns, pixels)
+    yield _table(f"Coverage of full-sky a_lm, {after}", columns, multipoles)
+
+
+def _coverage_row(coverage: Figures, group: int) -> list[str]:
+    marginal, conditional, pull = coverage["marginal"], coverage["conditional"], coverage["pull"]
+    values = [level[group] for level in conditional["value"]]
+    errors = [[e for e in level[group] if e is not None] for level in conditional["error"]]
+    extremes = {k: [pull[k][group][q] for q in (0, -1)] for k in ("value", "error")}
+    return [
+        _joined([level[group] for level in marginal["value"]]),
+        *(_joined(quintile) for quintile in zip(*values, strict=True)),
+        _joined([sum(e) / len(e) if e else None for e in errors]),
+        "; ".join(cell for cell in _cells(extremes, "+.3f")),
+    ]
+
+
+def _joined(values: Sequence[float | None]) -> str:
+    return " / ".join("" if v is None else f"{v:.3f}" for v in values)
+
+
+def _other_table(d: Figures) -> str:
+    columns = ["p of the mean difference", "scatter over the exact one's", "steps", "plan, s", "a map, s"]
+    rows = []
+    for m, f in d["models"].items():
+        chi = f["chi_square"]
+        p = "" if chi["mean_p"] is None else f"{chi['mean_p']:.3g} ({chi['bands']} bands)"
+        scatter = {k: [chi["scatter"][k]] for k in ("value", "error")}
+        rows.append(
+            (m, p, *_cells(scatter, ".2f"), f["steps"], f"{f['plan_seconds']:.2g}", f"{f['map_seconds']:.2g}")
+        )
+    title = (
+        "Chi-square of filled less true bandpowers, against the exact realizations of other skies; and cost"
+    )
+    return _table(title, columns, rows) + f"\n\nThe exact mean takes {d['exact_seconds']:.2g} s a map."
+
+
+def _cells(estimate: Figures, form: str, factor: float = 1.0) -> list[str]:
+    """Values with their errors; nothing where there is no value."""
+    out = []
+    for value, error in zip(estimate["value"], estimate["error"], strict=True):
+        if value is None:
+            out.append("")
+        elif error is None:
+            out.append(f"{factor * value:{form}}")
+        else:
+            out.append(f"{factor * value:{form}} ± {factor * error:{form.lstrip('+')}}")
+    return out
+
+
+def _gaps(values: Sequence[float | None]) -> list[float]:
+    return [float("nan") if v is None else v for v in values]
+
+
+def _table(title: str, columns: Sequence[Any], rows: Sequence[Sequence[Any]]) -> str:
+    lines = [["", *columns], ["---"] * (len(columns) + 1), *rows]
+    return f"### {title}\n\n" + "\n".join(
+        "| " + " | ".join(str(cell) for cell in line) + " |" for line in lines
+    )
+
+
+def misspecified_markdown(figures: Figures) -> str:
+    """The tables of what wrong sky models do, from what `cmbinpaint validate --misspecified` wrote."""
+    parts = [
+        f"nside {figures['nside']}, seed {figures['seed']}. Shift: relative change of the bias of realizations' "
+        "spectra; rise: of the rms error in the holes; both against the same model told the truth, on the same skies."
+    ]
+    for result in figures["results"]:
+        for how, title in (("fixed", "told a fixed model"), ("estimated", "model estimated from the map")):
+            effects = result[how]
+            heading = f"{result['model']}, {title}, {result['skies']} skies"
+            rows = [(name, *_cells(e["shift"], "+.2f", 100)) for name, e in effects.items()]
+            parts.append(_table(f"Shift of C_ell, percent: {heading}", figures["bands"], rows))
+            rises = {
+                name: {**e["excess"], "value": [None if v is None else v - 1 for v in e["excess"]["value"]]}
+                for name, e in effects.items()
+            }
+            rows = [(name, *_cells(rise, "+.2f", 100)) for name, rise in rises.items()]
+            parts.append(_table(f"Rise of the rms error, percent: {heading}", result["depths"], rows))
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,202 @@
+"""`cmbinpaint validate`: models against the exact answer, on skies whose truth is known.
+
+Takes: models, a mask, how many skies. Gives: figures as JSON, Markdown tables and pictures. Floor: 7.
+
+Every sky is a unit of work with a record of its own; a command that was interrupted is completed by typing it
+again, and more skies are added by asking for more.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cmbinpaint.commands import _common as common
+from cmbinpaint.errors import CmbInpaintError, WeightsError
+
+if TYPE_CHECKING:
+    from cmbinpaint._types import BoolArray
+    from cmbinpaint.analysis.ensemble import Contender, Ensemble
+    from cmbinpaint.analysis.misspecified import Misspecified, MisspecifiedEnsemble
+    from cmbinpaint.analysis.validation import Validation
+    from cmbinpaint.weights import Card
+
+MODELS = ("default", "kriging", "diffusive")
+MISSPECIFIED_MODELS = ("kriging",)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `validate`."""
+    parser.epilog = (
+        "A model is a name of `cmbinpaint models` or the path of a network; NAME@N refines it with N steps:\n"
+        "  cmbinpaint validate --model default --model default@0 --model gaussian --skies 20 -o validation\n"
+        "writes validation.json, validation.md and figures. Typed again it makes what is missing."
+    )
+    add = parser.add_argument
+    add("--model", metavar="M", action="append", help="repeat for several; default: default, kriging, diffusive "
+        "(with --misspecified: kriging)")  # fmt: skip
+    add("--nside", metavar="N", type=common.positive_int, default=128, help="default 128")
+    add(
+        "--mask",
+        metavar="FILE",
+        type=Path,
+        help="FITS mask, 1 = observed, of any nside; default: Planck-like",
+    )
+    add("--skies", metavar="N", type=common.positive_int, default=20, help="2 or more; default 20")
+    add("--seed", metavar="S", type=common.natural, default=0, help="of all skies; default 0")
+    add("--refine", metavar="N", type=common.natural, help="steps towards the exact mean for models without @N; "
+        "default: what each recommends")  # fmt: skip
+    add("--misspecified", action="store_true", help="tell the model wrong skies, and say what that does")
+    add("--card", metavar="FILE", type=Path, help="put a network's figures into its card (.json)")
+    add("--device", default="auto", metavar="D", help="for networks: auto, cpu, cuda, cuda:N or mps")
+    add("-o", "--output", metavar="DIR", type=Path, required=True, help="folder of records and results")
+    add("--overwrite", action="store_true", help="discard records of another setting that lie in DIR")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what is missing, then make all figures."""
+    if args.skies < 2:
+        raise CmbInpaintError("--skies 1: errors are told from two skies at least; give 2 or more")
+    if args.misspecified and args.card is not None:
+        raise CmbInpaintError("--card takes the figures of the true sky model; leave out --misspecified")
+    card = None if args.card is None else _card(args.card)
+    args.output.mkdir(parents=True, exist_ok=True)
+    return _misspecified(args) if args.misspecified else _validate(args, card)
+
+
+def _validate(args: argparse.Namespace, card: "Card | None") -> int:
+    from cmbinpaint.analysis.ensemble import Ensemble
+    from cmbinpaint.analysis.setting import Setting
+    from cmbinpaint.analysis.validation import Validation
+    from cmbinpaint.analysis.validation_text import markdown
+
+    setting = Setting.standard(_mask(args), args.seed)
+    contenders = _contenders(args, MODELS)
+    label = None if card is None else _label_of(card, contenders)
+    ensemble = Ensemble(setting, contenders, args.output / "records")
+    _do(ensemble, args)
+    result = Validation.of(ensemble, args.skies)
+    figures = {**result.to_dict(), "command": common.command_line(args.argv)}
+    common.write_text(args.output / "validation.json", json.dumps(figures, indent=1) + "\n")
+    text = markdown(figures)
+    common.write_text(args.output / "validation.md", text)
+    _draw(result, args.output)
+    print(text)
+    if card is not None and label is not None:
+        _write_card(card, args.card, figures, label)
+    print(f"files in {args.output.resolve()}")
+    return 0
+
+
+def _misspecified(args: argparse.Namespace) -> int:
+    from cmbinpaint import plots
+    from cmbinpaint.analysis import misspecified
+    from cmbinpaint.analysis.setting import Setting
+    from cmbinpaint.analysis.validation import band_labels, plain
+    from cmbinpaint.analysis.validation_text import misspecified_markdown
+
+    setting = Setting.standard(_mask(args), args.seed)
+    bands = band_labels(setting.bands)
+    results: list[Misspecified] = []
+    for contender in _contenders(args, MISSPECIFIED_MODELS):
+        folder = args.output / "misspecified" / contender.label
+        ensemble = misspecified.MisspecifiedEnsemble(setting, contender, folder, misspecified.SCENARIOS)
+        _do(ensemble, args)
+        results.append(ensemble.result(args.skies))
+        figure = plots.draw_misspecified(results[-1], bands)
+        plots.save_figure(figure, args.output / f"misspecified_{contender.label}.png")
+    figures = {
+        "what": "misspecified", "nside": args.nside, "seed": args.seed, "bands": bands,
+        "command": common.command_line(args.argv), "results": plain(results),
+    }  # fmt: skip
+    common.write_text(args.output / "misspecified.json", json.dumps(figures, indent=1) + "\n")
+    text = misspecified_markdown(figures)
+    common.write_text(args.output / "misspecified.md", text)
+    print(f"{text}\nfiles in {args.output.resolve()}")
+    return 0
+
+
+def _mask(args: argparse.Namespace) -> "BoolArray":
+    """Return (npix,) bool RING at --nside: from the file, averaged or repeated, or drawn."""
+    import numpy as np
+
+    from cmbinpaint.sphere import fits
+    from cmbinpaint.sphere.maps import check_nside, degrade
+    from cmbinpaint.sphere.masks import take_mask
+    from cmbinpaint.sphere.planck_mask import planck_like_mask
+
+    nside = check_nside(args.nside)
+    if args.mask is None:
+        return planck_like_mask(nside)
+    valid = take_mask(fits.read_mask(args.mask))
+    share, known = degrade(valid.astype(np.float64), np.ones(valid.size, bool), nside)
+    return known & (share > 0.5)
+
+
+def _contenders(args: argparse.Namespace, usual: tuple[str, ...]) -> "list[Contender]":
+    from cmbinpaint.analysis.ensemble import Contender
+
+    return [Contender.named(name, args.nside, args.refine, args.device) for name in args.model or usual]
+
+
+def _do(ensemble: "Ensemble | MisspecifiedEnsemble", args: argparse.Namespace) -> None:
+    """Make the records that are missing, with a bar."""
+    if args.overwrite:
+        for records in ensemble.records.values():
+            records.discard_others()
+    units = ensemble.missing(args.skies)
+    with common.progress_bar("skies", len(units)) as bar:
+        for unit in units:
+            bar.set_postfix_str(f"{unit.kind} {unit.sky}")
+            ensemble.make(unit)
+            bar.update()
+
+
+def _draw(result: "Validation", folder: Path) -> None:
+    from cmbinpaint import plots
+
+    pictures: dict[str, Any] = {
+        "excess": plots.draw_excess(result),
+        "distance": plots.draw_distance(result),
+        "sharpness": plots.draw_sharpness(result),
+        "bias": plots.draw_bias(result, "reduced"),
+        "bias_raw": plots.draw_bias(result, "raw"),
+        "ratio_realization": plots.draw_bias(result, "realization"),
+        "ratio_prediction": plots.draw_bias(result, "prediction"),
+        "coverage": plots.draw_coverages(result),
+        "low_multipoles": plots.draw_low_multipoles(result),
+        "jumps": plots.draw_jumps(result),
+        "one_point": plots.draw_one_point(result),
+    }
+    for name, picture in pictures.items():
+        plots.save_figure(picture, folder / f"{name}.png")
+
+
+def _card(path: Path) -> "Card":
+    from cmbinpaint.weights.card import read_card
+
+    if not path.is_file():
+        raise WeightsError(f"{path} is not there; --card names the card (.json) of a network")
+    return read_card(path)
+
+
+def _label_of(card: "Card", contenders: "list[Contender]") -> str:
+    """Return the label under which the network of a card is graded as it ships."""
+    for contender in contenders:
+        own = getattr(contender.inpainter, "card", None)
+        if own is not None and own.sha256 == card.sha256:
+            return contender.label
+    models = ", ".join(contender.label for contender in contenders)
+    raise WeightsError(
+        f"the card is of {card.name!r}, which is none of the models {models}; name it with --model"
+    )
+
+
+def _write_card(card: "Card", path: Path, figures: dict[str, Any], label: str) -> None:
+    from dataclasses import replace
+
+    from cmbinpaint.analysis.validation_text import card_figures
+
+    entry = {f"validation_nside{figures['nside']}": card_figures(figures, label)}
+    common.write_text(path, replace(card, figures={**card.figures, **entry}).to_json())
+    print(f"{path}: figures of {label}")

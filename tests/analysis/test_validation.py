@@ -1,0 +1,95 @@
+"""Models side by side: plain numbers, tables with every figure, what a card keeps."""
+
+import json
+
+import numpy as np
+import pytest
+
+from cmbinpaint.analysis.ensemble import Contender, Ensemble
+from cmbinpaint.analysis.estimators import Estimate
+from cmbinpaint.analysis.misspecified import Effect, Misspecified
+from cmbinpaint.analysis.validation import Validation, plain
+from cmbinpaint.analysis.validation_text import card_figures, markdown, misspecified_markdown, worst_bias
+from tests.analysis.worlds import setting_at
+
+SKIES = 9
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory) -> Validation:
+    names = ("kriging16", "gaussian")
+    ensemble = Ensemble(
+        setting_at(8), [Contender.named(n, 8) for n in names], tmp_path_factory.mktemp("validation")
+    )
+    for unit in ensemble.missing(SKIES):
+        ensemble.make(unit)
+    return Validation.of(ensemble, SKIES)
+
+
+@pytest.fixture(scope="module")
+def figures(result) -> dict:
+    return json.loads(json.dumps(result.to_dict(), allow_nan=False))
+
+
+def test_json_holds_the_figures(result, figures) -> None:
+    model, plain_model = result.models["kriging16"], figures["models"]["kriging16"]
+    np.testing.assert_allclose(plain_model["excess"]["value"], model.excess.value, rtol=1e-5)
+    np.testing.assert_allclose(plain_model["bias"]["reduced"]["error"], model.bias.reduced.error, rtol=1e-5)
+    np.testing.assert_allclose(
+        plain_model["pixels"]["conditional"]["value"], model.pixels.conditional.value, rtol=1e-5
+    )
+    assert (figures["nside"], figures["skies"], figures["bands"]) == (8, SKIES, ["2-3", "4-7", "8-12"])
+    assert figures["multipole_groups"] == ["2-4", "5-10"] and figures["multipoles"] == list(range(2, 11))
+    assert sum(figures["counts"]) == setting_at(8).plan.targets.sum()
+
+
+def test_the_map_with_zeros_and_the_rms_are_those_of_the_skies(result) -> None:
+    assert (result.zero.value[:1] < -0.1).all()  # fsky 0.7: a third of the power is missing
+    signal = [setting_at(8).depths.mean_square(setting_at(8).sky(i)[1]) for i in range(SKIES)]
+    np.testing.assert_allclose(result.field, np.sqrt(np.mean(signal, axis=0)))
+    assert (result.exact < result.field).all()
+
+
+def test_the_tables_hold_every_figure(figures) -> None:
+    text = markdown(figures)
+    for title in ("Excess", "Distance", "Sharpness", "Scatter", "Bias", "Coverage of pixels", "Coverage of full-sky",
+                  "Low multipoles", "Jumps", "One-point", "Chi-square"):  # fmt: skip
+        assert f"### {title}" in text
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    widths = [line.count("|") for line in rows]
+    starts = [i for i, line in enumerate(rows) if line.startswith("| --- |")]
+    for start, stop in zip(starts, [*starts[1:], len(rows) + 1], strict=True):
+        assert len(set(widths[start - 1 : stop - 1])) == 1  # a table is as wide as its head
+    value, error = (figures["models"]["kriging16"]["excess"][k][0] for k in ("value", "error"))
+    assert f"| kriging16 | {value:.3f} ± {error:.3f} |" in text
+    value, error = (figures["models"]["kriging16"]["bias"]["raw"][k][1] for k in ("value", "error"))
+    assert f"{100 * value:+.2f} ± {100 * error:.2f}" in text
+    assert "marginal coverage is right for any linear predictor" in text
+
+
+def test_what_a_card_keeps(figures) -> None:
+    kept = card_figures(figures, "kriging16")
+    assert kept["excess"] == figures["models"]["kriging16"]["excess"] and kept["skies"] == SKIES
+    bias = figures["models"]["kriging16"]["bias"]["reduced"]
+    assert worst_bias(figures, "kriging16") == kept["worst_bias"] == {
+        "above_5": abs(bias["value"][2]),
+        "sigmas_below_5": max(abs(v) / e for v, e in zip(bias["value"][:2], bias["error"][:2], strict=True)),
+    }  # fmt: skip
+    with pytest.raises(KeyError):
+        card_figures(figures, "nosuch")
+
+
+def test_tables_of_wrong_models() -> None:
+    effect = Effect(
+        Estimate(np.array([1.5, np.nan]), np.array([0.1, np.nan])),
+        Estimate(np.array([-0.02]), np.array([0.003])),
+    )
+    wrong = Misspecified("kriging", 4, ("(0, 1.3]", "(1.3, ∞)"), {"a": effect}, {"b": effect})
+    text = misspecified_markdown({"nside": 8, "seed": 0, "bands": ["2-4"], "results": plain([wrong])})
+    assert "| a | +50.00 ± 10.00 |  |" in text and "| b | -2.00 ± 0.30 |" in text and "4 skies" in text
+
+
+def test_plain_numbers() -> None:
+    assert plain({"a": np.float64(np.nan), "b": (1, np.int64(2)), 3: np.array([1.23456789])}) == {
+        "a": None, "b": [1, 2], "3": [1.23457],
+    }  # fmt: skip

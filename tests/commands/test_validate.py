@@ -1,0 +1,132 @@
+"""`cmbinpaint validate`: resumable, honest about its setting, its figures those of the records."""
+
+import json
+
+import numpy as np
+import pytest
+
+from cmbinpaint import cli
+from cmbinpaint.analysis.misspecified import SCENARIOS
+from cmbinpaint.commands import validate
+from cmbinpaint.sphere import fits
+from cmbinpaint.weights import Card, list_models
+from tests.analysis.worlds import valid_at
+
+PICTURES = {
+    "excess", "distance", "sharpness", "bias", "bias_raw", "ratio_realization", "ratio_prediction", "coverage",
+    "low_multipoles", "jumps", "one_point",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def mask(tmp_path_factory):
+    path = tmp_path_factory.mktemp("mask") / "mask.fits"
+    fits.write_map(path, valid_at(8).astype(np.float32), unit=None, ordering="NESTED")
+    return path
+
+
+@pytest.fixture
+def undrawn(monkeypatch) -> None:
+    """Leave the eleven pictures, which another test has drawn."""
+    monkeypatch.setattr(validate, "_draw", lambda result, folder: None)
+
+
+def words(mask, folder, *more: str) -> list[str]:
+    return ["validate", "--nside", "8", "--mask", str(mask), "--skies", "3", "-o", str(folder), *more]
+
+
+def records(folder) -> dict[str, tuple[int, bytes]]:
+    paths = sorted((folder / "records").rglob("*.npz"))
+    return {str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.read_bytes()) for path in paths}
+
+
+def test_it_writes_figures_tables_and_pictures_and_goes_on_where_it_was(
+    mask, tmp_path, capsys, monkeypatch
+) -> None:
+    models = ["--model", "kriging16", "--model", "gaussian", "--model", "kriging16@5"]
+    assert cli.main(words(mask, tmp_path, *models)) == 0
+    out = capsys.readouterr().out
+    assert (
+        "### Excess" in out and out.startswith("nside 8,") and (tmp_path / "validation.md").read_text() in out
+    )
+    figures = json.loads((tmp_path / "validation.json").read_text())
+    assert list(figures["models"]) == ["kriging16", "gaussian", "kriging16@5"] and figures["skies"] == 3
+    assert figures["fsky"] == pytest.approx(valid_at(8).mean(), rel=1e-5)
+    assert figures["models"]["kriging16@5"]["steps"] == 5 and "--skies 3" in figures["command"]
+    assert {path.stem for path in tmp_path.glob("*.png")} == PICTURES
+
+    before = records(tmp_path)
+    lost = tmp_path / "records" / "kriging16" / "0001.npz"
+    lost.unlink()
+    monkeypatch.setattr(validate, "_draw", lambda result, folder: None)
+    assert cli.main(words(mask, tmp_path, *models)) == 0
+    after = records(tmp_path)
+    same = [name for name in before if before[name] == after[name]]
+    assert len(before) == 12 and set(before) - set(same) == {"records/kriging16/0001.npz"}
+    again = json.loads((tmp_path / "validation.json").read_text())
+    assert again["models"]["kriging16"]["excess"] == figures["models"]["kriging16"]["excess"]
+
+
+def test_records_of_another_seed_are_refused_unless_overwritten(mask, tmp_path, capsys, undrawn) -> None:
+    base = words(mask, tmp_path, "--model", "kriging16")
+    assert cli.main([*base, "--seed", "1"]) == 0
+    assert cli.main([*base, "--seed", "2"]) == 1
+    err = capsys.readouterr().err
+    assert "is a record of another setting, model or version" in err and "overwrite to start over" in err
+    assert cli.main([*base, "--seed", "2", "--overwrite"]) == 0
+    assert json.loads((tmp_path / "validation.json").read_text())["seed"] == 2
+
+
+def test_a_card_takes_its_figures(mask, tmp_path, capsys, monkeypatch, undrawn) -> None:
+    card = list_models()[0]
+    path = tmp_path / "card.json"
+    path.write_text(card.to_json())
+    with_card = ["--model", "kriging16", "--card", str(path)]
+    assert cli.main(words(mask, tmp_path, *with_card)) == 1
+    assert f"the card is of {card.name!r}, which is none of the models kriging16" in capsys.readouterr().err
+    # the network serves nside 128 and up; here kriging stands in as the bearer of its card
+    monkeypatch.setattr("cmbinpaint.inpainters.kriging.KrigingInpainter.card", card, raising=False)
+    assert cli.main(words(mask, tmp_path, *with_card)) == 0
+    kept = Card.from_json(path.read_text())
+    figures = json.loads((tmp_path / "validation.json").read_text())
+    entry = kept.figures["validation_nside8"]
+    assert entry["excess"] == figures["models"]["kriging16"]["excess"] and entry["skies"] == 3
+    assert set(card.figures) < set(kept.figures) and kept.sha256 == card.sha256
+
+
+def test_wrong_models(mask, tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(validate, "MISSPECIFIED_MODELS", ("kriging16",))
+    monkeypatch.setattr("cmbinpaint.analysis.misspecified.SCENARIOS", SCENARIOS[:2])
+    assert cli.main(words(mask, tmp_path, "--misspecified")) == 0
+    assert "Shift of C_ell, percent: kriging16, told a fixed model, 3 skies" in capsys.readouterr().out
+    (result,) = json.loads((tmp_path / "misspecified.json").read_text())["results"]
+    assert list(result["fixed"]) == ["beam told 2 % narrow"] and list(result["estimated"]) == ["standard"]
+    assert (tmp_path / "misspecified_kriging16.png").is_file() and (tmp_path / "misspecified.md").is_file()
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "text"),
+    [
+        (["--skies", "1"], 1, "--skies 1: errors are told from two skies at least"),
+        (["--model", "krigin"], 1, "unknown model 'krigin'"),
+        (["--card", "none.json"], 1, "none.json is not there; --card names the card (.json) of a network"),
+        (
+            ["--misspecified", "--card", "CARD"],
+            1,
+            "--card takes the figures of the true sky model; leave out",
+        ),
+        (["--nside", "12"], 1, "nside 12 is not a power of two"),
+        (["--model", "kriging", "--model", "kriging"], 1, "came; expected different ones"),
+        (["--skies", "x"], 2, "argument --skies: 'x' came, expected a whole number above 0"),
+    ],
+)
+def test_what_cannot_be_validated(more, code, text, mask, tmp_path, capsys) -> None:
+    assert cli.main([*words(mask, tmp_path), *more]) == code
+    assert text in capsys.readouterr().err
+
+
+def test_a_mask_of_another_nside_is_averaged(tmp_path, mask, capsys) -> None:
+    full = tmp_path / "full.fits"
+    fits.write_map(full, np.ones(12 * 16**2, np.float32), unit=None, ordering="RING")
+    assert cli.main(words(full, tmp_path / "out")) == 1
+    assert "the mask has no holes" in capsys.readouterr().err
