@@ -8,6 +8,7 @@ completed by the next; the outcome is, byte for byte, that of an undisturbed run
 
 import fcntl
 import io
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ from cmbinpaint.training.manifest import (
 from cmbinpaint.training.prefetch import Prefetcher
 from cmbinpaint.training.skies import DataSetRecipe, class_spectra, field_rms, sky_patches
 
+_STOP = ".stop"  # while it is there no shard goes on
 Progress = Callable[[int, int], None]
 
 
@@ -90,15 +92,25 @@ def _take_folder(root: Path) -> None:
 @contextmanager
 def _locked(root: Path) -> Iterator[None]:
     """Hold the folder; the lock dies with the process, however that ends."""
-    with (root / ".lock").open("w") as file:
+    handle = os.open(root, os.O_RDONLY)
+    try:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise DataSetError(f"another process makes the data set in {root}; wait for it") from None
-        for leftover in root.glob(".*.part"):
-            leftover.unlink()
-        yield
-    (root / ".lock").unlink(missing_ok=True)
+        _clean(root)
+        try:
+            yield
+        finally:
+            _clean(root)
+    finally:
+        os.close(handle)
+
+
+def _clean(root: Path) -> None:
+    """Remove what a run that ended early left: half files, and its word to stop."""
+    for leftover in (*root.glob(".*.part"), root / _STOP):
+        leftover.unlink(missing_ok=True)
 
 
 def _begin(root: Path, recipe: DataSetRecipe) -> Manifest:
@@ -135,7 +147,7 @@ def _complete(root: Path, manifest: Manifest, workers: int, progress: Progress |
     tell(total - len(missing), total)
     if missing:
         maker = _Maker(root, manifest.recipe, missing)
-        with Prefetcher(maker, min(workers, len(missing))) as made:
+        with Prefetcher(maker, min(workers, len(missing))) as made, _stopping(root):
             for number, digest in enumerate(made.batches(range(len(missing))), 1):
                 manifest = replace(manifest, hashes={**manifest.hashes, missing[number - 1].file: digest})
                 write_manifest(root, manifest)
@@ -143,6 +155,16 @@ def _complete(root: Path, manifest: Manifest, workers: int, progress: Progress |
     else:
         write_manifest(root, manifest)
     return manifest
+
+
+@contextmanager
+def _stopping(root: Path) -> Iterator[None]:
+    """When the run ends early, have workers drop the shard at hand: whoever stops a run may not wait for long."""
+    try:
+        yield
+    except BaseException:
+        (root / _STOP).touch()
+        raise
 
 
 @dataclass(frozen=True)
@@ -156,7 +178,11 @@ class _Maker:
     def batch(self, index: int, split: str = "train") -> str:
         shard = self.shards[index]
         spectrum: FloatArray = np.load(self.root / SPECTRA, allow_pickle=False)[shard.label]
-        patches = [sky_patches(self.recipe, spectrum, shard.label, sky) for sky in shard.skies]
+        patches = []
+        for sky in shard.skies:
+            if (self.root / _STOP).exists():
+                raise DataSetError(f"{shard.file} was dropped: the run that makes the data set stopped")
+            patches.append(sky_patches(self.recipe, spectrum, shard.label, sky))
         write_whole(self.root / shard.file, _npy(np.concatenate(patches)))
         return file_hash(self.root / shard.file)
 

@@ -2,6 +2,8 @@
 
 import pickle
 import re
+import textwrap
+import tomllib
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -188,6 +190,14 @@ def test_what_is_refused(options: dict, text: str) -> None:
 def test_contradictions_with_a_stored_set(built: Path, options: dict, text: str) -> None:
     with pytest.raises(RecipeError, match=re.escape(text)):
         build_stream(table("stored", built, **options), 0)
+
+
+def test_the_documented_table_is_a_stream(built: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text(encoding="utf-8")
+    block = textwrap.dedent(text[text.index("    [data]\n") : text.index("\n\n| key |")])
+    data = tomllib.loads(block)["data"]
+    stream = build_stream({**data, "folder": str(built)}, 0)
+    assert stream.batch(0).x.shape == (3, 1, 16, 16)
 
 
 def test_an_unknown_split(built: Path) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from cmbinpaint.errors import DataSetError
-from cmbinpaint.training.manifest import read_manifest
+from cmbinpaint.training.manifest import read_manifest, write_manifest
 from cmbinpaint.training.shards import build_dataset
 from cmbinpaint.training.skies import DataSetRecipe
 from cmbinpaint.training.stored import StoredSkies
@@ -33,6 +33,15 @@ build_dataset(DataSetRecipe.from_mapping(json.loads(sys.argv[1])), sys.argv[2])
 
 def content(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def unstarted(recipe: DataSetRecipe, built: Path, folder: Path) -> None:
+    """Leave what a run leaves before its first shard: CAMB, which takes longest, has run."""
+    folder.mkdir(exist_ok=True)
+    (folder / "spectra.npy").write_bytes((built / "spectra.npy").read_bytes())
+    whole = read_manifest(built)
+    hashes = {"spectra.npy": whole.hashes["spectra.npy"]}
+    write_manifest(folder, replace(whole, recipe=recipe, hashes=hashes))
 
 
 def test_a_finished_set_holds_what_its_recipe_says(tiny: DataSetRecipe, built: Path) -> None:
@@ -58,10 +67,7 @@ def test_a_killed_run_is_completed_to_the_same_bytes(
     tiny: DataSetRecipe, built: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "set"
-    folder.mkdir()
-    (folder / "spectra.npy").write_bytes((built / "spectra.npy").read_bytes())  # CAMB has run
-    table = json.loads((built / "manifest.json").read_text())
-    (folder / "manifest.json").write_text(json.dumps({**table, "complete": False, "shards": []}))
+    unstarted(tiny, built, folder)
     run = subprocess.Popen([sys.executable, "-c", SCRIPT, json.dumps(tiny.to_mapping()), str(folder)])
     deadline = time.monotonic() + 60
     while len(list(folder.glob("t*.npy"))) + len(list(folder.glob("v*.npy"))) < 2:
@@ -103,10 +109,37 @@ def test_a_folder_with_other_things_is_refused(tiny: DataSetRecipe, tmp_path: Pa
 
 
 def test_a_folder_in_use_is_refused(tiny: DataSetRecipe, copy: Path) -> None:
-    with (copy / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    handle = os.open(copy, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
         with pytest.raises(DataSetError, match="another process makes the data set in"):
             build_dataset(tiny, copy)
+    finally:
+        os.close(handle)
+
+
+def test_a_stopped_run_does_not_wait_for_its_shards(tiny: DataSetRecipe, built: Path, tmp_path: Path) -> None:
+    class Stopped(BaseException):
+        pass
+
+    def stop(number: int, frame: object) -> None:
+        raise Stopped
+
+    def start(done: int, total: int) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 2.5)
+
+    slow = replace(tiny, skies=12_000, skies_per_shard=3000)  # a shard takes half a minute or more
+    unstarted(slow, built, tmp_path)
+    handler = signal.signal(signal.SIGALRM, stop)
+    begun = time.monotonic()
+    try:
+        with pytest.raises(Stopped):
+            build_dataset(slow, tmp_path, workers=1, progress=start)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+    assert time.monotonic() - begun < 12
+    assert set(content(tmp_path)) == {"manifest.json", "spectra.npy"}
 
 
 def test_too_little_room_is_seen_before_work(tmp_path: Path) -> None:
