@@ -30,6 +30,7 @@ COMMANDS = {
     "inpaint": "fill the holes of a HEALPix map",
     "spectra": "compare the power spectra of a filled map",
     "simulate": "write one simulated sky",
+    "dataset": "simulate the patches that a network is trained on",
     "train": "train a network from a recipe",
     "validate": "measure models against the exact answer, on simulated skies",
     "models": "list the models that can fill a map",

@@ -36,6 +36,10 @@ class RecipeError(CmbInpaintError):
     """A training recipe that contradicts itself or names unknown keys."""
 
 
+class DataSetError(CmbInpaintError):
+    """A stored data set that is damaged, unfinished, or none at all."""
+
+
 class WeightsError(CmbInpaintError):
     """Network weights that are damaged, unsafe, or do not fit the architecture."""
 

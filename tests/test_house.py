@@ -25,6 +25,7 @@ DOORS = {
     "ducc0": {"sphere"},
     "astropy": {"sphere"},
     "camb": {"sims"},
+    "PIL": {"training"},
     "torch": {"nn", "weights", "training", "inpainters"},
     "safetensors": {"weights", "training"},
     "matplotlib": {"plots"},

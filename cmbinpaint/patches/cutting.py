@@ -19,12 +19,12 @@ from cmbinpaint.sphere.pixels import pixels_at
 _EPSILON = 1e-5
 
 
-def cut_field(alm: ComplexArray, planes: Sequence[TangentPlane]) -> FloatArray:
-    """Evaluate a field on patches: (n, side, side) float64."""
+def cut_field(alm: ComplexArray, planes: Sequence[TangentPlane], *, threads: int | None = None) -> FloatArray:
+    """Evaluate a field on patches: (n, side, side) float64; threads None: all cores."""
     angles = [plane.to_sky(*plane.grid.rows_cols()) for plane in planes]
     theta = np.stack([a[0] for a in angles])
     phi = np.stack([a[1] for a in angles])
-    return evaluate(alm, alm_lmax(alm.size), theta, phi, epsilon=_EPSILON)
+    return evaluate(alm, alm_lmax(alm.size), theta, phi, epsilon=_EPSILON, threads=threads)
 
 
 def nearest_pixels(nside: int, planes: Sequence[TangentPlane]) -> IntArray:

@@ -17,11 +17,12 @@ from cmbinpaint.errors import MaskError
 SMALLEST_SIDE = 8
 LEAST_VALID = 0.1  # a patch with less data than this teaches nothing
 MOST_SHAPES = 20  # the seed's: 1 to 20 each of lines, circles and arcs
+QUARTER_SHAPES = 15  # of each at most, where a quarter of 128x128 is to be hole on average
 THICKNESS_SHARE = 0.03  # the seed's: thickness and radius from 3 px to 3 % of height + width
 
 
-def random_shapes(side: int, rng: np.random.Generator) -> BoolArray:
-    """Draw the seed's irregular mask: 1 to 20 each of lines, filled circles and arcs of ellipses.
+def random_shapes(side: int, rng: np.random.Generator, *, most: int = MOST_SHAPES) -> BoolArray:
+    """Draw the seed's irregular mask: 1 to `most` each of lines, filled circles and arcs of ellipses.
 
     Parameters
     ----------
@@ -29,18 +30,22 @@ def random_shapes(side: int, rng: np.random.Generator) -> BoolArray:
         Patch side in pixels.
     rng
         Source of randomness.
+    most
+        The largest number of each; 20 is the seed's rule.
 
     Returns
     -------
-    (side, side) bool, True = observed. A quarter to a third is hole at side 128.
+    (side, side) bool, True = observed.
 
     References
     ----------
     Liu et al. 2018, arXiv 1804.07723 (irregular masks); Montefalcone et al. 2020, arXiv 2011.01433.
     """
     _check_side(side)
+    if most < 1:
+        raise MaskError(f"the largest number of shapes is {most}; give 1 or more")
     thickest = max(3, int(2 * side * THICKNESS_SHARE))
-    n_lines, n_circles, n_arcs = rng.integers(1, MOST_SHAPES + 1, size=3)
+    n_lines, n_circles, n_arcs = rng.integers(1, most + 1, size=3)
     pieces: list[tuple[FloatArray, FloatArray]] = []  # (points (n, 2), stamp radius (n,))
     for width in rng.integers(3, thickest + 1, size=n_lines):
         pieces.append(_thick(_line(rng.uniform(0, side, size=(2, 2))), width / 2))

@@ -210,8 +210,8 @@ class Recipe:
 
 
 def list_recipes() -> list[str]:
-    """Names of the recipes that come with the package."""
-    return sorted(path.stem for path in _RECIPES.glob("*.toml"))
+    """Names of the training recipes that come with the package (``data-*`` are data sets')."""
+    return sorted(path.stem for path in _RECIPES.glob("*.toml") if not path.stem.startswith("data-"))
 
 
 def _plain(value: Any) -> Any:

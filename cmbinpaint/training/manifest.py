@@ -1,0 +1,192 @@
+"""The manifest of a stored data set: what it holds, and the sha256 of every file.
+
+Takes: a folder. Gives: `Manifest`, read with suspicion and written whole. Floor: 3.
+
+``manifest.json`` is written beside its name, synced and renamed; while a set is being made it says
+``"complete": false`` and lists the shards that are done. File names in it are checked: nothing outside the folder
+is ever opened.
+"""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from cmbinpaint.errors import CmbInpaintError, DataSetError
+from cmbinpaint.training.skies import SPLITS, DataSetRecipe, split_skies
+
+MANIFEST = "manifest.json"
+SPECTRA = "spectra.npy"
+FORMAT = 1
+_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\.npy")
+_HASH = re.compile(r"[0-9a-f]{64}")
+_CHUNK = 1 << 22
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One file of patches: `skies` of one class and one split, (n, stored_side, stored_side) float32 µK."""
+
+    file: str
+    split: str
+    label: int
+    skies: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a data set's folder holds.
+
+    Attributes
+    ----------
+    recipe
+        What it is made from.
+    class_rms_uK
+        rms of each class's field, from its spectrum.
+    version
+        Of the package that began it.
+    hashes
+        sha256 by file name: `SPECTRA` and the shards that are done.
+    """
+
+    recipe: DataSetRecipe
+    class_rms_uK: tuple[float, ...]
+    version: str
+    hashes: Mapping[str, str]
+
+    @property
+    def shards(self) -> tuple[Shard, ...]:
+        """All shards, done or not, in the order of the patches' numbers."""
+        return plan_shards(self.recipe)
+
+    @property
+    def missing(self) -> tuple[Shard, ...]:
+        """The shards that are not done."""
+        return tuple(shard for shard in self.shards if shard.file not in self.hashes)
+
+
+def plan_shards(recipe: DataSetRecipe) -> tuple[Shard, ...]:
+    """The files of a data set: by split, then class, then sky."""
+    skies = [split_skies(recipe, label) for label in range(len(recipe.ns))]
+    plan = []
+    for split in SPLITS:
+        for label, by_split in enumerate(skies):
+            chosen, size = by_split[split], recipe.skies_per_shard
+            for number, start in enumerate(range(0, len(chosen), size)):
+                name = f"{split}_c{label:02d}_{number:04d}.npy"
+                plan.append(Shard(name, split, label, tuple(chosen[start : start + size])))
+    return tuple(plan)
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write ``manifest.json``, whole or not at all."""
+    table = {
+        "format": FORMAT,
+        "complete": not manifest.missing,
+        "version": manifest.version,
+        "recipe": manifest.recipe.to_mapping(),
+        "class_rms_uK": list(manifest.class_rms_uK),
+        "spectra": {"file": SPECTRA, "sha256": manifest.hashes[SPECTRA]},
+        "shards": [
+            {**asdict(shard), "skies": list(shard.skies), "sha256": manifest.hashes[shard.file]}
+            for shard in manifest.shards
+            if shard.file in manifest.hashes
+        ],
+    }
+    write_whole(folder / MANIFEST, (json.dumps(table, indent=1) + "\n").encode())
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read ``manifest.json``.
+
+    Raises
+    ------
+    DataSetError
+        If it is absent, damaged, of another format, or names what no data set of its recipe holds.
+    """
+    path = folder / MANIFEST
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataSetError(
+            f"{folder} is no data set: {MANIFEST} cannot be read ({error.strerror}); "
+            "make one with `cmbinpaint dataset`"
+        ) from error
+    except ValueError as error:
+        raise DataSetError(f"{path}: not JSON ({error}); make the data set again") from error
+    if not isinstance(table, dict) or table.get("format") != FORMAT:
+        raise DataSetError(f"{path}: not a data set's manifest of format {FORMAT}")
+    try:
+        recipe = DataSetRecipe.from_mapping(table["recipe"])
+        rms = tuple(float(value) for value in table["class_rms_uK"])
+        entries = [table["spectra"], *table["shards"]]
+        names = [(str(entry["file"]), str(entry["sha256"])) for entry in entries]
+        version = str(table["version"])
+    except CmbInpaintError as error:
+        raise DataSetError(f"{path}: {error}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataSetError(f"{path}: an entry is absent or of the wrong type ({error})") from error
+    if len(rms) != len(recipe.ns) or not all(0 < value < float("inf") for value in rms):
+        raise DataSetError(
+            f"{path}: class_rms_uK is {list(rms)}; {len(recipe.ns)} positive numbers are needed"
+        )
+    planned = {shard.file: shard for shard in plan_shards(recipe)}
+    for entry, (name, digest) in zip(entries, names, strict=True):
+        _check_entry(path, entry, name, digest, planned)
+    return Manifest(recipe, rms, version, dict(names))
+
+
+def _check_entry(path: Path, entry: Any, name: str, digest: str, planned: Mapping[str, Shard]) -> None:
+    if not _SAFE_NAME.fullmatch(name):
+        raise DataSetError(f"{path}: names the file {name!r}, which is not a plain name inside the folder")
+    if not _HASH.fullmatch(digest):
+        raise DataSetError(f"{path}: the sha256 of {name!r} is {digest!r}; 64 hexadecimal digits are needed")
+    if name == SPECTRA:
+        return
+    if name not in planned:
+        raise DataSetError(f"{path}: names the file {name!r}, which its recipe does not make")
+    shard = planned[name]
+    for f in fields(Shard):
+        expected = getattr(shard, f.name)
+        expected = list(expected) if isinstance(expected, tuple) else expected
+        if entry.get(f.name) != expected:
+            raise DataSetError(
+                f"{path}: {name!r} has {f.name} {entry.get(f.name)!r}, its recipe {expected!r}"
+            )
+
+
+def file_hash(path: Path) -> str:
+    """sha256 of a file, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(_CHUNK):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file beside its name, sync it, rename it: whole under its name, or not there."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+        sync_folder(path.parent)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

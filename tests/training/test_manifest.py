@@ -1,0 +1,86 @@
+"""A manifest is read with suspicion: nothing outside the folder, nothing its recipe does not make."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cmbinpaint.errors import DataSetError
+from cmbinpaint.training.manifest import file_hash, read_manifest, write_manifest, write_whole
+
+
+def damage(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    path = folder / "manifest.json"
+    table = json.loads(path.read_text())
+    change(table)
+    path.write_text(json.dumps(table))
+
+
+def test_what_is_written_is_read(copy: Path) -> None:
+    before = (copy / "manifest.json").read_bytes()
+    write_manifest(copy, read_manifest(copy))
+    assert (copy / "manifest.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "change, text",
+    [
+        (
+            lambda t: t["shards"][0].update(file="../x.npy"),
+            "names the file '../x.npy', which is not a plain name",
+        ),
+        (
+            lambda t: t["shards"][0].update(file="/etc/x.npy"),
+            "'/etc/x.npy', which is not a plain name inside",
+        ),
+        (
+            lambda t: t["spectra"].update(file="a/b.npy"),
+            "names the file 'a/b.npy', which is not a plain name",
+        ),
+        (
+            lambda t: t["shards"][0].update(file="x.npy"),
+            "names the file 'x.npy', which its recipe does not make",
+        ),
+        (lambda t: t["shards"][0].update(skies=[99]), "'train_c00_0000.npy' has skies [99], its recipe ["),
+        (lambda t: t["shards"][0].update(label=1), "'train_c00_0000.npy' has label 1, its recipe 0"),
+        (
+            lambda t: t["shards"][0].update(sha256="12"),
+            "the sha256 of 'train_c00_0000.npy' is '12'; 64 hexadecimal",
+        ),
+        (lambda t: t["recipe"].update(skies=-1), "data set: skies is -1; give 1 or more"),
+        (lambda t: t["recipe"].update(colour=1), "data set: unknown key 'colour'"),
+        (lambda t: t.pop("shards"), "an entry is absent or of the wrong type ('shards')"),
+        (lambda t: t.update(class_rms_uK=[1.0]), "class_rms_uK is [1.0]; 2 positive numbers are needed"),
+        (lambda t: t.update(format=7), "not a data set's manifest of format 1"),
+    ],
+)
+def test_what_is_refused(copy: Path, change: Callable[[dict[str, Any]], None], text: str) -> None:
+    damage(copy, change)
+    with pytest.raises(DataSetError, match=re.escape(text)):
+        read_manifest(copy)
+
+
+def test_no_manifest_and_no_json(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataSetError, match=r"is no data set: manifest\.json cannot be read .*`cmbinpaint dataset`"
+    ):
+        read_manifest(tmp_path)
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(DataSetError, match=r"manifest\.json: not JSON"):
+        read_manifest(tmp_path)
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    write_whole(path, b"old")
+    with pytest.raises(TypeError):
+        write_whole(path, "text")  # type: ignore[arg-type]
+    assert [p.name for p in tmp_path.iterdir()] == ["a.npy"] and path.read_bytes() == b"old"
+
+
+def test_hashes_are_sha256(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abc")  # FIPS 180-2, appendix B.1
+    assert file_hash(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
