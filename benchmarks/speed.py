@@ -14,10 +14,12 @@ from cmbinpaint.sphere.pixels import pixel_size
 
 
 def main() -> None:
-    args = arguments(__doc__ or "").parse_args()
+    parser = arguments(__doc__ or "")
+    parser.add_argument("--maps", type=int, default=2, help="maps filled with the same plan")
+    args = parser.parse_args()
     setting = Setting.at(args.nside, args.mask)
     mask = setting.plan.valid
-    skies = [setting.sky(seed)[0].astype(np.float32) for seed in range(2)]
+    skies = [setting.sky(seed)[0].astype(np.float32) for seed in range(args.maps)]
     fsky = setting.plan.fsky
     del setting
     options = {
@@ -35,7 +37,14 @@ def main() -> None:
         start = time.perf_counter()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     write(
-        {"what": "speed", "nside": args.nside, "fsky": fsky, "seconds": seconds, "peak_GiB": peak},
+        {
+            "what": "speed",
+            "nside": args.nside,
+            "model": args.model,
+            "fsky": fsky,
+            "seconds": seconds,
+            "peak_GiB": peak,
+        },
         args.output,
     )
 

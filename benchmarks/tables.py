@@ -70,15 +70,30 @@ def bias(d: dict[str, Any]) -> str:
 
 
 def speed(d: dict[str, Any]) -> str:
-    first, second = d["seconds"]
+    first, *later = d["seconds"]
+    second = f" second map with the same plan {later[0]:.0f} s," if later else ""
     return (
-        f"nside {d['nside']}, {d['machine']['cores']} cores: first map {first:.0f} s (plan and refining included), "
-        f"second map with the same plan {second:.0f} s, peak memory {d['peak_GiB']:.2f} GiB."
+        f"nside {d['nside']}, {d['model']}, {d['machine']['cores']} cores: first map {first:.0f} s (plan and refining "
+        f"included),{second} peak memory {d['peak_GiB']:.2f} GiB."
     )
 
 
+def solver(d: dict[str, Any]) -> str:
+    lines = [head("nside", "lmax", "preconditioner", "setup, s", "steps", "seconds", "peak, GiB")]
+    for how in ("holes", "diagonal"):
+        if how in d:
+            part = d[how]
+            lines.append(
+                row(
+                    d["nside"], d["lmax"], how, f"{part['setup_s']:.1f}", part["steps"], f"{part['seconds']:.1f}",
+                    f"{d['peak_GiB']:.1f}",
+                )
+            )  # fmt: skip
+    return "\n".join(lines)
+
+
 TABLES = {
-    "excess": excess, "bias": bias, "speed": speed, "validation": markdown, "misspecified": misspecified_markdown,
+    "excess": excess, "bias": bias, "speed": speed, "solver": solver, "validation": markdown, "misspecified": misspecified_markdown,
 }  # fmt: skip
 
 if __name__ == "__main__":

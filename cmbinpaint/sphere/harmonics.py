@@ -232,6 +232,13 @@ def alm_dot(a: ComplexArray, b: ComplexArray, lmax: int) -> float:
     return zonal + 2.0 * float(rest)
 
 
+def alm_to_real(alm: ComplexArray, lmax: int) -> FloatArray:
+    """(..., (lmax + 1)²) real coefficients in an orthonormal basis: dot products are `alm_dot`."""
+    zonal = alm.real[..., : lmax + 1]
+    rest = np.sqrt(2.0) * np.ascontiguousarray(alm[..., lmax + 1 :]).view(np.float64)
+    return np.concatenate([zonal, rest], axis=-1)
+
+
 def alm_to_cl(alm: ComplexArray, lmax: int, other: ComplexArray | None = None) -> FloatArray:
     """The (lmax + 1,) spectrum of `alm`, or the cross spectrum with `other`."""
     other = alm if other is None else other
