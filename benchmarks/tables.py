@@ -93,8 +93,13 @@ def solver(d: dict[str, Any]) -> str:
 
 
 TABLES = {
-    "excess": excess, "bias": bias, "speed": speed, "solver": solver, "validation": markdown, "misspecified": misspecified_markdown,
-}  # fmt: skip
+    "excess": excess,
+    "bias": bias,
+    "speed": speed,
+    "solver": solver,
+    "validation": markdown,
+    "misspecified": misspecified_markdown,
+}
 
 if __name__ == "__main__":
     for name in sys.argv[1:]:
