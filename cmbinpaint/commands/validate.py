@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--skies", metavar="N", type=common.positive_int, default=20, help="2 or more; default 20")
     add("--seed", metavar="S", type=common.natural, default=0, help="of all skies; default 0")
     add("--refine", metavar="N", type=common.natural, help="steps towards the exact mean for models without @N; "
-        "default: what each recommends")  # fmt: skip
+        "default: networks to 0.1 posterior std, others none")  # fmt: skip
     add("--misspecified", action="store_true", help="tell the model wrong skies, and say what that does")
     add("--card", metavar="FILE", type=Path, help="put a network's figures into its card (.json)")
     add("--device", default="auto", metavar="D", help="for networks: auto, cpu, cuda, cuda:N or mps")
