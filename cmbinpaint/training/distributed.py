@@ -164,9 +164,7 @@ def wrap(model: nn.Module, world: World, device: torch.device) -> nn.Module:
     """The network as training calls it: its gradients are means over all processes."""
     if world.size == 1:
         return model
-    return DistributedDataParallel(
-        model, device_ids=[device] if device.type == "cuda" else None, broadcast_buffers=False
-    )
+    return DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
 
 
 class _Sum(torch.autograd.Function):

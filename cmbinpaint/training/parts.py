@@ -38,7 +38,7 @@ class OptimizerRecipe:
     final_lr_share
         Where the cosine ends, as a share of `lr`.
     grad_clip
-        Largest norm of a step's gradient; None: not clipped.
+        Largest norm of a step's gradient; None or 0: not clipped.
     """
 
     algorithm: Algorithm = "adamw"
@@ -64,7 +64,7 @@ class OptimizerRecipe:
         integer(where, "warmup_steps", self.warmup_steps, least=0)
         number(where, "final_lr_share", self.final_lr_share, least=0.0, most=1.0)
         if self.grad_clip is not None:
-            number(where, "grad_clip", self.grad_clip, above=0.0)
+            number(where, "grad_clip", self.grad_clip, least=0.0)
 
 
 @dataclass(frozen=True)
