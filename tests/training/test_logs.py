@@ -68,7 +68,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
     """The device that is always full."""
     with CsvLog(tmp_path / "a.csv", ("step",), 0) as log:
         log._file.close()
-        log._file = Path("/dev/full").open("w")
+        log._file = Path("/dev/full").open("w")  # noqa: SIM115
         log._writer = csv.writer(log._file)
         with pytest.raises(CheckpointError, match=r"\(No space left on device\); checkpoints are untouched"):
             log.add({"step": 1})
