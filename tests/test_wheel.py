@@ -16,6 +16,8 @@ for card in list_models():
     print("model", card.name)
 for name in list_recipes():
     print("recipe", Recipe.read(name).name)
+from cmbinpaint.training.perceptual import load_vgg
+print("vgg", load_vgg("vgg16-cmb", 1).channels)
 """
 
 
@@ -39,3 +41,4 @@ def test_the_wheel_holds_weights_and_recipes(tmp_path: Path) -> None:
     lines = run.stdout.splitlines()
     assert lines[0].startswith(str(site))
     assert "model linear-first" in lines and "recipe linear-first" in lines
+    assert "recipe combine128" in lines and "vgg 1" in lines

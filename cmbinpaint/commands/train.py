@@ -1,10 +1,11 @@
 """``cmbinpaint train``: train a network from a recipe, resumable at any moment.
 
-Takes: a recipe (a TOML file or the name of a packaged one), an output folder. Gives: checkpoints and logs.
-Floor: 7.
+Takes: a recipe (a TOML file or the name of a packaged one), an output folder. Gives: checkpoints and logs. Under
+torchrun each process trains on its share of every batch. Floor: 7.
 """
 
 import argparse
+import os
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="refuse a folder that holds checkpoints instead of going on from it",
     )
+    parser.add_argument(
+        "--resume-from",
+        metavar="CHECKPOINT",
+        help="go back to this checkpoint of the run (a name such as step_00000500), or begin from another run's",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -35,15 +41,20 @@ def run(args: argparse.Namespace) -> int:
 
     recipe = Recipe.read(args.recipe)
     folder = args.output or f"runs/{recipe.name}"
-    result = train(recipe, folder, resume=not args.no_resume, device=args.device, stop_after=args.stop_after)
+    result = train(
+        recipe,
+        folder,
+        resume=not args.no_resume,
+        resume_from=args.resume_from,
+        device=args.device,
+        stop_after=args.stop_after,
+    )
+    if int(os.environ.get("RANK", "0")) > 0:  # of several processes the first one speaks
+        return 0 if result.signal is None else 128 + result.signal
     state = "done" if result.finished else "stopped; the same command resumes"
     print(f"{recipe.name}: step {result.step} of {result.steps}, {state}")
     if result.score is not None:
-        score = result.score
-        print(
-            f"validation: hole rms {score.hole_rms:.4f} of the field's, first guess {score.guess_rms:.4f}, "
-            f"ratio {score.gain:.3f}"
-        )
+        print(f"validation: {result.score.summary()}")
     print(f"checkpoints and logs: {result.out_dir}")
     return 0 if result.signal is None else 128 + result.signal
 

@@ -22,3 +22,13 @@ def find_device(name: str) -> torch.device:
     if wanted not in there:
         raise DeviceError(f"device {name!r} is not there; use 'auto' or one of: {', '.join(there)}")
     return torch.device(wanted)
+
+
+def computes_bf16(device: torch.device) -> bool:
+    """Whether the device has instructions for bfloat16, so that it is faster than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu":
+        return False
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("amx_bf16") or able.get("avx512_bf16"))

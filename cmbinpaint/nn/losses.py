@@ -1,58 +1,192 @@
 """What training makes small: named terms, and their weighted sum.
 
-Takes: prediction and truth `(B, C, H, W)`, mask `(B, 1, H, W)`. Gives: a scalar. Floor: 1.
+Takes: prediction and truth `(B, C, H, W)`, mask `(B, 1, H, W)`, and what a term needs besides. Gives: a scalar.
+Floor: 1.
 
-Each term is a mean over all B·C·H·W entries of the batch, so that a bigger hole weighs more (Liu et al. 2018,
-section 3.3). With P the prediction, T the truth, M the mask (1 observed, 0 hole) and N the number of entries:
+With P the prediction, T the truth, M the mask (1 observed, 0 hole), K = M T + (1 - M) P the composite and N the
+number of entries B·C·H·W. Sums over all entries of the batch are over N, so that a bigger hole weighs more (Liu et
+al. 2018, section 3.3):
 
 ==================  ===============================================================================
 `valid`             Σ M |P - T| / N
 `hole`              Σ (1 - M) |P - T| / N
 `hole_squared`      Σ (1 - M) (P - T)² / N
 `total_variation`   Σ |K(i, j+1) - K(i, j)| / N + Σ |K(i+1, j) - K(i, j)| / N over pairs within R,
-                    with K = M T + (1 - M) P and R the hole grown by 1 px, corners too
+                    R the hole grown by 1 px, corners too
+`relative_l1`       Σ (1 - M) |P - T| / s over the number of hole entries, s the first guess's
+`relative_l2`       standard deviation; and the same with ((P - T) / s)²
+`perceptual`        Σ_p mean |Ψ_p(P) - Ψ_p(T)| + mean |Ψ_p(K) - Ψ_p(T)|, Ψ_p the features of
+                    VGG16's pool p = 1, 2, 3
+`style_output`      Σ_p mean |G_p(P) - G_p(T)| with the Gram matrix G_p(x) = Ψ_p(x) Ψ_p(x)ᵀ / (C_p H_p W_p)
+`style_composite`   Σ_p mean |G_p(K) - G_p(T)|
+`spectral`          mean over rings of wavenumber of |ln c(K) - ln c(T)|, c the power in the ring of each
+                    Hann-windowed plane
+`physical`          ½ (P - d)ᵀ N⁻¹ (P - d) + ½ Pᵀ S⁻¹ P over N, d the data, N⁻¹ zero in holes and S diagonal in
+                    Fourier space; no truth needed. Its minimum is the Wiener filter of d (Münchmeyer & Smith
+                    2019, arXiv 1905.05846)
+`cross_entropy`     mean of -ln softmax(P)[T], T the class: for classifiers
 ==================  ===============================================================================
 
-All are computed in float32, also under autocast.
+All are computed in float32 at least, also under autocast; features in the network's own precision.
 """
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cached_property
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from cmbinpaint.errors import RecipeError
+from cmbinpaint.nn.flatsky import FlatSky, ring_power
+from cmbinpaint.nn.vgg import VGG16
 
-Term = Callable[[Tensor, Tensor, Tensor], Tensor]
+POOLS = 3
+_SPREAD_FLOOR = 1e-2  # of the field's rms: below it a pixel is known, and its relative error is noise
 
 
-def valid_loss(prediction: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
+class Scene:
+    """A batch as loss terms see it; what several of them need is computed once, and only if one does.
+
+    Parameters
+    ----------
+    prediction, truth
+        (B, C, H, W), or logits (B, classes) and classes (B,).
+    inputs
+        What the network saw: ``valid`` (B, 1, H, W); ``spread`` (B, 1, H, W) for relative terms, ``x`` (B, C, H, W)
+        for the physical one.
+    vgg, sky
+        For the terms that need them.
+    """
+
+    def __init__(
+        self,
+        prediction: Tensor,
+        truth: Tensor,
+        inputs: Mapping[str, Tensor],
+        vgg: VGG16 | None = None,
+        sky: FlatSky | None = None,
+    ) -> None:
+        self.prediction, self.truth = _single(prediction), truth
+        self.inputs, self.sky = inputs, sky
+        self._vgg = vgg
+
+    @cached_property
+    def hole(self) -> Tensor:
+        """(B, 1, H, W) bool."""
+        return self.inputs["valid"] <= 0
+
+    @cached_property
+    def error(self) -> Tensor:
+        """P - T."""
+        return self.prediction - self.truth
+
+    @cached_property
+    def composite(self) -> Tensor:
+        """K: the truth where observed, the prediction in holes."""
+        return torch.where(self.hole, self.prediction, self.truth.to(self.prediction.dtype))
+
+    @cached_property
+    def output_features(self) -> list[Tensor]:
+        """Ψ(P)."""
+        return self._features(self.prediction)
+
+    @cached_property
+    def composite_features(self) -> list[Tensor]:
+        """Ψ(K)."""
+        return self._features(self.composite)
+
+    @cached_property
+    def truth_features(self) -> list[Tensor]:
+        """Ψ(T), without gradient."""
+        with torch.no_grad():
+            return self._features(self.truth)
+
+    def _features(self, picture: Tensor) -> list[Tensor]:
+        if self._vgg is None:
+            raise RecipeError("perceptual and style terms need a VGG16; give WeightedLoss one")
+        return self._vgg.pools(picture, POOLS)
+
+
+Term = Callable[[Scene], Tensor]
+
+
+def valid_loss(scene: Scene) -> Tensor:
     """Σ M |P - T| / N: L1 over the observed pixels (Liu et al. 2018, section 3.3)."""
-    return torch.where(mask > 0, prediction.float() - truth.float(), 0.0).abs().mean()
+    return torch.where(scene.hole, 0.0, scene.error).abs().mean()
 
 
-def hole_loss(prediction: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
+def hole_loss(scene: Scene) -> Tensor:
     """Σ (1 - M) |P - T| / N: L1 over the holes (Liu et al. 2018, section 3.3)."""
-    return torch.where(mask > 0, 0.0, prediction.float() - truth.float()).abs().mean()
+    return torch.where(scene.hole, scene.error, 0.0).abs().mean()
 
 
-def hole_squared_loss(prediction: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
+def hole_squared_loss(scene: Scene) -> Tensor:
     """Σ (1 - M) (P - T)² / N: its minimum is the conditional mean, whatever the distribution."""
-    return torch.where(mask > 0, 0.0, prediction.float() - truth.float()).square().mean()
+    return torch.where(scene.hole, scene.error, 0.0).square().mean()
 
 
-def total_variation_loss(prediction: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
+def total_variation_loss(scene: Scene) -> Tensor:
     """Steps between neighbors of the composite, in the hole grown by 1 px (Liu et al. 2018, eq. 6)."""
-    hole = mask <= 0
-    composite = torch.where(hole, prediction.float(), truth.float())
-    near = functional.max_pool2d(hole.float(), 3, stride=1, padding=1) > 0
+    composite = scene.composite
+    near = functional.max_pool2d(scene.hole.float(), 3, stride=1, padding=1) > 0
     across = torch.where(near[..., 1:] & near[..., :-1], composite.diff(dim=-1), 0.0).abs().sum()
     down = torch.where(near[..., 1:, :] & near[..., :-1, :], composite.diff(dim=-2), 0.0).abs().sum()
     return (across + down) / composite.numel()
+
+
+def _relative(power: int) -> Term:
+    """Each hole pixel's error over its guess's standard deviation: the rim counts as much as the deep inside."""
+
+    def term(scene: Scene) -> Tensor:
+        if "spread" not in scene.inputs:
+            raise RecipeError(
+                "[loss] relative terms need a data set that gives the guess's spread; use hole terms"
+            )
+        scale = scene.inputs["spread"].clamp(min=_SPREAD_FLOOR)
+        error = torch.where(scene.hole, scene.error / scale, 0.0).abs().pow(power)
+        return error.sum() / (scene.hole.sum() * scene.truth.shape[1]).clamp(min=1)
+
+    return term
+
+
+def perceptual_loss(scene: Scene) -> Tensor:
+    """L1 between features of output or composite and of the truth (Liu et al. 2018, eq. 3)."""
+    return _gaps(scene.output_features, scene.truth_features) + _gaps(
+        scene.composite_features, scene.truth_features
+    )
+
+
+def style_output_loss(scene: Scene) -> Tensor:
+    """L1 between Gram matrices of output and truth (Liu et al. 2018, eq. 4)."""
+    return _gaps(_grams(scene.output_features), _grams(scene.truth_features))
+
+
+def style_composite_loss(scene: Scene) -> Tensor:
+    """L1 between Gram matrices of composite and truth (Liu et al. 2018, eq. 5)."""
+    return _gaps(_grams(scene.composite_features), _grams(scene.truth_features))
+
+
+def spectral_loss(scene: Scene) -> Tensor:
+    """|ln| of the power in rings of the composite over the truth's: zero for the right power, whatever the phases."""
+    return (ring_power(scene.composite).log() - ring_power(_single(scene.truth)).log()).abs().mean()
+
+
+def physical_loss(scene: Scene) -> Tensor:
+    """½ (P - d)ᵀ N⁻¹ (P - d) + ½ Pᵀ S⁻¹ P, over N (Münchmeyer & Smith 2019, the loss J)."""
+    if scene.sky is None:
+        raise RecipeError("the physical term needs the sky's spectrum and noise; give a [sky] table")
+    misfit = torch.where(scene.hole, 0.0, scene.prediction - scene.inputs["x"]) / scene.sky.noise_std
+    total = misfit.square().sum() + scene.sky.prior_form(scene.prediction).sum()
+    return 0.5 * total / scene.prediction.numel()
+
+
+def cross_entropy_loss(scene: Scene) -> Tensor:
+    """Mean of -ln of the probability given to the right class."""
+    return functional.cross_entropy(scene.prediction, scene.truth)
 
 
 TERMS: Mapping[str, Term] = {
@@ -60,19 +194,30 @@ TERMS: Mapping[str, Term] = {
     "hole": hole_loss,
     "hole_squared": hole_squared_loss,
     "total_variation": total_variation_loss,
+    "relative_l1": _relative(1),
+    "relative_l2": _relative(2),
+    "perceptual": perceptual_loss,
+    "style_output": style_output_loss,
+    "style_composite": style_composite_loss,
+    "spectral": spectral_loss,
+    "physical": physical_loss,
+    "cross_entropy": cross_entropy_loss,
 }
+VGG_TERMS = ("perceptual", "style_output", "style_composite")
 
 
 @dataclass(frozen=True)
 class WeightedLoss:
-    """The weighted sum of named terms; a term of weight 0 is not computed.
+    """The weighted sum of named terms; a term of weight 0 is not computed, nor anything that only it needs.
 
     Parameters
     ----------
     weights
         Weight of each term by its name; terms that are not named have none.
-    known
-        The terms to choose from.
+    vgg
+        For `VGG_TERMS`; frozen, in evaluation mode.
+    sky
+        For `physical`.
 
     Raises
     ------
@@ -86,25 +231,57 @@ class WeightedLoss:
     """
 
     weights: Mapping[str, float]
-    known: Mapping[str, Term] = field(default_factory=lambda: TERMS, repr=False)
+    vgg: VGG16 | None = None
+    sky: FlatSky | None = None
 
     def __post_init__(self) -> None:
         for name, weight in self.weights.items():
-            if name not in self.known:
-                near = get_close_matches(name, self.known, n=1)
+            if name not in TERMS:
+                near = get_close_matches(name, TERMS, n=1)
                 hint = f"did you mean {near[0]!r}? " if near else ""
-                raise RecipeError(f"unknown loss term {name!r}; {hint}known: {', '.join(self.known)}")
+                raise RecipeError(f"unknown loss term {name!r}; {hint}known: {', '.join(TERMS)}")
             if not (math.isfinite(weight) and weight >= 0):
                 raise RecipeError(f"loss term {name!r} has weight {weight}; expected a number of at least 0")
         if not any(self.weights.values()):
             raise RecipeError("no loss term has a weight above 0; give at least one, such as hole = 1")
         object.__setattr__(self, "weights", dict(self.weights))
 
-    def terms(self, prediction: Tensor, truth: Tensor, mask: Tensor) -> dict[str, Tensor]:
-        """Return each term with a weight above 0, before its weight: what a log shows."""
-        return {n: self.known[n](prediction, truth, mask) for n, weight in self.weights.items() if weight > 0}
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The terms with a weight above 0."""
+        return tuple(name for name, weight in self.weights.items() if weight > 0)
 
-    def __call__(self, prediction: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
+    def terms(self, prediction: Tensor, truth: Tensor, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return each term with a weight above 0, before its weight: what a log shows."""
+        scene = Scene(prediction, truth, inputs, self.vgg, self.sky)
+        return {name: TERMS[name](scene) for name in self.names}
+
+    def total(self, terms: Mapping[str, Tensor]) -> Tensor:
         """Return `Σ weight · term`, a scalar."""
-        terms = self.terms(prediction, truth, mask)
         return torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()
+
+    def __call__(self, prediction: Tensor, truth: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Return the weighted sum of a batch, a scalar."""
+        return self.total(self.terms(prediction, truth, inputs))
+
+
+def _gaps(ours: list[Tensor], theirs: list[Tensor]) -> Tensor:
+    """Sum over pools of the mean absolute difference."""
+    return torch.stack(
+        [(_single(a) - _single(b)).abs().mean() for a, b in zip(ours, theirs, strict=True)]
+    ).sum()
+
+
+def _grams(features: list[Tensor]) -> list[Tensor]:
+    """Ψ Ψᵀ / (C H W) of each pool, `(B, C, C)`, in float32 at least."""
+    grams = []
+    for feature in features:
+        flat = _single(feature).flatten(2)
+        with torch.autocast(flat.device.type, enabled=False):
+            grams.append(flat @ flat.transpose(1, 2) / (flat.shape[1] * flat.shape[2]))
+    return grams
+
+
+def _single(tensor: Tensor) -> Tensor:
+    """`tensor` in float32, or float64 if it is."""
+    return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()

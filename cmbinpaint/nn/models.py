@@ -1,6 +1,6 @@
 """Architectures by name. Takes: the architecture part of a recipe or card. Gives: a network. Floor: 1."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -8,8 +8,58 @@ from torch import nn
 
 from cmbinpaint.errors import WeightsError
 from cmbinpaint.nn.linear import LinearUNet
+from cmbinpaint.nn.unet import PRESETS, Final, PConvUNet
+from cmbinpaint.nn.vgg import VGG16
 
-FAMILIES = {"linear": LinearUNet}
+
+def pconv_unet(
+    preset: str | None = None,
+    channels: int = 1,
+    final: Final | None = None,
+    *,
+    encoder: Sequence[Sequence[int]] | None = None,
+    decoder: Sequence[int] | None = None,
+    thinner: int = 1,
+) -> PConvUNet:
+    """Make a network of the seed's family.
+
+    Parameters
+    ----------
+    preset
+        "unet128" or "unet512"; or give `encoder` and `decoder` as `PConvUNet` takes them.
+    channels
+        1 for temperature, 3 for RGB.
+    final
+        None: "linear" for one channel, "sigmoid" for three.
+    thinner
+        Divides every width of the preset, for trials.
+
+    Raises
+    ------
+    WeightsError
+        Neither or both of a preset and levels, or a divisor that leaves no channels.
+    """
+    if final is None:
+        final = "linear" if channels == 1 else "sigmoid"
+    if (preset is None) == (encoder is None or decoder is None):
+        raise WeightsError("family 'pconv' needs a preset, or encoder and decoder, and not both")
+    if encoder is not None and decoder is not None:
+        return PConvUNet(channels, encoder, decoder, final)
+    if thinner == 1 or preset not in PRESETS:
+        return PConvUNet.from_preset(str(preset), channels, final)
+    levels = PRESETS[preset]
+    narrowest = min(width for width, _ in levels["encoder"])
+    if not 1 <= thinner <= narrowest:
+        raise WeightsError(f"thinner={thinner} came; expected 1 to {narrowest}, the preset's narrowest level")
+    thin = [(width // thinner, kernel) for width, kernel in levels["encoder"]]
+    return PConvUNet(channels, thin, [width // thinner for width in levels["decoder"]], final)
+
+
+FAMILIES: dict[str, Callable[..., nn.Module]] = {
+    "linear": LinearUNet,
+    "pconv": pconv_unet,
+    "vgg16": VGG16,
+}
 
 
 def build_model(architecture: Mapping[str, Any]) -> nn.Module:

@@ -8,11 +8,12 @@ from typing import Any
 
 _HOMES = {
     "Recipe": "recipe",
-    "OptimizerRecipe": "recipe",
+    "OptimizerRecipe": "parts",
+    "StageRecipe": "parts",
     "list_recipes": "recipe",
     "TrainResult": "loop",
     "train": "loop",
-    "final_weights": "loop",
+    "final_weights": "resume",
     "Checkpoint": "checkpoint",
     "load_latest": "checkpoint",
 }

@@ -13,8 +13,8 @@ import os
 import re
 import shutil
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,10 @@ class Checkpoint:
         The optimizer's tensors, named ``parameter/what``.
     random
         States of random number generators, uint8.
+    position
+        Where the run is in its stages (`position.Position`).
+    losses
+        The last step's loss and the last validation's figures.
     """
 
     step: int
@@ -57,10 +61,14 @@ class Checkpoint:
     ema: TensorDict
     optimizer: TensorDict
     random: TensorDict
+    position: Mapping[str, Any] = field(default_factory=dict)
+    losses: Mapping[str, Any] = field(default_factory=dict)
 
 
-def save_checkpoint(folder: str | Path, checkpoint: Checkpoint, *, keep: int = KEEP) -> Path:
-    """Write a checkpoint, then remove all but the newest `keep`.
+def save_checkpoint(
+    folder: str | Path, checkpoint: Checkpoint, *, keep: int = KEEP, pinned: Collection[int] = ()
+) -> Path:
+    """Write a checkpoint, then remove all but the newest `keep` and those that are pinned.
 
     Parameters
     ----------
@@ -69,7 +77,9 @@ def save_checkpoint(folder: str | Path, checkpoint: Checkpoint, *, keep: int = K
     checkpoint
         What to write.
     keep
-        How many to leave.
+        How many to leave; 0: all.
+    pinned
+        Steps whose checkpoints stay besides.
 
     Returns
     -------
@@ -101,10 +111,16 @@ def save_checkpoint(folder: str | Path, checkpoint: Checkpoint, *, keep: int = K
         ) from error
     found = list_checkpoints(root)
     newest = found.index(final)
-    # What lies beyond this step was damaged, or the run would have gone on from there.
-    for old in found[: max(newest + 1 - keep, 0)] + found[newest + 1 :]:
+    # What lies beyond this step was damaged, or left by going back: the run now has another future.
+    spare = found[: max(newest + 1 - keep, 0)] if keep else []
+    for old in [path for path in spare if step_of(path) not in pinned] + found[newest + 1 :]:
         shutil.rmtree(old, ignore_errors=True)
     return final
+
+
+def step_of(path: Path) -> int:
+    """The step in a checkpoint's name."""
+    return int(path.name.removeprefix("step_"))
 
 
 def list_checkpoints(folder: str | Path) -> list[Path]:
@@ -142,7 +158,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         except SafetensorError as error:
             raise CheckpointError(f"{folder / name}: not a safetensors file ({error})") from error
         _check_finite(f"{folder / name}", groups[group])
-    return Checkpoint(step=manifest["step"], recipe=manifest["recipe"], **groups)
+    extra = {key: manifest.get(key, {}) for key in ("position", "losses")}
+    return Checkpoint(step=manifest["step"], recipe=manifest["recipe"], **groups, **extra)
 
 
 def load_latest(folder: str | Path) -> Checkpoint | None:
@@ -211,6 +228,8 @@ def _write_files(folder: Path, checkpoint: Checkpoint) -> None:
         "format": _FORMAT,
         "step": checkpoint.step,
         "recipe": dict(checkpoint.recipe),
+        "position": dict(checkpoint.position),
+        "losses": dict(checkpoint.losses),
         "torch": torch.__version__,
         "files": hashes,
     }
@@ -231,6 +250,9 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     files, step, recipe = (manifest.get(key) for key in ("files", "step", "recipe"))
     if not isinstance(step, int) or not isinstance(recipe, dict) or not isinstance(files, dict):
         raise CheckpointError(f"{path}: step, recipe or files is absent or of the wrong type")
+    for key in ("position", "losses"):
+        if not isinstance(manifest.get(key, {}), dict):
+            raise CheckpointError(f"{path}: {key} is {manifest[key]!r}; a table is needed")
     wanted = {f"{group}.safetensors" for group in _GROUPS}
     for name in files:
         if name not in wanted:

@@ -4,49 +4,45 @@ Takes: a `Recipe` and an output folder. Gives: checkpoints, ``training.csv``, ``
 
 A run's state is its checkpoint and nothing else: batches are functions of (seed, split, index), so a run that
 was interrupted, however, goes on to the same weights as one that was not (bit for bit on a CPU with equal
-threads).
+threads). Started by torchrun, each process takes its share of every batch, and the first one writes.
 """
 
+import json
 import logging
 import math
-import signal
-import threading
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
-from cmbinpaint.errors import CheckpointError, CmbInpaintWarning, ConvergenceError
-from cmbinpaint.nn.devices import find_device
+from cmbinpaint.errors import CheckpointError, ConvergenceError
 from cmbinpaint.nn.models import build_model
-from cmbinpaint.training.checkpoint import TensorDict, list_checkpoints, load_latest, save_checkpoint
-from cmbinpaint.training.logs import CsvLog, Meter
-from cmbinpaint.training.objective import Score, ScoreKeeper, objective
+from cmbinpaint.training.checkpoint import (
+    list_checkpoints,
+    save_checkpoint,
+)
+from cmbinpaint.training.classifier import ClassKeeper
+from cmbinpaint.training.distributed import join_world
+from cmbinpaint.training.logs import Meter, RunLogs
+from cmbinpaint.training.objective import AnyScore, ScoreKeeper, build_loss, check_model, count_patches
+from cmbinpaint.training.parts import StageRecipe
+from cmbinpaint.training.position import Position
 from cmbinpaint.training.prefetch import Prefetcher, Stream
 from cmbinpaint.training.recipe import Recipe
+from cmbinpaint.training.resume import restore
+from cmbinpaint.training.session import StopSignals, private_torch
 from cmbinpaint.training.state import TrainingState
+from cmbinpaint.training.streams import open_streams, to_tensors
 
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int, float], None]
-# What a resumed run may change without changing its outcome.
-_FREE = {
-    "name",
-    "workers",
-    "threads",
-    "checkpoint_every",
-    "validate_every",
-    "log_every",
-    "validation_batches",
-}
-_FIXED = {"seed", "model"}
+_KEPT_CHECKS = 64  # validation batches that stay in memory; of more, each is read anew
 
 
 @dataclass(frozen=True)
@@ -58,7 +54,7 @@ class TrainResult:
     out_dir
         Its folder.
     step, steps
-        Optimizer steps done, and wanted.
+        Optimizer steps done, and wanted: those done and those that the stages leave at most.
     loss
         Loss of the last step taken; NaN if none was.
     score
@@ -71,7 +67,7 @@ class TrainResult:
     step: int
     steps: int
     loss: float
-    score: Score | None
+    score: AnyScore | None
     signal: int | None
 
     @property
@@ -85,6 +81,7 @@ def train(
     out_dir: str | Path,
     *,
     resume: bool = True,
+    resume_from: str | Path | None = None,
     device: str = "auto",
     progress: Progress | None = None,
     stop_after: int | None = None,
@@ -101,6 +98,8 @@ def train(
         Folder of logs and checkpoints; made if absent.
     resume
         Go on from the newest whole checkpoint in `out_dir`; False refuses a folder that has one.
+    resume_from
+        Go on from this checkpoint instead; see `resume.restore`.
     device
         ``"auto"`` (an accelerator if there is one), ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
     progress
@@ -117,39 +116,25 @@ def train(
     Raises
     ------
     CheckpointError
-        If the folder's checkpoints do not belong to this recipe, or none is whole.
+        If the folder's checkpoints do not belong to this recipe, none is whole, or the disk is full.
     ConvergenceError
         If the loss or its gradient is not finite; the last good state is kept.
     DeviceError
         If the device is not there.
+    RecipeError
+        If the recipe's data, model or stages do not fit each other.
     """
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.read(recipe)
-    place = find_device(device)
     out = Path(out_dir)
-    if stream is None:
-        from cmbinpaint.training.datasets import build_stream  # only here: a custom stream needs no simulator
-
-        stream = build_stream(recipe.data, recipe.seed)
-    with _private_torch(recipe, place):
-        state = TrainingState(model or build_model(recipe.model), recipe, place)
-        _restore(state, out, recipe, resume=resume)
-        with Prefetcher(stream, recipe.workers) as prefetcher, _StopSignals() as stop:
-            run = _Run(recipe, out, state, prefetcher, stop, progress)
-            return run.go(stop_after)
-
-
-def final_weights(out_dir: str | Path) -> TensorDict:
-    """The weights to ship: the running mean in the newest whole checkpoint of a run.
-
-    Raises
-    ------
-    CheckpointError
-        If there is none.
-    """
-    checkpoint = load_latest(Path(out_dir) / "checkpoints")
-    if checkpoint is None:
-        raise CheckpointError(f"{out_dir} holds no checkpoints; train first, or name the run's own folder")
-    return checkpoint.ema
+    with join_world(device) as (world, place), private_torch(recipe, place):
+        model = model or build_model(recipe.model)
+        check_model(model, recipe)
+        streams = open_streams(recipe, stream, world)
+        state = TrainingState(model, recipe, place, world)
+        position = restore(state, out, recipe, resume=resume, resume_from=resume_from)
+        world.wait()  # all have read before the first one writes
+        with StopSignals() as stop:
+            return _Run(recipe, out, state, position, streams, stop, progress).go(stop_after)
 
 
 class _Run:
@@ -160,72 +145,116 @@ class _Run:
         recipe: Recipe,
         out: Path,
         state: TrainingState,
-        prefetcher: Prefetcher,
-        stop: "_StopSignals",
+        position: Position,
+        streams: Sequence[Stream],
+        stop: StopSignals,
         progress: Progress | None,
     ) -> None:
-        self.recipe, self.out, self.state = recipe, out, state
-        self.prefetcher, self.stop, self.progress = prefetcher, stop, progress
+        self.recipe, self.out, self.state, self.position = recipe, out, state, position
+        self.streams, self.stop, self.progress = streams, stop, progress
+        self.world = state.world
+        self.criterion = build_loss(recipe, state.device)
+        self.keeper: Any = ScoreKeeper if recipe.classes is None else ClassKeeper
         self.loss = math.nan
-        self.score: Score | None = None
+        self.score: AnyScore | None = None
+        self.figures: dict[str, float] = {}  # of the last validation
         self.saved_step = state.step if list_checkpoints(out / "checkpoints") else -1
-        self.checks: list[Any] | None = None  # the validation batches, once made
+        self.signal = 0
 
     def go(self, stop_after: int | None) -> TrainResult:
         """Take the remaining steps, or `stop_after` of them."""
-        first = self.state.step
-        last = self.recipe.steps if stop_after is None else min(self.recipe.steps, first + stop_after)
-        size = self.recipe.accumulate
-        batches = self.prefetcher.batches(range(first * size, last * size))
-        bar = tqdm(
-            total=self.recipe.steps, initial=first, disable=True if self.progress else None, unit="step"
-        )
-        training = CsvLog(self.out / "training.csv", _TRAINING_COLUMNS, first)
-        validation = CsvLog(self.out / "validation.csv", _VALIDATION_COLUMNS, first)
-        with bar, training, validation:
-            meter = Meter()
-            while self.state.step < last and self.stop.signal is None:
-                self._step(batches, meter)
-                bar.set_postfix(loss=f"{self.loss:.4g}", refresh=False)
-                bar.update()
-                if self.progress is not None:
-                    self.progress(self.state.step, self.recipe.steps, self.loss)
-                step = self.state.step
-                if step % self.recipe.log_every == 0 or step == last:
-                    training.add(meter.row(step, self.state.learning_rate(step - 1)))
-                if self._due(self.recipe.validate_every) and self.recipe.validation_batches:
-                    self._validate(validation)
-                    meter.restart()
-                if self._due(self.recipe.checkpoint_every):
-                    self._save()
-        self._save()
-        step, steps = self.state.step, self.recipe.steps
-        return TrainResult(self.out, step, steps, self.loss, self.score, self.stop.signal)
+        plan, first = self.recipe.plan, self.state.step
+        self.last = first + self.position.steps_left(plan)
+        if stop_after is not None:
+            self.last = min(self.last, first + stop_after)
+        with ExitStack() as stack:
+            self.logs = RunLogs(
+                stack, self.out, self.criterion.names, self.keeper.columns, first, self.world.first
+            )
+            self.bar = stack.enter_context(tqdm(
+                total=first + self.position.steps_left(plan), initial=first, unit="step",
+                disable=True if self.progress or not self.world.first else None,
+            ))  # fmt: skip
+            self.meter = Meter()
+            while True:
+                self._stage(plan[self.position.stage])
+                if not self.position.over(plan[self.position.stage]) or self._paused():
+                    break
+                if self.position.stage + 1 == len(plan):
+                    break
+                self.position = self.position.next_stage()
+            self._save()
+        step = self.state.step
+        steps = step + self.position.steps_left(plan)
+        return TrainResult(self.out, step, steps, self.loss, self.score, self.signal or None)
 
-    def _due(self, every: int) -> bool:
-        return self.state.step % every == 0 or self.state.step == self.recipe.steps
+    def _paused(self) -> bool:
+        return self.signal != 0 or self.state.step >= self.last
 
-    def _step(self, batches: Iterator[Any], meter: "Meter") -> None:
-        step, total, patches = self.state.step, 0.0, 0
+    def _stage(self, stage: StageRecipe) -> None:
+        """Take a stage's remaining steps, as far as this call goes."""
+        if self.position.over(stage) or self._paused():
+            return
+        self.state.begin_stage(stage, self.position.step)
+        logger.info("stage %s from step %d", stage.name, self.state.step)
+        first, size = self.state.step, self.recipe.accumulate
+        last = min(self.last, first + stage.steps - self.position.step)
+        checks: list[Any] = []  # the validation batches, once made
+        with Prefetcher(self.streams[self.position.stage], self.recipe.workers) as prefetcher:
+            batches = prefetcher.batches(range(first * size, last * size))
+            while self.state.step < last and not self.signal:
+                self._step(batches)
+                self._after_step(stage, prefetcher, checks)
+                if self.position.over(stage):
+                    break
+            batches.close()  # type: ignore[attr-defined]
+
+    def _after_step(self, stage: StageRecipe, prefetcher: Prefetcher, checks: list[Any]) -> None:
+        self.position = self.position.advanced()
+        step, epoch_ends = self.state.step, self.position.epoch_ends(stage)
+        self.bar.set_postfix(loss=f"{self.loss:.4g}", stage=stage.name, refresh=False)
+        self.bar.update()
+        if self.progress is not None and self.world.first:
+            self.progress(step, step + self.position.steps_left(self.recipe.plan), self.loss)
+        self.signal = self.world.highest(self.stop.signal or 0)
+        if step % self.recipe.log_every == 0 or step == self.last or epoch_ends:
+            row = self.meter.row(step, self.state.learning_rate(step - 1))
+            self.logs.training({**row, **self._place(stage)})
+        if self.recipe.validation_batches and (step % self.recipe.validate_every == 0 or epoch_ends):
+            self._validate(stage, prefetcher, checks)
+            self.meter.restart()
+        if step % self.recipe.checkpoint_every == 0 or epoch_ends:
+            self._save()
+
+    def _place(self, stage: StageRecipe) -> dict[str, float]:
+        return {"stage": self.position.stage + 1, "epoch": self.position.epoch(stage)}
+
+    def _step(self, batches: Iterator[Any]) -> None:
+        size, patches = self.recipe.accumulate, 0
+        total = torch.zeros(1 + len(self.criterion.names), dtype=torch.float64)
+        first = self.state.step * size
         self.state.begin_step()
-        for part in range(self.recipe.accumulate):
-            with meter.waiting():
+        for part in range(size):
+            with self.meter.waiting():
                 batch = next(batches)
             inputs, truth = to_tensors(batch, self.state.device)
-            with self.state.autocast():
-                prediction = self.state.model(**inputs)
-            loss = objective(self.recipe.loss, prediction, truth, inputs) / self.recipe.accumulate
-            loss.backward()
-            total += float(loss.detach())
-            patches += truth.shape[0] * truth.shape[1]
-            if not math.isfinite(total):
-                self._give_up("loss", total, step * self.recipe.accumulate + part)
+            with self.state.one_of_several(last=part == size - 1):
+                with self.state.autocast():
+                    prediction = self.state.network(**inputs)
+                    terms = self.criterion.terms(prediction, truth, inputs)
+                loss = self.criterion.total(terms) / size
+                loss.backward()
+            parts = torch.stack([loss.detach() * size, *(term.detach() for term in terms.values())])
+            total += self.world.mean(parts).double() / size
+            patches += count_patches(truth) * self.world.size
+            if not math.isfinite(float(total[0])):
+                self._give_up("loss", float(total[0]), first + part)
         norm = self.state.gradient_norm()
         if not math.isfinite(norm):
-            self._give_up("gradient", norm, step * self.recipe.accumulate)
+            self._give_up("gradient", norm, first)
         self.state.update()
-        self.loss = total
-        meter.add(total, norm, patches)
+        self.loss, *each = total.tolist()
+        self.meter.add(self.loss, norm, patches, dict(zip(self.criterion.names, each, strict=True)))
 
     def _give_up(self, what: str, value: float, index: int) -> None:
         self.state.abandon_step()
@@ -239,106 +268,35 @@ class _Run:
             f"{self.recipe.seed}); {kept}; lower [optimizer] lr, or use precision = 'fp32'"
         )
 
-    def _validate(self, log: CsvLog) -> None:
-        if self.checks is None:
-            indices = range(self.recipe.validation_batches)
-            self.checks = list(self.prefetcher.batches(indices, "validation"))
-        keeper = ScoreKeeper(self.recipe.loss)
+    def _validate(self, stage: StageRecipe, prefetcher: Prefetcher, checks: list[Any]) -> None:
+        indices = range(self.recipe.validation_batches)
+        kept = len(indices) <= _KEPT_CHECKS
+        if kept and not checks:
+            checks.extend(prefetcher.batches(indices, "validation"))
+        keeper = self.keeper(self.criterion)
         with torch.no_grad():
-            for batch in self.checks:
+            for batch in checks if kept else prefetcher.batches(indices, "validation"):
                 inputs, truth = to_tensors(batch, self.state.device)
                 with self.state.autocast():
-                    prediction = self.state.ema(**inputs)
-                keeper.add(prediction, truth, inputs)
-        self.score = keeper.score()
-        log.add({"step": self.state.step, **asdict(self.score), "gain": self.score.gain})
-        logger.info("step %d: %s", self.state.step, self.score)
+                    keeper.add(self.state.ema(**inputs), truth, inputs)
+        self.score, terms = keeper.score(self.world)
+        step = self.state.step
+        self.figures = {**self.keeper.row(self.score), **terms}
+        self.position = self.position.validated(self.score.loss, step, stage)
+        self.logs.validation({"step": step, **self._place(stage), **self.figures})
+        logger.info("step %d: %s", step, self.score.summary())
 
     def _save(self) -> None:
         if self.state.step == self.saved_step:
             return
-        save_checkpoint(self.out / "checkpoints", self.state.to_checkpoint())
+        if self.world.first:
+            losses = {"training": self.loss, "validation": self.figures}
+            finite = json.loads(json.dumps(losses), parse_constant=lambda _: None)
+            best = self.position.best_step
+            save_checkpoint(
+                self.out / "checkpoints",
+                self.state.to_checkpoint(self.position.to_mapping(), finite),
+                keep=self.recipe.keep_checkpoints,
+                pinned=() if best is None else (best,),
+            )
         self.saved_step = self.state.step
-
-
-_TRAINING_COLUMNS = ("step", "loss", "gradient_norm", "lr", "patches_per_s", "data_wait_share")
-_VALIDATION_COLUMNS = ("step", *(f.name for f in fields(Score)), "gain")
-
-
-def to_tensors(batch: Any, device: torch.device) -> tuple[dict[str, Tensor], Tensor]:
-    """A batch as the network's inputs by name, and the truth apart; images are channels-last."""
-    tensors = {}
-    for f in fields(batch):
-        tensor = torch.from_numpy(getattr(batch, f.name)).to(device)
-        tensors[f.name] = tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
-    truth = tensors.pop("truth")
-    return tensors, truth
-
-
-def _restore(state: TrainingState, out: Path, recipe: Recipe, *, resume: bool) -> None:
-    folder = out / "checkpoints"
-    if not resume and list_checkpoints(folder):
-        raise CheckpointError(
-            f"{folder} holds checkpoints of an earlier run; resume it, or use another folder"
-        )
-    out.mkdir(parents=True, exist_ok=True)
-    checkpoint = load_latest(folder) if resume else None
-    if checkpoint is not None:
-        _compare_recipes(checkpoint.recipe, recipe.to_mapping())
-        state.restore(checkpoint)
-        logger.info("resumed at step %d", state.step)
-
-
-def _compare_recipes(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    changed = [key for key in new if old.get(key) != new[key] and key not in _FREE]
-    if "seed" in changed:
-        raise CheckpointError(
-            f"the checkpoint was trained with seed {old.get('seed')}, the recipe says {new['seed']}; "
-            "restore the seed, or use another output folder"
-        )
-    # A changed [model] is left to the comparison of tensors, which says more.
-    if others := [key for key in changed if key not in _FIXED]:
-        warnings.warn(
-            f"the recipe's {', '.join(others)} changed since the checkpoint; the run goes on, but will not "
-            "equal an uninterrupted one",
-            CmbInpaintWarning,
-            stacklevel=4,
-        )
-
-
-@contextmanager
-def _private_torch(recipe: Recipe, device: torch.device) -> Iterator[None]:
-    """Random state and number of threads are the run's own, and the caller's again afterwards."""
-    threads = torch.get_num_threads()
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(recipe.seed)
-        try:
-            if recipe.threads is not None:
-                torch.set_num_threads(recipe.threads)
-            yield
-        finally:
-            torch.set_num_threads(threads)
-
-
-class _StopSignals:
-    """Remembers SIGTERM and SIGINT so that the step at hand is finished; a second one acts at once."""
-
-    def __init__(self) -> None:
-        self.signal: int | None = None
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> "_StopSignals":
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._before[number] = signal.signal(number, self._remember)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _remember(self, number: int, _frame: FrameType | None) -> None:
-        self.signal = number
-        for each, handler in self._before.items():
-            signal.signal(each, handler)

@@ -1,72 +1,59 @@
-"""The loss of a training step and the figures of a validation.
+"""The loss of a recipe, and the figures of a validation.
 
-Takes: predictions, truth, and the batch they came from. Gives: scalars. Floor: 3.
-
-`relative` terms divide each pixel's error by the standard deviation of its first guess, so that a rim pixel,
-where little is left to predict, counts as much as one deep inside.
+Takes: a `Recipe`; predictions, truth, and the batch they came from. Gives: a `WeightedLoss`, a `Score`. Floor: 3.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from cmbinpaint._types import FloatArray
 from cmbinpaint.errors import RecipeError
-from cmbinpaint.nn import losses
+from cmbinpaint.nn.flatsky import FlatSky
+from cmbinpaint.nn.inputs import patch_rms
+from cmbinpaint.nn.losses import VGG_TERMS, WeightedLoss
+from cmbinpaint.plane.power import mode_variance
+from cmbinpaint.sims.theory import fiducial_cl
+from cmbinpaint.training.distributed import World
+from cmbinpaint.training.parts import SkyRecipe
+from cmbinpaint.training.perceptual import load_vgg
+from cmbinpaint.training.recipe import Recipe
 
-Term = Callable[[Tensor, Tensor, Mapping[str, Tensor]], Tensor]
 _SPREAD_FLOOR = 1e-2  # of the field's rms: below it a pixel is known, and its relative error is noise
+_LMAX = 6200
 
 
-def objective(
-    weights: Mapping[str, float], prediction: Tensor, truth: Tensor, batch: Mapping[str, Tensor]
-) -> Tensor:
-    """The weighted sum of loss terms.
-
-    Parameters
-    ----------
-    weights
-        Weight by term; see `TERMS`.
-    prediction, truth
-        (B, R, H, W).
-    batch
-        The network's inputs by name: ``valid`` (B, 1, H, W); ``spread`` (B, 1, H, W) for relative terms.
-
-    Returns
-    -------
-    Scalar float32 tensor. The relative terms are means over hole pixels, those of `nn.losses` over all.
-    """
-    total = prediction.new_zeros((), dtype=torch.float32)
-    for name, weight in weights.items():
-        if weight:
-            total = total + weight * TERMS[name](prediction, truth, batch)
-    return total
+def build_loss(recipe: Recipe, device: torch.device) -> WeightedLoss:
+    """Make the loss that a recipe describes; a VGG16 is read only if a term with a weight needs it."""
+    weights = {name: weight for name, weight in recipe.loss.items() if weight > 0}
+    vgg = None
+    if any(name in VGG_TERMS for name in weights):
+        channels = recipe.model.get("channels", 1)
+        vgg = load_vgg(recipe.perceptual.weights, channels, recipe.perceptual.scale).to(device)
+        vgg = vgg.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    sky = flat_sky(recipe.sky) if recipe.sky is not None and "physical" in weights else None
+    return WeightedLoss(weights, vgg, sky)
 
 
-def _relative(power: int) -> Term:
-    def term(prediction: Tensor, truth: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
-        if "spread" not in batch:
-            raise RecipeError(
-                "[loss] relative terms need a data set that gives the guess's spread; use hole terms"
-            )
-        hole = batch["valid"] <= 0
-        scale = batch["spread"].clamp(min=_SPREAD_FLOOR)
-        error = torch.where(hole, (prediction.float() - truth) / scale, 0.0).abs().pow(power)
-        return error.sum() / (hole.sum() * truth.shape[1]).clamp(min=1)
+def flat_sky(recipe: SkyRecipe) -> FlatSky:
+    """The fiducial sky behind a beam, over the rms that fields are divided by."""
+    step = float(np.radians(recipe.step_arcmin / 60))
+    sigma = np.radians(recipe.fwhm_arcmin / 60) / np.sqrt(8 * np.log(2))
+    lmax = min(_LMAX, int(np.ceil(np.sqrt(2) * np.pi / step)) + 1)
+    ell = np.arange(lmax + 1)
+    cl = fiducial_cl(_LMAX)[: lmax + 1] * np.exp(-ell * (ell + 1.0) * sigma**2)
 
-    return term
+    @lru_cache(maxsize=4)
+    def variance(side: int) -> FloatArray:
+        rms = recipe.rms_uK or patch_rms(cl, step, side)
+        return mode_variance(cl, side, step) / rms**2
 
-
-def _plain(term: losses.Term) -> Term:
-    return lambda prediction, truth, batch: term(prediction, truth, batch["valid"])
-
-
-TERMS: dict[str, Term] = {
-    **{name: _plain(term) for name, term in losses.TERMS.items()},
-    "relative_l1": _relative(1),
-    "relative_l2": _relative(2),
-}
+    return FlatSky(variance, recipe.noise_over_rms)
 
 
 @dataclass(frozen=True)
@@ -92,32 +79,101 @@ class Score:
     @property
     def gain(self) -> float:
         """The prediction's rms error over the first guess's; below 1 the network helps."""
-        return self.hole_rms / self.guess_rms
+        return self.hole_rms / self.guess_rms if self.guess_rms else float("nan")
+
+    def summary(self) -> str:
+        """One line for people."""
+        return (
+            f"hole rms {self.hole_rms:.4f} of the field's, first guess {self.guess_rms:.4f}, "
+            f"ratio {self.gain:.3f}"
+        )
+
+
+class AnyScore(Protocol):
+    """What a validation gives."""
+
+    @property
+    def loss(self) -> float:
+        """Mean loss of the batches."""
+        ...
+
+    def summary(self) -> str:
+        """One line for people."""
+        ...
+
+
+class Losses:
+    """Mean of the loss and of its terms over batches."""
+
+    def __init__(self, loss: WeightedLoss) -> None:
+        self._loss = loss
+        self._sums = torch.zeros(len(loss.names) + 2, dtype=torch.float64)  # terms, loss, batches
+
+    def add(self, prediction: Tensor, truth: Tensor, batch: Mapping[str, Tensor]) -> None:
+        """Count a batch."""
+        terms = self._loss.terms(prediction, truth, batch)
+        values = [*terms.values(), self._loss.total(terms)]
+        self._sums += torch.tensor([*(float(v) for v in values), 1.0], dtype=torch.float64)
+
+    def means(self, world: World) -> tuple[float, dict[str, float]]:
+        """The mean loss and the mean of each term, over all processes."""
+        sums = world.sum(self._sums)
+        *terms, loss = (sums[:-1] / sums[-1].clamp(min=1)).tolist()
+        return loss, dict(zip(self._loss.names, terms, strict=True))
 
 
 class ScoreKeeper:
     """Sums squared errors over batches, in float64 so that the order of batches does not matter."""
 
-    def __init__(self, weights: Mapping[str, float]) -> None:
-        self._weights = weights
-        self._losses: list[float] = []
-        self._pixels = 0.0
-        self._sums = torch.zeros(4, dtype=torch.float64)
+    columns = ("loss", "hole_rms", "guess_rms", "relative_rms", "guess_relative_rms", "gain")
+
+    def __init__(self, loss: WeightedLoss) -> None:
+        self._losses = Losses(loss)
+        self._sums = torch.zeros(5, dtype=torch.float64)  # four sums of squares, hole entries
 
     def add(self, prediction: Tensor, truth: Tensor, batch: Mapping[str, Tensor]) -> None:
-        """Count one batch; shapes as in `objective`."""
-        self._losses.append(float(objective(self._weights, prediction, truth, batch)))
+        """Count one batch: prediction and truth (B, C, H, W), the network's inputs by name."""
+        self._losses.add(prediction, truth, batch)
         hole = batch["valid"] <= 0
-        self._pixels += float(hole.sum()) * truth.shape[1]
         errors = [(field.float() - truth).double() for field in (prediction, batch["x"])]
         scale = (
             batch["spread"].clamp(min=_SPREAD_FLOOR).double() if "spread" in batch else errors[0] * torch.nan
         )
         sums = [torch.where(hole, e, 0.0).square().sum() for e in errors]
         sums += [torch.where(hole, e / scale, 0.0).square().sum() for e in errors]
-        self._sums += torch.stack(sums).cpu()
+        self._sums += torch.stack([*sums, hole.sum().double() * truth.shape[1]]).cpu()
 
-    def score(self) -> Score:
-        """The figures of everything counted."""
-        rms = (self._sums / max(self._pixels, 1.0)).sqrt().tolist()
-        return Score(sum(self._losses) / max(len(self._losses), 1), *rms)
+    def score(self, world: World | None = None) -> tuple[Score, dict[str, float]]:
+        """The figures of everything counted, and the mean of each loss term."""
+        world = world or World()
+        loss, terms = self._losses.means(world)
+        sums = world.sum(self._sums)
+        rms = (sums[:4] / sums[4].clamp(min=1.0)).sqrt().tolist()
+        return Score(loss, *rms), terms
+
+    @staticmethod
+    def row(score: Score) -> dict[str, float]:
+        """The figures by column."""
+        return {name: getattr(score, name) for name in ScoreKeeper.columns}
+
+
+def count_patches(truth: Tensor) -> int:
+    """Fields in a batch: B·R of (B, R, H, W), B of classes."""
+    return truth.shape[0] * (truth.shape[1] if truth.ndim > 1 else 1)
+
+
+def check_model(model: nn.Module, recipe: Recipe) -> None:
+    """Refuse, before any work, stages that the network cannot follow.
+
+    Raises
+    ------
+    RecipeError
+        Saying which stage.
+    """
+
+    for stage in recipe.stage:
+        if stage.freeze_encoder_norm and not hasattr(model, "freeze_encoder_norm"):
+            raise RecipeError(
+                f"{stage.where} freeze_encoder_norm needs a network with batch norm in its encoder "
+                f"(family 'pconv'); this one is a {type(model).__name__}"
+            )

@@ -2,75 +2,41 @@
 
 Takes: a TOML file or a mapping. Gives: `Recipe`. Floor: 3.
 
-A recipe is a flat table of the run's own settings and four sub-tables: `[data]` goes to the data set's
-factory, `[model]` to the architecture's, `[optimizer]` and `[loss]` are read here.
+A recipe is a flat table of the run's own settings and sub-tables: `[data]` goes to the data set's factory, `[model]`
+to the architecture's; `[optimizer]`, `[loss]`, `[[stage]]`, `[perceptual]`, `[sky]` and `[classes]` are read here
+and in `parts`.
 """
 
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from cmbinpaint.errors import RecipeError
+from cmbinpaint.training.checks import integer as _integer
+from cmbinpaint.training.checks import number as _number
+from cmbinpaint.training.checks import one_of as _one_of
+from cmbinpaint.training.checks import unknown_keys as _unknown
+from cmbinpaint.training.parts import (
+    ClassesRecipe,
+    OptimizerRecipe,
+    PerceptualRecipe,
+    SkyRecipe,
+    StageRecipe,
+    make_part,
+)
 
-Precision = Literal["fp32", "bf16"]
-Schedule = Literal["cosine", "constant"]
-Algorithm = Literal["adam", "adamw"]
-# Those of `cmbinpaint.nn.losses` and two of `objective`; named here so that reading a recipe needs no torch.
-LOSS_TERMS = ("valid", "hole", "hole_squared", "total_variation", "relative_l1", "relative_l2")
+Precision = Literal["fp32", "bf16", "auto"]
+# Those of `cmbinpaint.nn.losses`; named here so that reading a recipe needs no torch.
+LOSS_TERMS = (
+    "valid", "hole", "hole_squared", "total_variation", "relative_l1", "relative_l2", "perceptual", "style_output",
+    "style_composite", "spectral", "physical", "cross_entropy",
+)  # fmt: skip
 _RECIPES = Path(__file__).parent / "recipes"
-
-
-@dataclass(frozen=True)
-class OptimizerRecipe:
-    """The optimizer and its learning rate.
-
-    Attributes
-    ----------
-    algorithm
-        ``"adam"`` (weight decay in the gradient) or ``"adamw"`` (decoupled).
-    lr
-        Highest learning rate.
-    betas
-        Adam's two decay rates.
-    weight_decay
-        As the algorithm takes it.
-    warmup_steps
-        Steps over which the rate rises linearly from zero.
-    schedule
-        ``"cosine"``: falls to ``final_lr_share * lr`` at the last step; ``"constant"``.
-    final_lr_share
-        Where the cosine ends, as a share of `lr`.
-    grad_clip
-        Largest norm of a step's gradient; None: not clipped.
-    """
-
-    algorithm: Algorithm = "adamw"
-    lr: float = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
-    weight_decay: float = 0.0
-    warmup_steps: int = 100
-    schedule: Schedule = "cosine"
-    final_lr_share: float = 0.01
-    grad_clip: float | None = 1.0
-
-    def __post_init__(self) -> None:
-        where = "[optimizer]"
-        _one_of(where, "algorithm", self.algorithm, get_args(Algorithm))
-        _one_of(where, "schedule", self.schedule, get_args(Schedule))
-        _number(where, "lr", self.lr, above=0.0)
-        if not isinstance(self.betas, list | tuple) or len(self.betas) != 2:
-            raise RecipeError(f"{where} betas is {self.betas!r}; give two numbers from 0 to below 1")
-        for beta in self.betas:
-            _number(where, "betas", beta, least=0.0, below=1.0)
-        object.__setattr__(self, "betas", (float(self.betas[0]), float(self.betas[1])))
-        _number(where, "weight_decay", self.weight_decay, least=0.0)
-        _integer(where, "warmup_steps", self.warmup_steps, least=0)
-        _number(where, "final_lr_share", self.final_lr_share, least=0.0, most=1.0)
-        if self.grad_clip is not None:
-            _number(where, "grad_clip", self.grad_clip, above=0.0)
+_PARTS: dict[str, type[Any]] = {
+    "optimizer": OptimizerRecipe, "perceptual": PerceptualRecipe, "sky": SkyRecipe, "classes": ClassesRecipe,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -84,7 +50,7 @@ class Recipe:
     seed
         Seed of the initial weights and of the data; 0 is a seed.
     steps
-        Optimizer steps in all.
+        Optimizer steps in all; with stages it follows from them and is not given.
     data
         Options of `cmbinpaint.training.datasets.build_stream`.
     model
@@ -96,22 +62,29 @@ class Recipe:
     accumulate
         Batches whose gradients make one step.
     precision
-        ``"bf16"`` computes the network's convolutions in bfloat16, ``"fp32"`` everything in single precision.
+        ``"bf16"`` computes convolutions in bfloat16, ``"fp32"`` everything in single precision; ``"auto"``: bf16
+        where the device computes in it, fp32 elsewhere.
     ema_decay
         Decay of the running mean of the weights, which is validated and shipped; 0: the last weights.
     checkpoint_every, validate_every, log_every
-        In steps; the last step is always validated and kept.
+        In steps; the last step, and every epoch's last of a run in stages, is always validated and kept.
     validation_batches
         How many fixed batches of the validation split are looked at; 0: none.
     workers
         Processes that simulate batches ahead; 0: the training process does it. The result is the same.
     threads
         CPU threads of the network; None: torch's own choice.
+    keep_checkpoints
+        How many of the newest checkpoints stay, beside the one of lowest validation loss; 0: all.
+    stage
+        The stages, in order; empty: one stage of `steps`.
+    perceptual, sky, classes
+        For the perceptual and style terms, the physical term, and classifiers.
     """
 
     name: str
     seed: int
-    steps: int
+    steps: int | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
     optimizer: OptimizerRecipe = field(default_factory=OptimizerRecipe)
@@ -125,15 +98,20 @@ class Recipe:
     validation_batches: int = 8
     workers: int = 1
     threads: int | None = None
+    keep_checkpoints: int = 3
+    stage: tuple[StageRecipe, ...] = ()
+    perceptual: PerceptualRecipe = field(default_factory=PerceptualRecipe)
+    sky: SkyRecipe | None = None
+    classes: ClassesRecipe | None = None
 
     def __post_init__(self) -> None:
         where = "recipe:"
         if not isinstance(self.name, str) or not self.name:
             raise RecipeError(f"{where} name is {self.name!r}; give the run a name")
         _integer(where, "seed", self.seed, least=0)
-        for key in ("steps", "accumulate", "checkpoint_every", "validate_every", "log_every"):
+        for key in ("accumulate", "checkpoint_every", "validate_every", "log_every"):
             _integer(where, key, getattr(self, key), least=1)
-        for key in ("validation_batches", "workers"):
+        for key in ("validation_batches", "workers", "keep_checkpoints"):
             _integer(where, key, getattr(self, key), least=0)
         if self.threads is not None:
             _integer(where, "threads", self.threads, least=1)
@@ -143,16 +121,64 @@ class Recipe:
             if not isinstance(getattr(self, key), Mapping):
                 raise RecipeError(f"{where} {key} is {getattr(self, key)!r}; write a table [{key}]")
             object.__setattr__(self, key, dict(getattr(self, key)))
+        self._check_stages()
+        self._check_loss()
+
+    def _check_stages(self) -> None:
+        object.__setattr__(self, "stage", tuple(self.stage))
+        if not self.stage:
+            _integer("recipe:", "steps", self.steps, least=1)
+        elif self.steps not in (None, sum(stage.steps for stage in self.stage)):
+            raise RecipeError(
+                f"recipe: steps is {self.steps} and there are stages; drop steps, they say how many"
+            )
+        else:
+            object.__setattr__(self, "steps", sum(stage.steps for stage in self.stage))
+        names = [stage.name for stage in self.stage]
+        for number, stage in enumerate(self.stage):
+            if stage.name in names[:number]:
+                raise RecipeError(f"{stage.where} is the second stage of that name; names must differ")
+            if stage.patience is not None and not self.validation_batches:
+                raise RecipeError(
+                    f"{stage.where} patience looks at the validation loss, and validation_batches is 0"
+                )
+            if number == 0 and stage.freeze_encoder_norm:
+                raise RecipeError(
+                    f"{stage.where} freezes the encoder's norm before any stage has learned it; put a stage without "
+                    "freeze_encoder_norm first"
+                )
+        for stage in self.plan:
+            if self.optimizer.warmup_steps > stage.steps:
+                what = f"stage {stage.name!r}" if self.stage else "the run"
+                raise RecipeError(
+                    f"[optimizer] warmup_steps is {self.optimizer.warmup_steps}, more than {what}'s "
+                    f"{stage.steps} steps; warm up for fewer"
+                )
+
+    def _check_loss(self) -> None:
         _unknown("[loss]", self.loss, LOSS_TERMS)
         for key, weight in self.loss.items():
             _number("[loss]", key, weight, least=0.0)
-        if not sum(self.loss.values()) > 0:
+        active = [key for key, weight in self.loss.items() if weight > 0]
+        if not active:
             raise RecipeError(f"[loss] has no term with a positive weight; known: {', '.join(LOSS_TERMS)}")
-        if self.optimizer.warmup_steps > self.steps:
+        if "cross_entropy" in active and len(active) > 1:
             raise RecipeError(
-                f"[optimizer] warmup_steps is {self.optimizer.warmup_steps}, more than the run's "
-                f"{self.steps} steps; warm up for fewer"
+                f"[loss] cross_entropy is for classifiers and {active} are together; give it alone, or none of it"
             )
+        if (self.classes is None) == ("cross_entropy" in active):
+            raise RecipeError(
+                "[classes] and the loss term cross_entropy need each other; give both, or neither"
+            )
+        if "physical" in active and self.sky is None:
+            raise RecipeError(
+                "[loss] physical needs the sky: write a table [sky] with step_arcmin and noise_over_rms"
+            )
+
+    @property
+    def plan(self) -> tuple[StageRecipe, ...]:
+        """The stages; a recipe without any is one epoch of all its steps."""
+        return self.stage or (StageRecipe("all", 1, int(self.steps or 0)),)
 
     @classmethod
     def from_mapping(cls, table: Mapping[str, Any]) -> "Recipe":
@@ -165,15 +191,17 @@ class Recipe:
         """
         known = [f.name for f in fields(cls)]
         _unknown("recipe:", table, known)
-        for key in ("name", "seed", "steps"):
+        for key in ("name", "seed", *([] if "stage" in table else ["steps"])):
             if key not in table:
                 raise RecipeError(f"recipe: {key} is missing; a recipe needs name, seed and steps")
         options = dict(table)
-        optimizer = options.get("optimizer", {})
-        if not isinstance(optimizer, Mapping):
-            raise RecipeError(f"recipe: optimizer is {optimizer!r}; write a table [optimizer]")
-        _unknown("[optimizer]", optimizer, [f.name for f in fields(OptimizerRecipe)])
-        options["optimizer"] = OptimizerRecipe(**optimizer)
+        for key, kind in _PARTS.items():
+            if options.get(key) is not None:
+                options[key] = make_part(kind, options[key], f"[{key}]")
+        stages = options.get("stage", [])
+        if not isinstance(stages, list | tuple):
+            raise RecipeError(f"recipe: stage is {stages!r}; write tables [[stage]]")
+        options["stage"] = tuple(make_part(StageRecipe, stage, "[[stage]]") for stage in stages)
         return cls(**options)
 
     @classmethod
@@ -205,7 +233,8 @@ class Recipe:
     def to_mapping(self) -> dict[str, Any]:
         """The recipe as plain JSON types; `from_mapping` gives it back."""
         table = asdict(self)
-        table["optimizer"]["betas"] = list(table["optimizer"]["betas"])
+        if self.stage:
+            del table["steps"]
         return _plain(table)
 
 
@@ -220,49 +249,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return value
-
-
-def _unknown(where: str, table: Mapping[str, Any], known: list[str] | tuple[str, ...]) -> None:
-    for key in table:
-        if key not in known:
-            near = get_close_matches(str(key), known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ";"
-            raise RecipeError(f"{where} unknown key {key!r}{hint} known: {', '.join(known)}")
-
-
-def _one_of(where: str, key: str, value: Any, known: tuple[str, ...]) -> None:
-    if value not in known:
-        near = get_close_matches(str(value), known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise RecipeError(f"{where} {key} is {value!r}; known: {', '.join(known)}{hint}")
-
-
-def _integer(where: str, key: str, value: Any, *, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise RecipeError(f"{where} {key} is {value!r}, a {type(value).__name__}; give a whole number")
-    if value < least:
-        raise RecipeError(f"{where} {key} is {value}; give {least} or more")
-
-
-def _number(
-    where: str,
-    key: str,
-    value: Any,
-    *,
-    above: float | None = None,
-    least: float | None = None,
-    most: float | None = None,
-    below: float | None = None,
-) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise RecipeError(f"{where} {key} is {value!r}, a {type(value).__name__}; give a number")
-    rules = {
-        f"above {above}": above is None or value > above,
-        f"at least {least}": least is None or value >= least,
-        f"at most {most}": most is None or value <= most,
-        f"below {below}": below is None or value < below,
-        "finite": abs(value) < float("inf"),
-    }
-    for rule, holds in rules.items():
-        if not holds:
-            raise RecipeError(f"{where} {key} is {value}; it must be {rule}")

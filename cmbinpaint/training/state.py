@@ -1,18 +1,22 @@
 """What changes while training: weights, their running mean, the optimizer, the step.
 
-Takes: a network, a recipe, a device. Gives: updates, and the state as a `Checkpoint` and back. Floor: 3.
+Takes: a network, a recipe, a device, the processes. Gives: updates, and the state as a `Checkpoint` and back. Floor: 3.
 """
 
 import copy
 import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from cmbinpaint.errors import CheckpointError
+from cmbinpaint.nn.devices import computes_bf16
 from cmbinpaint.training.checkpoint import Checkpoint, TensorDict, check_fits
+from cmbinpaint.training.distributed import World, share_batch_norm, wrap
+from cmbinpaint.training.parts import StageRecipe
 from cmbinpaint.training.recipe import Recipe
 
 
@@ -27,6 +31,8 @@ class TrainingState:
         Says how it is updated.
     device
         Where it lives.
+    world
+        The processes that train it together.
 
     Attributes
     ----------
@@ -34,35 +40,57 @@ class TrainingState:
         Updates done.
     model, ema
         The network, and the same with the running mean of its weights.
+    network
+        The network as training calls it: over several processes, it means their gradients.
     """
 
-    def __init__(self, model: nn.Module, recipe: Recipe, device: torch.device) -> None:
-        self.recipe, self.device = recipe, device
+    def __init__(
+        self, model: nn.Module, recipe: Recipe, device: torch.device, world: World | None = None
+    ) -> None:
+        self.recipe, self.device, self.world = recipe, device, world or World()
         self.step = 0
+        if self.world.size > 1:
+            model = share_batch_norm(model)
         self.model = model.to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         self.ema = copy.deepcopy(self.model).eval().requires_grad_(False)
-        options = recipe.optimizer
-        algorithm = torch.optim.AdamW if options.algorithm == "adamw" else torch.optim.Adam
-        self.optimizer = algorithm(
-            self.model.parameters(), lr=options.lr, betas=options.betas, weight_decay=options.weight_decay
-        )
+        self.bf16 = recipe.precision == "bf16" or (recipe.precision == "auto" and computes_bf16(device))
+        self.begin_stage(recipe.plan[0], 0)
+
+    def begin_stage(self, stage: StageRecipe, done: int) -> None:
+        """Follow a stage of which `done` steps are behind; at its start the optimizer forgets the stage before."""
+        self._stage, self._stage_start = stage, self.step - done
+        freeze = getattr(self.model, "freeze_encoder_norm", None)
+        if freeze is not None:
+            freeze(stage.freeze_encoder_norm)
+        if not done:
+            options = self.recipe.optimizer
+            algorithm = torch.optim.AdamW if options.algorithm == "adamw" else torch.optim.Adam
+            self.optimizer = algorithm(
+                self.model.parameters(), lr=options.lr, betas=options.betas, weight_decay=options.weight_decay
+            )
+        self.network = wrap(self.model, self.world, self.device)
 
     def autocast(self) -> AbstractContextManager[None]:
         """The context in which the network runs, in the recipe's precision."""
-        if self.recipe.precision == "fp32":
+        return torch.autocast(self.device.type, dtype=torch.bfloat16) if self.bf16 else nullcontext()
+
+    def one_of_several(self, *, last: bool) -> AbstractContextManager[Any]:
+        """The context of a batch whose gradients are added up; processes share them with the `last` one."""
+        if last or self.world.size == 1:
             return nullcontext()
-        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return self.network.no_sync()  # type: ignore[operator]
 
     def learning_rate(self, step: int) -> float:
-        """The rate of update number `step`, counted from 0."""
-        options, steps = self.recipe.optimizer, self.recipe.steps
-        if step < options.warmup_steps:
-            return options.lr * (step + 1) / options.warmup_steps
+        """The rate of update number `step` of the run, counted from 0; schedules run anew in each stage."""
+        options, here = self.recipe.optimizer, step - self._stage_start
+        lr = self._stage.lr or options.lr
+        if here < options.warmup_steps:
+            return lr * (here + 1) / options.warmup_steps
         if options.schedule == "constant":
-            return options.lr
-        way = min(1.0, (step - options.warmup_steps) / max(1, steps - 1 - options.warmup_steps))
+            return lr
+        way = min(1.0, (here - options.warmup_steps) / max(1, self._stage.steps - 1 - options.warmup_steps))
         share = options.final_lr_share
-        return options.lr * (share + (1 - share) * 0.5 * (1 + math.cos(math.pi * way)))
+        return lr * (share + (1 - share) * 0.5 * (1 + math.cos(math.pi * way)))
 
     def begin_step(self) -> None:
         """Remember what a forward pass changes, for `abandon_step`."""
@@ -79,7 +107,7 @@ class TrainingState:
     def gradient_norm(self) -> float:
         """Clip the gradient as the recipe says; gives its norm before."""
         limit = self.recipe.optimizer.grad_clip
-        most = math.inf if limit is None else limit
+        most = limit or math.inf
         return float(nn.utils.clip_grad_norm_(self.model.parameters(), most))
 
     def update(self) -> None:
@@ -101,8 +129,10 @@ class TrainingState:
             else:
                 mean.copy_(now)
 
-    def to_checkpoint(self) -> Checkpoint:
-        """Everything needed to go on, as tensors by name."""
+    def to_checkpoint(
+        self, position: Mapping[str, Any] | None = None, losses: Mapping[str, Any] | None = None
+    ) -> Checkpoint:
+        """Everything needed to go on, as tensors by name; where the run stands and its losses go along."""
         return Checkpoint(
             step=self.step,
             recipe=self.recipe.to_mapping(),
@@ -110,6 +140,8 @@ class TrainingState:
             ema=dict(self.ema.state_dict()),
             optimizer=self._optimizer_tensors(),
             random=self._random_states(),
+            position=position or {},
+            losses=losses or {},
         )
 
     def restore(self, checkpoint: Checkpoint) -> None:

@@ -58,15 +58,27 @@ def test_exit_codes(
     assert "validation: hole rms 0.3000 of the field's, first guess 0.4000, ratio 0.750" in out
     recipe, folder, options = calls[0]
     assert (recipe.name, folder) == ("small", str(tmp_path / "out"))
-    assert options == {"resume": True, "device": "cpu", "stop_after": 9}
+    assert options == {"resume": True, "resume_from": None, "device": "cpu", "stop_after": 9}
 
 
 def test_default_folder_is_the_recipes_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "r.toml"
     path.write_text(RECIPE)
     calls = stand_in(monkeypatch, 200, None)
-    command.run(parse(str(path), "--no-resume"))
+    command.run(parse(str(path), "--no-resume", "--resume-from", "step_00000002"))
     assert calls[0][1] == "runs/small" and calls[0][2]["resume"] is False
+    assert calls[0][2]["resume_from"] == "step_00000002"
+
+
+def test_of_several_processes_the_first_one_speaks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "r.toml"
+    path.write_text(RECIPE)
+    stand_in(monkeypatch, 20, signal.SIGTERM)
+    monkeypatch.setenv("RANK", "1")
+    assert command.run(parse(str(path))) == 143
+    assert capsys.readouterr().out == ""
 
 
 def test_errors(capsys: pytest.CaptureFixture[str]) -> None:

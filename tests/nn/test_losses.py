@@ -1,16 +1,21 @@
-"""Loss terms against sums over single pixels, and their weighted sum."""
+"""Loss terms against sums over single pixels or plain numpy, and their weighted sum."""
 
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmbinpaint.errors import RecipeError
-from cmbinpaint.nn.losses import TERMS, WeightedLoss
+from cmbinpaint.nn.flatsky import FlatSky
+from cmbinpaint.nn.losses import TERMS, VGG_TERMS, Scene, WeightedLoss
+from cmbinpaint.nn.vgg import VGG16
 
 FLOAT32_SUM = 1e-5  # sums of some hundred float32 terms of order one
+PIXEL_TERMS = ("valid", "hole", "hole_squared", "total_variation")
+PICTURE_TERMS = sorted(set(TERMS) - {"cross_entropy"})
 
 
 def batch(seed: int, channels: int = 2, side: int = 6, coverage: float = 0.6):
@@ -18,6 +23,31 @@ def batch(seed: int, channels: int = 2, side: int = 6, coverage: float = 0.6):
     prediction, truth = torch.randn(2, 2, channels, side, side, generator=generator)
     mask = (torch.rand(2, 1, side, side, generator=generator) < coverage).float()
     return prediction, truth, mask
+
+
+def vgg() -> VGG16:
+    """A thin VGG16 up to pool3 with random weights."""
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        return VGG16(2 + 1, blocks=3, widths=(4, 6, 8)).eval().requires_grad_(False)
+
+
+SKY = FlatSky(lambda side: np.full((side, side // 2 + 1), 2.0 * side**2), noise_std=0.5)
+
+
+def scene(prediction, truth, mask, *, looker: VGG16 | None = None) -> Scene:
+    """Everything that any term may need."""
+    inputs = {"valid": mask, "spread": 0.5 * (1 - mask), "x": torch.where(mask > 0, truth, torch.nan)}
+    return Scene(prediction, truth, inputs, looker, SKY)
+
+
+def value(name: str, prediction, truth, mask) -> torch.Tensor:
+    return TERMS[name](scene(prediction, truth, mask))
+
+
+def big_batch(seed: int):
+    """Three channels on 16 px: enough for three pools."""
+    return batch(seed, channels=3, side=16)
 
 
 def by_hand(name: str, prediction, truth, mask) -> float:
@@ -49,34 +79,40 @@ def by_hand(name: str, prediction, truth, mask) -> float:
 
 @settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 1000), coverage=st.sampled_from([0.0, 0.5, 0.95, 1.0]))
-@pytest.mark.parametrize("name", sorted(TERMS))
+@pytest.mark.parametrize("name", PIXEL_TERMS)
 def test_terms_are_their_equations(name: str, seed: int, coverage: float) -> None:
     tensors = batch(seed, coverage=coverage)
-    assert TERMS[name](*tensors).item() == pytest.approx(by_hand(name, *tensors), rel=FLOAT32_SUM)
+    assert value(name, *tensors).item() == pytest.approx(by_hand(name, *tensors), rel=FLOAT32_SUM)
 
 
-@pytest.mark.parametrize("name", sorted(TERMS))
-def test_terms_have_finite_gradients_and_vanish_where_they_should(name: str) -> None:
-    prediction, truth, mask = batch(1)
-    TERMS[name](prediction.requires_grad_(), truth, mask).backward()
-    assert torch.isfinite(prediction.grad).all()
+@pytest.mark.parametrize("name", PICTURE_TERMS)
+def test_gradients_are_finite(name: str) -> None:
+    prediction, truth, mask = big_batch(1)
+    TERMS[name](scene(prediction.requires_grad_(), truth, mask, looker=vgg())).backward()
+    assert torch.isfinite(prediction.grad).all() and prediction.grad.any()
+
+
+@pytest.mark.parametrize("name", [*PIXEL_TERMS, "relative_l1", "relative_l2", "spectral", "style_composite"])
+def test_gradients_vanish_where_they_should(name: str) -> None:
+    prediction, truth, mask = big_batch(1)
+    TERMS[name](scene(prediction.requires_grad_(), truth, mask, looker=vgg())).backward()
     observed = (mask > 0).expand_as(prediction)
     blind = ~observed if name == "valid" else observed
     assert (prediction.grad[blind] == 0).all()
     assert (prediction.grad[~blind] != 0).any()
 
 
-@pytest.mark.parametrize("name", ["hole", "hole_squared", "valid"])
+@pytest.mark.parametrize("name", sorted(set(PICTURE_TERMS) - {"total_variation", "physical"}))
 def test_a_perfect_prediction_costs_nothing(name: str) -> None:
-    _, truth, mask = batch(2)
-    assert TERMS[name](truth, truth, mask).item() == 0
+    _, truth, mask = big_batch(2)
+    assert TERMS[name](scene(truth, truth, mask, looker=vgg())).item() == 0
 
 
 def test_valid_loss_never_reads_under_holes() -> None:
     prediction, truth, mask = batch(3)
-    expected = TERMS["valid"](prediction, truth, mask)
+    expected = value("valid", prediction, truth, mask)
     junk = torch.where(mask > 0, prediction, float("nan")).requires_grad_()
-    loss = TERMS["valid"](junk, truth, mask)
+    loss = value("valid", junk, truth, mask)
     assert loss.item() == expected.item()
     loss.backward()
     assert torch.isfinite(junk.grad).all()
@@ -84,42 +120,134 @@ def test_valid_loss_never_reads_under_holes() -> None:
 
 def test_total_variation_of_a_picture_without_holes_is_zero() -> None:
     prediction, truth, _ = batch(4)
-    assert TERMS["total_variation"](prediction, truth, torch.ones(2, 1, 6, 6)).item() == 0
+    assert value("total_variation", prediction, truth, torch.ones(2, 1, 6, 6)).item() == 0
 
 
-@pytest.mark.parametrize("name", sorted(TERMS))
+@pytest.mark.parametrize("name", PICTURE_TERMS)
 def test_terms_are_float32_under_autocast(name: str) -> None:
-    prediction, truth, mask = batch(5)
+    prediction, truth, mask = big_batch(5)
+    expected = TERMS[name](scene(prediction, truth, mask, looker=vgg())).item()
     with torch.autocast("cpu", torch.bfloat16):
-        loss = TERMS[name](prediction.bfloat16(), truth, mask)
+        loss = TERMS[name](scene(prediction.bfloat16(), truth, mask, looker=vgg()))
     assert loss.dtype == torch.float32
-    assert loss.item() == pytest.approx(TERMS[name](prediction, truth, mask).item(), rel=0.02)  # bf16: 0.4 %
+    # bf16 has 8 bits, 0.4 %; features and their differences pass through three blocks of it.
+    assert loss.item() == pytest.approx(expected, rel=0.05 if name in VGG_TERMS else 0.02)
+
+
+def test_perceptual_and_style_are_their_equations() -> None:
+    """Features from the network, everything after them in numpy."""
+    prediction, truth, mask = big_batch(9)
+    looker = vgg()
+    composite = torch.where(mask > 0, truth, prediction)
+    features = {
+        name: [pool.numpy().astype("f8") for pool in looker.pools(picture)]
+        for name, picture in {"P": prediction, "K": composite, "T": truth}.items()
+    }
+
+    def gram(psi: np.ndarray) -> np.ndarray:
+        channels, height, width = psi.shape[1:]
+        return np.einsum("bchw,bdhw->bcd", psi, psi) / (channels * height * width)
+
+    def gap(one: str, kind) -> float:
+        pairs = zip(features[one], features["T"], strict=True)
+        return sum(np.abs(kind(a) - kind(b)).mean() for a, b in pairs)
+
+    expected = {
+        "perceptual": gap("P", lambda psi: psi) + gap("K", lambda psi: psi),
+        "style_output": gap("P", gram),
+        "style_composite": gap("K", gram),
+    }
+    for name in VGG_TERMS:
+        found = TERMS[name](scene(prediction, truth, mask, looker=looker)).item()
+        assert found == pytest.approx(expected[name], rel=FLOAT32_SUM)
+
+
+@pytest.mark.parametrize("power", [1, 2])
+def test_relative_terms(power: int) -> None:
+    prediction, truth, mask = batch(10, channels=3, side=5)
+    spread = torch.rand(2, 1, 5, 5) * 0.9 + 0.05
+    hole = np.broadcast_to(mask.numpy() == 0, truth.shape)
+    scale = np.broadcast_to(spread.numpy(), truth.shape)
+    expected = np.mean(np.abs((prediction - truth).numpy()[hole] / scale[hole]) ** power)
+    loss = WeightedLoss({f"relative_l{power}": 2.0})
+    found = loss(prediction, truth, {"valid": mask, "spread": spread}).item()
+    assert found == pytest.approx(2 * expected, rel=FLOAT32_SUM)
+    with pytest.raises(RecipeError, match="relative terms need a data set that gives the guess's spread"):
+        loss(prediction, truth, {"valid": mask})
+
+
+def test_spectral_loss_sees_power_and_not_phases() -> None:
+    truth = torch.randn(1, 1, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    mask = torch.zeros(1, 1, 32, 32)
+    assert value("spectral", truth.transpose(-1, -2), truth, mask).item() == pytest.approx(
+        0, abs=1e-12
+    )  # float64
+    # Twice the field has four times the power in every ring.
+    assert value("spectral", 2 * truth, truth, mask).item() == pytest.approx(np.log(4), rel=1e-10)
+
+
+def test_cross_entropy() -> None:
+    logits, classes = (
+        torch.randn(5, 3, generator=torch.Generator().manual_seed(1)),
+        torch.tensor([0, 2, 1, 1, 0]),
+    )
+    shares = np.exp(logits.numpy().astype("f8"))
+    shares /= shares.sum(1, keepdims=True)
+    expected = -np.log(shares[np.arange(5), classes.numpy()]).mean()
+    assert WeightedLoss({"cross_entropy": 1.0})(logits, classes, {}).item() == pytest.approx(
+        expected, rel=1e-6
+    )
 
 
 def test_the_sum_is_weighted() -> None:
-    tensors = batch(6)
+    prediction, truth, mask = batch(6)
     loss = WeightedLoss({"valid": 1.0, "hole": 6.0, "total_variation": 0.1})
-    expected = sum(w * TERMS[name](*tensors).item() for name, w in loss.weights.items())
-    assert loss(*tensors).shape == ()
-    assert loss(*tensors).item() == pytest.approx(expected, rel=FLOAT32_SUM)
-    assert set(loss.terms(*tensors)) == {"valid", "hole", "total_variation"}
+    expected = sum(w * value(name, prediction, truth, mask).item() for name, w in loss.weights.items())
+    found = loss(prediction, truth, {"valid": mask})
+    assert found.shape == ()
+    assert found.item() == pytest.approx(expected, rel=FLOAT32_SUM)
+    assert set(loss.terms(prediction, truth, {"valid": mask})) == {"valid", "hole", "total_variation"}
 
 
-def test_a_weight_of_zero_costs_nothing() -> None:
-    def never(*_: torch.Tensor) -> torch.Tensor:
-        raise RuntimeError("this term was computed")
+class Counting(VGG16):
+    """Counts what it looks at."""
 
-    loss = WeightedLoss({"hole": 1.0, "dear": 0.0}, known={**TERMS, "dear": never})
-    tensors = batch(7)
-    assert loss(*tensors).item() == TERMS["hole"](*tensors).item()
-    with pytest.raises(RuntimeError, match="was computed"):
-        WeightedLoss({"dear": 1.0}, known={"dear": never})(*tensors)
+    looks = 0
+
+    def pools(self, x: torch.Tensor, n: int = 3) -> list[torch.Tensor]:
+        self.looks += 1
+        return super().pools(x, n)
+
+
+@pytest.mark.parametrize(
+    ("weights", "looks"),
+    [
+        ({"hole": 1.0, "perceptual": 0.0, "style_output": 0.0}, 0),
+        ({"style_output": 1.0}, 2),
+        ({"style_composite": 1.0}, 2),
+        ({"perceptual": 1.0, "style_output": 1.0, "style_composite": 1.0}, 3),
+    ],
+)
+def test_each_picture_is_looked_at_once_and_only_if_needed(weights: dict, looks: int) -> None:
+    prediction, truth, mask = big_batch(7)
+    looker = Counting(3, blocks=3, widths=(2, 2, 2))
+    WeightedLoss(weights, looker)(prediction, truth, {"valid": mask})
+    assert looker.looks == looks
+
+
+def test_terms_say_what_they_lack() -> None:
+    prediction, truth, mask = batch(7)
+    with pytest.raises(RecipeError, match="perceptual and style terms need a VGG16"):
+        WeightedLoss({"style_output": 1.0})(prediction, truth, {"valid": mask})
+    with pytest.raises(RecipeError, match="the physical term needs the sky's spectrum and noise"):
+        WeightedLoss({"physical": 1.0})(prediction, truth, {"valid": mask, "x": truth})
 
 
 def test_it_travels_to_another_process() -> None:
-    tensors = batch(8)
+    prediction, truth, mask = batch(8)
     loss = WeightedLoss({"hole": 2.0})
-    assert pickle.loads(pickle.dumps(loss))(*tensors).item() == loss(*tensors).item()
+    again = pickle.loads(pickle.dumps(loss))
+    assert again(prediction, truth, {"valid": mask}).item() == loss(prediction, truth, {"valid": mask}).item()
 
 
 @pytest.mark.parametrize(
@@ -127,10 +255,9 @@ def test_it_travels_to_another_process() -> None:
     [
         (
             {"total_variaton": 1.0},
-            "unknown loss term 'total_variaton'; did you mean 'total_variation'? "
-            "known: valid, hole, hole_squared, total_variation",
+            f"unknown loss term 'total_variaton'; did you mean 'total_variation'? known: {', '.join(TERMS)}",
         ),
-        ({"zzz": 1.0}, "unknown loss term 'zzz'; known: valid, hole, hole_squared, total_variation"),
+        ({"zzz": 1.0}, f"unknown loss term 'zzz'; known: {', '.join(TERMS)}"),
         ({"hole": -1.0}, "loss term 'hole' has weight -1.0; expected a number of at least 0"),
         ({"hole": float("nan")}, "loss term 'hole' has weight nan; expected a number of at least 0"),
         ({"hole": 0.0}, "no loss term has a weight above 0; give at least one, such as hole = 1"),

@@ -13,8 +13,8 @@ from torch.nn import functional
 
 import cmbinpaint.nn
 from cmbinpaint.errors import CmbInpaintError
-from cmbinpaint.nn import PConvUNet
-from cmbinpaint.nn.unet import PRESETS
+from cmbinpaint.nn import PartialConv2d, PConvUNet
+from cmbinpaint.nn.unet import PRESETS, _JoinedConv
 
 FLOAT32_NETWORK = 1e-4  # of the output's spread: sums of some hundred float32 terms, eight layers deep
 BFLOAT16_NETWORK = 0.05  # of the largest output: rounding of 0.4 % through a dozen layers
@@ -283,3 +283,28 @@ def test_importing_the_room_does_not_import_torch() -> None:
 def test_an_unknown_name_of_the_room_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match=r"'cmbinpaint\.nn' has no attribute 'Nothing'"):
         _ = cmbinpaint.nn.Nothing
+
+
+@pytest.mark.parametrize("side", [8, 32])
+@pytest.mark.parametrize("coverage", [0.3, 1.0])
+def test_a_decoder_level_is_the_partial_convolution_of_what_is_joined(side: int, coverage: float) -> None:
+    """Doubling, joining and `PartialConv2d`, small pictures and large ones; junk under the holes of both inputs."""
+    generator = torch.Generator().manual_seed(side)
+    fast = _JoinedConv(3, 2, 4)
+    plain = PartialConv2d((3, 2), 4, 3)
+    plain.load_state_dict(fast.state_dict())
+    below = torch.randn(2, 3, side, side, generator=generator)
+    above = torch.randn(2, 2, 2 * side, 2 * side, generator=generator)
+    masks = [(torch.rand(2, 1, n, n, generator=generator) < coverage).float() for n in (side, 2 * side)]
+    junk = [
+        torch.where(m > 0, x, torch.nan).requires_grad_() for x, m in zip((below, above), masks, strict=True)
+    ]
+    wide = [functional.interpolate(t, scale_factor=2) for t in (junk[0], masks[0])]
+    expected, seen = plain(torch.cat([wide[0], junk[1]], 1), torch.cat([wide[1], masks[1]], 1))
+    gradients = torch.autograd.grad(expected.square().sum(), [*junk, plain.weight])
+    found, mask = fast((junk[0], masks[0]), (junk[1], masks[1]))
+    # float32; the sums run in another order.
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    assert torch.equal(mask, seen)
+    for a, b in zip(torch.autograd.grad(found.square().sum(), [*junk, fast.weight]), gradients, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)

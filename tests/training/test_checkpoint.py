@@ -3,7 +3,10 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,6 +55,56 @@ def test_the_last_three_are_kept(tmp_path: Path) -> None:
     assert [path.name[-1] for path in list_checkpoints(tmp_path)] == ["3", "4", "5"]
 
 
+def test_pinned_ones_stay_and_zero_keeps_all(tmp_path: Path) -> None:
+    for step in range(1, 7):
+        save_checkpoint(tmp_path / "some", state(step), keep=2, pinned=(2,))
+        save_checkpoint(tmp_path / "all", state(step), keep=0)
+    assert [path.name[-1] for path in list_checkpoints(tmp_path / "some")] == ["2", "5", "6"]
+    assert len(list_checkpoints(tmp_path / "all")) == 6
+
+
+def test_position_and_losses_travel_along(tmp_path: Path) -> None:
+    told = replace(state(3), position={"stage": 1, "best": 0.1}, losses={"training": 0.30000000000000004})
+    found = read_checkpoint(save_checkpoint(tmp_path, told))
+    assert (found.position, found.losses) == (told.position, told.losses)
+    assert read_checkpoint(save_checkpoint(tmp_path, state(4))).position == {}
+
+
+FULL_DISK = """
+import resource, sys, torch
+from cmbinpaint.errors import CheckpointError
+from cmbinpaint.training.checkpoint import Checkpoint, list_checkpoints, load_latest, save_checkpoint
+def state(step, size):
+    weights = {"w": torch.full((size,), float(step))}
+    return Checkpoint(step, {"seed": 1}, weights, weights, weights, {"cpu": torch.zeros(1, dtype=torch.uint8)})
+save_checkpoint(sys.argv[1], state(1, 10))
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))  # a file of more cannot be written
+try:
+    save_checkpoint(sys.argv[1], state(2, 100_000))
+except CheckpointError as error:
+    print(error)
+print([path.name for path in list_checkpoints(sys.argv[1])], load_latest(sys.argv[1]).model["w"][0].item())
+"""
+
+
+def test_no_room_for_a_checkpoint(tmp_path: Path) -> None:
+    """A real write that the system refuses halfway."""
+    child = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    lines = child.stdout.splitlines()
+    assert re.fullmatch(
+        r"cannot write checkpoint .*step_00000002 \(File too large\); earlier checkpoints are untouched",
+        lines[0],
+    )
+    assert lines[1] == "['step_00000001'] 1.0"
+    assert [path.name for path in tmp_path.iterdir()] == ["step_00000001"], "nothing half is left"
+
+
 def test_leftovers_are_swept_and_never_read(tmp_path: Path) -> None:
     (tmp_path / ".step_00000009.1.part").mkdir()
     assert load_latest(tmp_path) is None
@@ -96,6 +149,7 @@ DAMAGE = {
     "half manifest": (truncate("manifest.json", 40), "manifest.json: not JSON"),
     "manifest not utf-8": (lambda f: (f / "manifest.json").write_bytes(b"\xff"), "manifest.json: not JSON"),
     "other format": (edit_manifest(lambda m: m.update(format=99)), "not a checkpoint manifest of format 1"),
+    "position": (edit_manifest(lambda m: m.update(position=3)), "position is 3; a table is needed"),
     "no step": (edit_manifest(lambda m: m.pop("step")), "step, recipe or files is absent"),
     "no hash": (edit_manifest(lambda m: m["files"].pop("ema.safetensors")), "does not name 'ema.safetensors'"),
     "path that leaves": (

@@ -1,12 +1,15 @@
 """Logs: a resumed run's file is as if nothing had happened."""
 
+import csv
+import importlib.util
 import re
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from cmbinpaint.errors import CheckpointError
-from cmbinpaint.training.logs import CsvLog, Meter
+from cmbinpaint.training.logs import CsvLog, EventLog, Meter, RunLogs
 
 
 def write(path: Path, start: int, steps: range) -> None:
@@ -42,3 +45,56 @@ def test_meter_means_and_shares() -> None:
     assert (row["step"], row["loss"], row["gradient_norm"], row["lr"]) == (7, 2.0, 4.0, 1e-3)
     assert row["patches_per_s"] > 0 and 0 <= row["data_wait_share"] <= 1
     assert meter.row(8, 1e-3)["loss"] == 0.0
+
+
+def test_terms_are_means_too() -> None:
+    meter = Meter()
+    for value in (1.0, 2.0):
+        meter.add(0.0, 0.0, 1, {"hole": value, "valid": 4.0})
+    row = meter.row(1, 1.0)
+    assert (row["hole"], row["valid"]) == (1.5, 4.0)
+    assert "hole" not in meter.row(2, 1.0)
+
+
+def test_rows_of_other_columns_stay(tmp_path: Path) -> None:
+    write(tmp_path / "a.csv", 0, range(1, 3))
+    with CsvLog(tmp_path / "a.csv", ("step", "hole", "loss"), 2) as log:
+        log.add({"step": 3, "hole": 0.5, "loss": 1.0})
+    rows = (tmp_path / "a.csv").read_text().splitlines()
+    assert rows == ["step,hole,loss", "1,nan,0.333333", "2,nan,0.666667", "3,0.5,1"]
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    """The device that is always full."""
+    with CsvLog(tmp_path / "a.csv", ("step",), 0) as log:
+        log._file.close()
+        log._file = Path("/dev/full").open("w")  # noqa: SIM115
+        log._writer = csv.writer(log._file)
+        with pytest.raises(CheckpointError, match=r"\(No space left on device\); checkpoints are untouched"):
+            log.add({"step": 1})
+
+
+def test_only_the_first_process_writes(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        logs = RunLogs(stack, tmp_path, ("hole",), ("loss",), 0, first=False)
+        logs.training({"step": 1})
+        logs.validation({"step": 1})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tensorboard") is not None, reason="TensorBoard is installed")
+def test_without_tensorboard_nothing_is_written(tmp_path: Path) -> None:
+    with EventLog(tmp_path / "events", "training", 0) as log:
+        log.add({"step": 1, "loss": 0.5})
+    assert not (tmp_path / "events").exists()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tensorboard") is None, reason="TensorBoard is not installed")
+def test_with_tensorboard_scalars_are_written(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    with EventLog(tmp_path / "events", "training", 0) as log:
+        log.add({"step": 1, "loss": 0.5})
+    events = EventAccumulator(str(tmp_path / "events"))
+    events.Reload()
+    assert [(e.step, e.value) for e in events.Scalars("training/loss")] == [(1, 0.5)]

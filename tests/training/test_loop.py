@@ -22,7 +22,7 @@ from cmbinpaint.errors import (
     DeviceError,
 )
 from cmbinpaint.training import final_weights, load_latest, train
-from cmbinpaint.training.checkpoint import list_checkpoints
+from cmbinpaint.training.checkpoint import list_checkpoints, step_of
 
 HERE = Path(__file__).parent
 
@@ -166,6 +166,11 @@ def test_a_signal_stops_resumably(tmp_path: Path, straight: Path, number: int) -
     assert_equal_runs(straight, tmp_path)
 
 
+def newest(folder: Path) -> int:
+    found = list_checkpoints(folder / "checkpoints")
+    return step_of(found[-1]) if found else 0
+
+
 CHILD = """
 import sys
 sys.path.insert(0, {here!r})
@@ -177,18 +182,21 @@ train(toy.toy_recipe(checkpoint_every=1), {folder!r}, device="cpu", stream=toy_s
 """
 
 
-def test_kill_9_at_any_moment(tmp_path: Path, straight: Path) -> None:
+@pytest.mark.parametrize("moments", [(1, 3), (4,)])
+def test_kill_9_at_any_moment(tmp_path: Path, straight: Path, moments: tuple[int, ...]) -> None:
+    """Killed, resumed and killed again; `benchmarks/kill.py` does it at random moments of the real command."""
     code = CHILD.format(here=str(HERE), folder=str(tmp_path))
-    child = subprocess.Popen([sys.executable, "-c", code])
-    try:
-        until = time.monotonic() + 150
-        while len(list_checkpoints(tmp_path / "checkpoints")) < 2 and time.monotonic() < until:
-            assert child.poll() is None, "the child ended before it could be killed"
-            time.sleep(0.01)
-    finally:
-        child.kill()
-        child.wait()
-    assert 2 <= load_latest(tmp_path / "checkpoints").step < 6  # type: ignore[union-attr]
+    for moment in moments:
+        child = subprocess.Popen([sys.executable, "-c", code])
+        try:
+            until = time.monotonic() + 150
+            while newest(tmp_path) < moment and time.monotonic() < until:
+                assert child.poll() is None, "the child ended before it could be killed"
+                time.sleep(0.01)
+        finally:
+            child.kill()
+            child.wait()
+        assert moment <= newest(tmp_path) < 6
     with (tmp_path / "training.csv").open("a") as log:
         log.write("99,0.1,")  # a row cut short
     run(tmp_path)

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from cmbinpaint.errors import RecipeError
 from cmbinpaint.training import OptimizerRecipe, Recipe, list_recipes
+from cmbinpaint.training.parts import SkyRecipe, StageRecipe
 from cmbinpaint.training.recipe import LOSS_TERMS
 
+TWO = [{"name": "a", "epochs": 2, "steps_per_epoch": 200}, {"name": "b", "epochs": 1, "steps_per_epoch": 200}]
 GOOD = {"name": "x", "seed": 0, "steps": 1000}
 
 
@@ -22,18 +24,31 @@ GOOD = {"name": "x", "seed": 0, "steps": 1000}
     steps=st.integers(100, 10**7),
     lr=st.floats(1e-6, 1.0),
     clip=st.none() | st.floats(0.1, 10),
-    loss=st.dictionaries(st.sampled_from(LOSS_TERMS), st.floats(0.01, 100), min_size=1),
-    precision=st.sampled_from(["fp32", "bf16"]),
+    loss=st.dictionaries(st.sampled_from(LOSS_TERMS[:-1]), st.floats(0.01, 100), min_size=1),
+    precision=st.sampled_from(["fp32", "bf16", "auto"]),
+    sky=st.builds(
+        SkyRecipe, st.floats(0.5, 30), st.floats(1e-3, 1), st.floats(0, 60), st.none() | st.floats(1, 200)
+    ),
+    epochs=st.lists(st.integers(2, 9), max_size=3),
     threads=st.none() | st.integers(1, 64),
 )
 def test_json_round_trip(
-    seed: int, steps: int, lr: float, clip: float | None, loss: dict, precision: str, threads: int | None
-) -> None:
+    seed: int, steps: int, lr: float, clip: float | None, loss: dict, precision: str, threads: int | None,
+    sky: SkyRecipe, epochs: list[int],
+) -> None:  # fmt: skip
     optimizer = OptimizerRecipe(lr=lr, grad_clip=clip)
-    recipe = Recipe("r", seed, steps, {"sides": (64, 128)}, {"family": "f"}, optimizer, loss, threads=threads)
+    stages = tuple(
+        StageRecipe(str(i), n, 100, patience=1, data={"only_patch": 0}, freeze_encoder_norm=i > 0)
+        for i, n in enumerate(epochs)
+    )
+    recipe = Recipe(
+        "r", seed, None if epochs else steps, {"sides": (64, 128)}, {"family": "f"}, optimizer, loss,
+        threads=threads, sky=sky, stage=stages, precision=precision,  # type: ignore[arg-type]
+    )  # fmt: skip
+    assert recipe.steps == (100 * sum(epochs) if epochs else steps)
     again = Recipe.from_mapping(json.loads(json.dumps(recipe.to_mapping())))
     assert again.to_mapping() == recipe.to_mapping()
-    assert again.optimizer == recipe.optimizer
+    assert again.optimizer == recipe.optimizer and again == Recipe.from_mapping(again.to_mapping())
 
 
 def test_reads_toml(tmp_path: Path) -> None:
@@ -71,8 +86,8 @@ def test_packaged_recipes_are_recipes(name: str) -> None:
         ({"seed": -1}, "seed is -1; give 0 or more"),
         ({"name": ""}, "name is ''; give the run a name"),
         ({"threads": 0}, "threads is 0; give 1 or more"),
-        ({"precision": "fp16"}, "precision is 'fp16'; known: fp32, bf16; did you mean 'bf16'?"),
-        ({"precision": ["fp32"]}, "precision is ['fp32']; known: fp32, bf16"),
+        ({"precision": "fp16"}, "precision is 'fp16'; known: fp32, bf16, auto; did you mean 'bf16'?"),
+        ({"precision": ["fp32"]}, "precision is ['fp32']; known: fp32, bf16, auto"),
         ({"ema_decay": 1.0}, "ema_decay is 1.0; it must be below 1.0"),
         ({"optimizer": {"schedule": "cosin"}}, "schedule is 'cosin'; known: cosine, constant; did you mean 'cosine'?"),
         ({"optimizer": {"lr": "fast"}}, "lr is 'fast', a str; give a number"),
@@ -87,6 +102,73 @@ def test_packaged_recipes_are_recipes(name: str) -> None:
 def test_what_is_refused(change: dict, text: str) -> None:
     with pytest.raises(RecipeError, match=re.escape(text)):
         Recipe.from_mapping({**GOOD, **change})
+
+
+@pytest.mark.parametrize(
+    "stages, more, text",
+    [
+        ([TWO[0], {**TWO[1], "epoch": 1}], {}, "[[stage]] unknown key 'epoch'; did you mean 'epochs'?"),
+        ([{"name": "a", "epochs": 1}], {}, "[[stage]] lacks 'steps_per_epoch'"),
+        (TWO, {"steps": 5}, "steps is 5 and there are stages; drop steps, they say how many"),
+        ([TWO[0], {**TWO[1], "name": "a"}], {}, "[[stage]] 'a': is the second stage of that name"),
+        ([{**TWO[0], "patience": 2}], {}, "'a': patience is 2, with 2 epochs at most it can never end the stage"),
+        ([{**TWO[0], "patience": 1}], {"validation_batches": 0}, "patience looks at the validation loss, and"),
+        ([{**TWO[0], "freeze_encoder_norm": True}], {}, "'a': freezes the encoder's norm before any stage has"),
+        ([{**TWO[0], "freeze_encoder_norm": 1}], {}, "freeze_encoder_norm is 1; give true or false"),
+        ([{**TWO[0], "epochs": 0}], {}, "[[stage]] 'a': epochs is 0; give 1 or more"),
+        ([{**TWO[0], "lr": 0.0}], {}, "[[stage]] 'a': lr is 0.0; it must be above 0.0"),
+        ([{**TWO[0], "name": ""}], {}, "[[stage]] name is ''; give the stage a name"),
+        ([{**TWO[0], "data": 3}], {}, "[[stage]] 'a': data is 3; write data = { key = value }"),
+        (TWO, {"optimizer": {"warmup_steps": 300}}, "warmup_steps is 300, more than stage 'b''s 200 steps"),
+        ("a", {}, "stage is 'a'; write tables [[stage]]"),
+        (["a"], {}, "stage is 'a'; write a table [[stage]]"),
+    ],
+)  # fmt: skip
+def test_contradictory_stages_are_refused(stages: object, more: dict, text: str) -> None:
+    with pytest.raises(RecipeError, match=re.escape(text)):
+        Recipe.from_mapping({"name": "x", "seed": 0, "stage": stages, **more})
+
+
+@pytest.mark.parametrize(
+    "change, text",
+    [
+        ({"perceptual": {"weight": "x"}}, "[perceptual] unknown key 'weight'; did you mean 'weights'?"),
+        ({"perceptual": {"scale": "sigma"}}, "[perceptual] scale is 'sigma'; known: rms, unit"),
+        ({"perceptual": {"weights": ""}}, "[perceptual] weights is ''; give 'vgg16-cmb' or a file"),
+        ({"loss": {"physical": 1.0}}, "[loss] physical needs the sky: write a table [sky]"),
+        ({"sky": {"step_arcmin": 6.87}}, "[sky] lacks 'noise_over_rms'"),
+        ({"sky": {"step_arcmin": 6.87, "noise_over_rms": 0}}, "[sky] noise_over_rms is 0; it must be above 0.0"),
+        ({"sky": {"step_arcmin": 6.87, "noise_over_rms": 1, "fwhm_arcmin": -1}}, "[sky] fwhm_arcmin is -1"),
+        ({"loss": {"cross_entropy": 1.0}}, "[classes] and the loss term cross_entropy need each other"),
+        ({"classes": {}}, "[classes] and the loss term cross_entropy need each other"),
+        ({"loss": {"cross_entropy": 1.0, "hole": 1.0}, "classes": {}}, "['cross_entropy', 'hole'] are together"),
+        ({"classes": {"crop": 4}}, "[classes] crop is 4; give 8 or more"),
+        ({"keep_checkpoints": -1}, "keep_checkpoints is -1; give 0 or more"),
+    ],
+)  # fmt: skip
+def test_contradictory_tables_are_refused(change: dict, text: str) -> None:
+    with pytest.raises(RecipeError, match=re.escape(text)):
+        Recipe.from_mapping({**GOOD, **change})
+
+
+def test_the_seeds_recipes_are_the_seeds() -> None:
+    """Figures of the seed: batch 3, 10 x 2000 steps, then 25 + 17 epochs of 10 000, 1000 of validation."""
+    full = Recipe.read("combine128")
+    assert [(s.epochs, s.steps_per_epoch, s.lr, s.freeze_encoder_norm) for s in full.stage] == [
+        (10, 2000, None, False), (25, 10_000, 1e-4, False), (17, 10_000, 5e-5, True),
+    ]  # fmt: skip
+    assert (full.steps, full.data["batch_size"], full.validation_batches) == (440_000, 3, 1000)
+    assert full.loss == {
+        "valid": 1, "hole": 6, "perceptual": 0.05, "style_output": 120, "style_composite": 120,
+        "total_variation": 0.1,
+    }  # fmt: skip
+    new = Recipe.read("combine128-new")
+    assert (new.data["batch_size"], new.data["balanced"], new.validation_batches) == (16, True, 625)
+    assert {s.steps_per_epoch for s in new.stage[1:]} == {6250}
+    for name in ("combine128-short", "combine128_rgb", "combine128-new"):
+        other = Recipe.read(name)
+        assert (other.name, other.loss, other.optimizer) == (name, full.loss, full.optimizer)
+        assert [(s.name, s.lr) for s in other.stage] == [(s.name, s.lr) for s in full.stage]
 
 
 def test_missing_keys_are_named() -> None:
