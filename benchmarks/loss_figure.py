@@ -2,7 +2,8 @@
 
 python benchmarks/loss_figure.py runs/combine128-short -o docs/figures/loss_terms.png
 
-Thin lines: training, means over the log's interval; dots: validation at each epoch's end. Upright lines part the stages.
+Thin lines: training, means over the log's interval. Dots: validation at each epoch's end.
+Upright lines part the stages.
 """
 
 import argparse

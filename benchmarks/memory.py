@@ -3,7 +3,8 @@
 python benchmarks/memory.py data-old -o benchmarks/results/training_memory.json
 
 unet128 on a stored data set, loss of pixels and of pool1 to pool3 of the shipped VGG16, each epoch with its validation
-and checkpoint, one data worker. Written down is what the training process and its worker hold after each epoch.
+and checkpoint, one data worker. Written down is what the training process and its worker hold after each epoch: all
+of it, and what is their own (pages of the mapped data set are the system's, which takes them back when it needs them).
 """
 
 import argparse
@@ -15,9 +16,9 @@ from pathlib import Path
 from cmbinpaint.training import Recipe, train
 
 
-def resident_MiB(process: int) -> float:
+def resident_MiB(process: int, what: str = "VmRSS") -> float:
     status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
-    return int(status.split("VmRSS:")[1].split()[0]) / 1024
+    return int(status.split(f"{what}:")[1].split()[0]) / 1024
 
 
 def children() -> list[int]:
@@ -41,8 +42,11 @@ def main() -> None:
 
     def watch(step: int, steps: int, loss: float) -> None:
         if step % args.steps == 1:  # the epoch before has been validated and saved
-            workers = [resident_MiB(child) for child in children()]
-            rows.append({"step": step, "training": resident_MiB(os.getpid()), "workers": sum(workers)})
+            row: dict[str, float] = {"step": step}
+            for key, what in (("", "VmRSS"), (", own", "RssAnon")):
+                row[f"training{key}"] = resident_MiB(os.getpid(), what)
+                row[f"workers{key}"] = sum(resident_MiB(child, what) for child in children())
+            rows.append(row)
 
     with tempfile.TemporaryDirectory() as folder:
         train(Recipe.from_mapping(table), folder, device="cpu", progress=watch)
