@@ -53,22 +53,6 @@ def excess(d: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def bias(d: dict[str, Any]) -> str:
-    bands = [f"{a}-{b - 1}" if b - a > 1 else str(a) for a, b in pairwise(d["edges"])]
-    lines = [f"nside {d['nside']}, {d['skies']} skies: percent, with standard errors", "", head("", *bands)]
-    for how in ("as shipped", "refine=0"):
-        part = d[how]
-        pairs = zip(part["bias"]["ratio"], part["bias"]["error"], strict=True)
-        lines.append(row(f"-2 C(F, R) / C, {how}", *(f"{100 * r:+.2f} ± {100 * e:.2f}" for r, e in pairs)))
-    for name in ("realization", "prediction", "zero"):
-        for how in ("as shipped", "refine=0") if name != "zero" else ("as shipped",):
-            part = d[how][name]
-            pairs = zip(part["ratio"], part["error"], strict=True)
-            label = f"filled/true - 1, {name}, {how}" if name != "zero" else "masked/true - 1, holes 0"
-            lines.append(row(label, *(f"{100 * (r - 1):+.2f} ± {100 * e:.2f}" for r, e in pairs)))
-    return "\n".join(lines)
-
-
 def speed(d: dict[str, Any]) -> str:
     first, *later = d["seconds"]
     second = f" second map with the same plan {later[0]:.0f} s," if later else ""
@@ -94,7 +78,6 @@ def solver(d: dict[str, Any]) -> str:
 
 TABLES = {
     "excess": excess,
-    "bias": bias,
     "speed": speed,
     "solver": solver,
     "validation": markdown,

@@ -117,7 +117,7 @@ class ModelCalibration:
     chi_square
         Of paired differences of bandpowers.
     steps
-        Towards the exact mean, as taken.
+        Towards the exact mean, as asked for; -1: as many as the accuracy took.
     plan_seconds, map_seconds
         Largest time that preparing took, mean time of a prediction (a realization costs one more).
     """

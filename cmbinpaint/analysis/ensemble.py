@@ -219,7 +219,7 @@ class Ensemble:
             "prediction_jumps": measures.jumps(filled),
             "one_point": measures.one_point(realized),
             "prediction_one_point": measures.one_point(filled),
-            "steps": np.array(info.refine),
+            "steps": np.array(-1 if info.refine is None else info.refine),  # -1: as many as the accuracy took
             # What is filled is a prediction and a realization, which costs another prediction.
             "seconds": np.array([info.seconds["plan"], info.seconds["fill"] / 2]),
         }

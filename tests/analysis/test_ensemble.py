@@ -1,5 +1,7 @@
 """Units of work: what a record holds is what a user's call gives; order, process and interruption do not matter."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from cmbinpaint import inpaint_map
 from cmbinpaint.analysis.ensemble import EXACT, Contender, Ensemble, Unit
 from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.inpainters.dense import DenseSolver
+from cmbinpaint.inpainters.kriging import KrigingInpainter
 from tests.analysis.worlds import setting_at
 
 NSIDE = 8
@@ -108,3 +111,18 @@ def test_refining_brings_a_model_near_the_exact_mean(tmp_path) -> None:
     away = {label: both.records[label].read(0)["away"] for label in both.contenders}
     assert (away["kriging16@30"] < 0.1 * away["kriging16"]).all()
     assert both.records["kriging16@30"].read(0)["steps"] == 30
+
+
+class Carded(KrigingInpainter):
+    """As a network is: it comes with a card, and so is polished unless told otherwise."""
+
+    card = SimpleNamespace(sha256="", data={}, name="carded")
+
+
+def test_a_model_polished_to_an_accuracy_is_recorded_so(tmp_path, monkeypatch) -> None:
+    # Below nside 128 networks give way to the exact answer; this one may serve here, where the test is quick.
+    monkeypatch.setattr("cmbinpaint.pipeline.inpaint.serving", lambda inpainter, nside: inpainter)
+    made = Ensemble(SETTING, [Contender("carded", Carded(16))], tmp_path)
+    for unit in made.missing(1):
+        made.make(unit)
+    assert made.records["carded"].read(0)["steps"] == -1  # no number of steps was asked for
