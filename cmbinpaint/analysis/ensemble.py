@@ -41,7 +41,7 @@ from cmbinpaint.patches.plan import InpaintingPlan
 from cmbinpaint.pipeline import inpaint_map
 
 EXACT = "exact"
-# Of the exact mean, over the signal's rms: its error enters C_ell(F, F - M) once, not squared.
+# Of the exact mean, in posterior standard deviations: its error enters C_ell(F, F - M) once, not squared.
 EXACT_TOLERANCE = 1e-4
 
 

@@ -13,7 +13,7 @@ from cmbinpaint.patches.plan import InpaintingPlan
 from cmbinpaint.pipeline.options import fresh_seed
 from cmbinpaint.sims.skymodel import SkyModel
 
-_ERROR_TOLERANCE = 1e-2  # of the signal's rms, in quadrature nothing beside a posterior's width
+_ERROR_TOLERANCE = 1e-2  # posterior standard deviations: in quadrature nothing
 
 
 def error_map(

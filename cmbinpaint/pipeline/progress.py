@@ -24,7 +24,8 @@ class Progress:
     done, total
         In units of the stage; `total` is 0 where it is not known beforehand (a solve to convergence).
     change
-        Of a solve: the rms change in the holes since it was last told, over the signal's rms; else None.
+        Of a solve: the rms change in the holes in a step, in posterior standard deviations, of the class of depth
+        that changed most; else None.
 
     Examples
     --------
