@@ -11,10 +11,11 @@ import numpy as np
 from cmbinpaint._types import AnyArray, BoolArray, FloatArray
 from cmbinpaint.errors import CmbInpaintWarning, SpectrumError
 
-# Noise below this fraction of the signal's rms is raised to it: the system is singular without noise. The steps
-# that the diagonal preconditioner needs grow as the rms over the noise (nside 32, fsky 0.81, beam 3 px, noise 0.03/0.01/0.003: 460/1230/3770 to
-# a tolerance of 1e-4), while the error in the holes gains little (0.224/0.202/0.181 of the rms) and is lost again
-# if the sky has power above lmax (0.7 % of the rms there: 0.224/0.219/0.295).
+# Noise below this fraction of the signal's rms is raised to it: the system is singular without noise. The steps that
+# the diagonal preconditioner needs grow as the rms over the noise (nside 32, fsky 0.81, beam 3 px, noise
+# 0.03/0.01/0.003: 460/1230/3770 to a tolerance of 1e-4 of the rms), while the error in the holes gains little
+# (0.224/0.202/0.181 of the rms) and is lost again if the sky has power above lmax (0.7 % of the rms there:
+# 0.224/0.219/0.295).
 NOISE_FLOOR = 1e-2
 
 
