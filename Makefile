@@ -4,13 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_OUT ?= demo
 
-.PHONY: demo test lint clean
+.PHONY: demo test explore lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/cmbinpaint demo -o $(DEMO_OUT) --overwrite
 
 test: lint
 	$(BIN)/python -m pytest
+
+# Property tests on fresh random examples.
+explore: $(VENV)/.installed
+	HYPOTHESIS_PROFILE=explore $(BIN)/python -m pytest
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -304,7 +304,7 @@ def _table(path: Path, wanted: int | str, max_memory: int | None) -> Iterator[tu
                 break
         else:
             if number == 1:  # the default, so the user never asked for a table that is not there
-                raise _no_table(path, hdus[0])
+                raise _no_table(path, hdus[0], last=True)
             listed = ", ".join(f"{h.index}: {h.name or 'unnamed'} ({h.kind.lower()})" for h in hdus)
             raise FitsError(f"{path} has no HDU {wanted!r}; it has {listed}")
         if hdus[-1].kind != "BINTABLE":
@@ -312,8 +312,13 @@ def _table(path: Path, wanted: int | str, max_memory: int | None) -> Iterator[tu
         yield stream, hdus[-1], hdus[0]
 
 
-def _no_table(path: Path, hdu: Hdu) -> FitsError:
+def _no_table(path: Path, hdu: Hdu, *, last: bool = False) -> FitsError:
     """Return the error for an HDU that is no binary table; an image is perhaps a CAR map."""
+    if last and card(hdu.header, "EXTEND", False) and not card(hdu.header, "NAXIS", 0):
+        return FitsError(
+            f"{path} ends after the header of HDU 0, which announces extensions: it was truncated there, or "
+            "never held a table; download or copy it again"
+        )
     if hdu.kind != "IMAGE" or not card(hdu.header, "NAXIS", 0):
         what = "without data" if hdu.kind == "IMAGE" else f"of type {hdu.kind}"
         return FitsError(

@@ -14,7 +14,7 @@ import healpy as hp
 import numpy as np
 import pytest
 from astropy.io import fits as afits
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cmbinpaint.errors import CmbInpaintWarning, FitsError, MapError, UnitsError
@@ -492,7 +492,9 @@ def test_a_file_without_permission(tmp_path: Path) -> None:
         read_map(path)
 
 
+# The example ends just after the primary header: a whole FITS file, but without its table.
 @settings(max_examples=40, deadline=None)
+@example(fraction=0.16015625, packed=False)
 @given(fraction=st.floats(0.001, 0.999), packed=st.booleans())
 def test_a_truncated_file_is_never_read(
     tmp_path_factory: pytest.TempPathFactory, fraction: float, packed: bool
