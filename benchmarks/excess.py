@@ -14,6 +14,7 @@ from common import Setting, arguments, write
 from cmbinpaint.inpainters import find_inpainter
 from cmbinpaint.inpainters.filling import Filler
 from cmbinpaint.inpainters.gaussian import GaussianSolver
+from cmbinpaint.inpainters.kriging import THREE_RESOLUTIONS, KrigingInpainter
 
 STEPS = (1, 2, 3, 5, 8, 12, 20)
 CLOSE = 0.1  # posterior standard deviations
@@ -26,9 +27,11 @@ def main() -> None:
     solver = GaussianSolver(plan.valid, model)
     zero, own = "zero", "the solver's own"
     starts, plans = {zero: None, own: None}, {}
-    for name in ("kriging16", "kriging64", "kriging", args.model):
+    three = KrigingInpainter(THREE_RESOLUTIONS)
+    for name in ("kriging16", "kriging64", three.name, "kriging", args.model):
+        inpainter = three if name == three.name else find_inpainter(name, args.nside)
         start = time.perf_counter()
-        filler = Filler.prepare(find_inpainter(name, args.nside), plan, model, None)
+        filler = Filler.prepare(inpainter, plan, model, None)
         starts[name], plans[name] = filler, time.perf_counter() - start
     errors: dict[str, list[np.ndarray]] = {}
     distances: dict[str, list[np.ndarray]] = {}

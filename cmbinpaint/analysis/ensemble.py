@@ -35,7 +35,6 @@ from cmbinpaint.analysis.setting import Setting
 from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.inpainters import find_inpainter
 from cmbinpaint.inpainters.gaussian import GaussianSolver
-from cmbinpaint.inpainters.kriging import KrigingInpainter, KrigingPredictor
 from cmbinpaint.inpainters.protocol import Inpainter
 from cmbinpaint.patches.plan import InpaintingPlan
 from cmbinpaint.pipeline import inpaint_map
@@ -152,17 +151,12 @@ class Ensemble:
     def _solver(self) -> GaussianSolver:
         return GaussianSolver(self.setting.plan.valid, self.setting.sky_model)
 
-    @cached_property
-    def _guess(self) -> KrigingPredictor:
-        """Where the exact solution starts from."""
-        return KrigingInpainter().prepare(self.setting.plan, self.setting.sky_model)
-
     def _exact(self, index: int) -> dict[str, AnyArray]:
         measures, depths, valid = self.measures, self.setting.depths, self.setting.plan.valid
         observed, signal = self.setting.sky(index)
         start = time.perf_counter()
         seen = np.where(valid, observed, 0.0)
-        mean = self._solver.solve(seen, start=self._guess.predict(seen), tolerance=EXACT_TOLERANCE).mean
+        mean = self._solver.solve(seen, tolerance=EXACT_TOLERANCE).mean
         seconds = time.perf_counter() - start
         filled = np.where(valid, observed, mean)
         true_alm, mean_alm = measures.alm(observed), measures.alm(filled)

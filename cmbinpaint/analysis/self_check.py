@@ -26,7 +26,7 @@ from cmbinpaint.analysis.withheld import Withheld, withhold
 from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.inpainters import find_inpainter
 from cmbinpaint.inpainters.filling import Filler, draw_observation, realization_rng
-from cmbinpaint.inpainters.kriging import KrigingInpainter, KrigingPredictor
+from cmbinpaint.inpainters.kriging import THREE_RESOLUTIONS, KrigingInpainter, KrigingPredictor
 from cmbinpaint.inpainters.protocol import Inpainter
 from cmbinpaint.patches.plan import InpaintingPlan
 from cmbinpaint.pipeline.job import Job
@@ -229,7 +229,7 @@ class _Trial:
 
     @classmethod
     def prepare(cls, plan: InpaintingPlan, sky_model: SkyModel) -> "_Trial":
-        predictor = KrigingInpainter().prepare(plan, sky_model)
+        predictor = KrigingInpainter(THREE_RESOLUTIONS).prepare(plan, sky_model)
         bins = DepthBins.of(plan)
         spread = np.zeros(plan.valid.size)
         spread[predictor.weights.targets] = predictor.weights.spread

@@ -38,19 +38,21 @@ def find_inpainter(
     if not isinstance(model, str | os.PathLike):
         return model
     if model == "gaussian" or (model == "default" and nside is not None and nside <= EXACT_NSIDE):
-        from cmbinpaint.inpainters.gaussian import GaussianInpainter
+        from cmbinpaint.inpainters.exact import GaussianInpainter
 
         return GaussianInpainter()
     if model == "diffusive":
         from cmbinpaint.inpainters.diffusive import DiffusiveInpainter
 
         return DiffusiveInpainter()
+    if model == "kriging":
+        from cmbinpaint.inpainters.coarse_to_fine import CoarseToFineInpainter
+
+        return CoarseToFineInpainter()
     if model in WEIGHTLESS:
         from cmbinpaint.inpainters.kriging import KrigingInpainter
 
-        return (
-            KrigingInpainter() if model == "kriging" else KrigingInpainter(int(str(model)[len("kriging") :]))
-        )
+        return KrigingInpainter(int(str(model)[len("kriging") :]))
     from cmbinpaint.inpainters.network import NetworkInpainter
 
     return NetworkInpainter.load(DEFAULT_NETWORK if model == "default" else os.fspath(model), device)

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from cmbinpaint._types import FloatArray
-from cmbinpaint.inpainters.gaussian import GaussianPredictor, GaussianSolver
+from cmbinpaint.inpainters.exact import GaussianPredictor
+from cmbinpaint.inpainters.gaussian import GaussianSolver
 from cmbinpaint.inpainters.protocol import Inpainter, Predictor
 from cmbinpaint.patches.plan import InpaintingPlan
 from cmbinpaint.sims.skymodel import SkyModel
@@ -61,7 +62,9 @@ class Filler:
         steps = 0 if refine is None and getattr(inpainter, "card", None) is None else refine
         if isinstance(predictor, GaussianPredictor):
             steps = 0  # it is the exact mean
-        solver = None if steps == 0 else GaussianSolver(plan.valid, sky_model)
+        solver = None
+        if steps != 0:
+            solver = GaussianSolver(plan.valid, sky_model, factor=getattr(predictor, "factor", None))
         return cls(plan, sky_model, predictor, steps, solver)
 
     def predict(self, observed: FloatArray, *, watch: Watch | None = None) -> FloatArray:

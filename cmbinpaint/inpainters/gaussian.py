@@ -25,12 +25,12 @@ import numpy as np
 from cmbinpaint._types import AnyArray, BoolArray, ComplexArray, FloatArray
 from cmbinpaint.errors import CmbInpaintError, ConvergenceError, MapError, MaskError
 from cmbinpaint.inpainters.convergence import Convergence, how_far
+from cmbinpaint.inpainters.factor import hole_factor, spread_by_depth
 from cmbinpaint.inpainters.preconditioner import Preconditioner, per_real, scaled
 from cmbinpaint.inpainters.sky import GaussianSky, checked_signal, floored_noise, signal_rms
-from cmbinpaint.patches.plan import InpaintingPlan
 from cmbinpaint.sphere.harmonics import Harmonics, alm_dot
 from cmbinpaint.sphere.pixels import pixel_vectors
-from cmbinpaint.sphere.vecchia import HoleFactor, factor_holes
+from cmbinpaint.sphere.vecchia import HoleFactor
 
 # Default accuracy: estimated rms of what is still to change in the holes, in posterior standard deviations, in the
 # worst class of depth. The error then exceeds the exact mean's by 5e-5 of itself.
@@ -39,10 +39,6 @@ TOLERANCE = 1e-2
 MAX_STEPS = 1000
 # Classes of depth, in pixels, in which convergence is watched.
 DEPTH_EDGES = (1.3, 2.3, 4.3, 8.3)
-# Draws of the hole pixels that tell a class's posterior standard deviation (classes hold many pixels), and their seed.
-_DRAWS, _DRAW_SEED = 8, 0
-# Least posterior standard deviation, over the noise, that convergence is measured in.
-_LEAST_SPREAD = 0.1
 # Jacobi iterations of the start's analysis. The first step mends the quadrature: begun at the exact fill it is
 # within 6e-5 of the rms (4e-6 with one iteration, which costs as much as a step).
 START_ITERATIONS = 0
@@ -84,6 +80,8 @@ class GaussianSolver:
     precondition
         ``"holes"``, or ``"diagonal"``: with the system's diagonal alone, for comparison. First guesses are then zero,
         and what is said of posterior standard deviations holds of the signal's rms instead.
+    factor
+        The hole pixels' distribution, if it is at hand (`hole_factor` of the same mask and sky model).
     threads
         None: all available cores.
 
@@ -112,6 +110,7 @@ class GaussianSolver:
         sky_model: GaussianSky,
         *,
         precondition: Preconditioning = "holes",
+        factor: HoleFactor | None = None,
         threads: int | None = None,
     ) -> None:
         if precondition not in get_args(Preconditioning):
@@ -129,10 +128,11 @@ class GaussianSolver:
         signal_cl = checked_signal(sky_model.signal_cl, sky_model.lmax)
         self.rms = signal_rms(signal_cl)
         std = floored_noise(sky_model.noise_std, self.valid, self.rms)
-        # (npix,) N⁻¹, zero in holes
-        self._inverse_noise = np.zeros(self.harmonics.npix)
+        # (npix,) N⁻¹, zero in holes; single precision is far finer than anybody knows his noise
+        self._inverse_noise = np.zeros(self.harmonics.npix, dtype=np.float32)
         self._inverse_noise[self.valid] = 1.0 / np.square(std)
         self._noise_cl = float(np.mean(np.square(std))) * 4 * np.pi / self.harmonics.npix
+        del std
         self.signal_cl = signal_cl
         self._monopole_is_broad = bool(signal_cl[0] > BROAD * signal_cl[2:].max())
         # S^½ for each real number of an alm (re, im, re, im, ...)
@@ -140,15 +140,14 @@ class GaussianSolver:
         self.factor: HoleFactor | None = None
         self.holes = np.flatnonzero(~self.valid)
         if precondition == "holes" and self.holes.size:
-            noise = np.zeros(self.harmonics.npix)
-            noise[self.valid] = std
-            in_holes = float(np.mean(self._inverse_noise[self.valid])) ** -0.5
-            self.factor = factor_holes(self.valid, signal_cl, noise, in_holes, threads=threads)
+            self.factor = hole_factor(self.valid, sky_model, threads=threads) if factor is None else factor
             self.holes = self.factor.holes
-        self._classes = _classes(self.factor, self.holes.size, self.rms)
-        self._preconditioner = Preconditioner(self.harmonics, signal_cl, self._inverse_noise, self.factor)
-        self._sky = np.empty(self.harmonics.npix)
+        self._classes = self._depth_classes()
+        # One map for all transforms: at nside 2048 each holds 0.4 GB.
+        self._sky = np.zeros(self.harmonics.npix)
         self._alm = np.empty(self.harmonics.size, dtype=np.complex128)
+        weight = float(self._inverse_noise.sum(dtype=np.float64))
+        self._preconditioner = Preconditioner(self.harmonics, signal_cl, weight, self.factor, self._sky)
         if self.factor is not None and signal_cl[1] > BROAD * signal_cl[2:].max():
             modes = self._open_dipoles(self.factor)
             self._preconditioner.solve_apart(modes, [self.apply(mode) for mode in modes])
@@ -197,6 +196,7 @@ class GaussianSolver:
             x = np.zeros(self.harmonics.size, dtype=np.complex128)
         else:
             x = self._warm_start(start, constant)
+            del start  # a whole map
         convergence = Convergence(*self._classes)
         limit = max_steps if steps is None else steps
         taken = 0
@@ -250,10 +250,12 @@ class GaussianSolver:
         return filled, solution.steps
 
     def apply(self, x: ComplexArray) -> ComplexArray:
-        """`(1 + S^½ Yᵀ N⁻¹ Y S^½) x`: a new array; the map `Y S^½ x` is left in a buffer."""
+        """`(1 + S^½ Yᵀ N⁻¹ Y S^½) x`: a new array; what `Y S^½ x` is in the holes is kept."""
         scaled(x, self._root, out=self._alm)
         self.harmonics.synthesis(self._alm, out=self._sky)
-        out = self.harmonics.adjoint(self._sky * self._inverse_noise)
+        self._in_holes = self._sky[self.holes]
+        self._sky *= self._inverse_noise
+        out = self.harmonics.adjoint(self._sky)
         scaled(out, self._root, out=out)
         out += x
         return out
@@ -281,7 +283,7 @@ class GaussianSolver:
             x += alpha * direction
             residual -= alpha * image
             # The step's own synthesis tells how the holes move: no transform is spent on watching.
-            change = convergence.record(alpha * self._sky[self.holes])
+            change = convergence.record(alpha * self._in_holes)
             if progress is not None:
                 progress(step, change)
             if convergence.remaining <= tolerance:
@@ -291,6 +293,12 @@ class GaussianSolver:
             direction *= squared / previous
             direction += conditioned
         return limit
+
+    def _depth_classes(self) -> tuple[AnyArray, FloatArray]:
+        """The class of depth of each hole pixel, and the signal's posterior standard deviation in each class."""
+        if self.factor is None:
+            return np.zeros(self.holes.size, dtype=np.int8), np.array([self.rms])
+        return spread_by_depth(self.factor, DEPTH_EDGES)
 
     def _open_dipoles(self, factor: HoleFactor) -> list[ComplexArray]:
         """What a dipole is in the holes beyond what the data tell of it: modes that the factor takes for known."""
@@ -334,72 +342,3 @@ class GaussianSolver:
         if sky.shape != self.valid.shape:
             raise MapError(f"{name} has shape {sky.shape}; the solver was made for {self.valid.shape}")
         return sky
-
-
-class GaussianInpainter:
-    """The exact answer as an inpainter.
-
-    Parameters
-    ----------
-    tolerance, max_steps
-        As in `GaussianSolver.solve`.
-    threads
-        As in `GaussianSolver`.
-    """
-
-    name: str = "gaussian"
-
-    def __init__(
-        self,
-        *,
-        tolerance: float = TOLERANCE,
-        max_steps: int = MAX_STEPS,
-        threads: int | None = None,
-    ) -> None:
-        self.tolerance = tolerance
-        self.max_steps = max_steps
-        self.threads = threads
-
-    def prepare(self, plan: InpaintingPlan, sky_model: GaussianSky) -> "GaussianPredictor":
-        """Set up the solver for one mask and sky model."""
-        solver = GaussianSolver(plan.valid, sky_model, threads=self.threads)
-        return GaussianPredictor(plan, solver, self.tolerance, self.max_steps)
-
-
-@dataclass(frozen=True, eq=False)
-class GaussianPredictor:
-    """The exact answer prepared for one plan and sky model; linear in the data to the tolerance."""
-
-    plan: InpaintingPlan
-    solver: GaussianSolver
-    tolerance: float = TOLERANCE
-    max_steps: int = MAX_STEPS
-
-    def predict(self, observed: FloatArray, *, progress: Progress | None = None) -> FloatArray:
-        """The data where valid, the posterior mean where not, 0 where excluded.
-
-        Raises
-        ------
-        ConvergenceError
-            If `max_steps` were not enough.
-        """
-        solution = self.solver.solve(
-            observed, tolerance=self.tolerance, max_steps=self.max_steps, progress=progress
-        )
-        filled = np.where(self.plan.valid, observed, solution.mean)
-        filled[self.plan.excluded] = 0.0
-        return filled
-
-
-def _classes(factor: HoleFactor | None, n_holes: int, rms: float) -> tuple[AnyArray, FloatArray]:
-    """The class of depth of each hole pixel, and the signal's posterior standard deviation in each class."""
-    if factor is None:
-        return np.zeros(n_holes, dtype=np.int8), np.array([rms])
-    class_of = np.digitize(factor.depth, DEPTH_EDGES, right=True).astype(np.int8)
-    rng = np.random.default_rng(_DRAW_SEED)
-    squares = np.mean([np.square(factor.draw(rng)) for _ in range(_DRAWS)], axis=0)
-    count = np.bincount(class_of, minlength=len(DEPTH_EDGES) + 1)
-    variance = np.bincount(class_of, weights=squares, minlength=count.size) / np.maximum(count, 1)
-    # Where noise rules, draws cannot tell the little that the signal adds.
-    signal = np.maximum(variance - factor.noise_std**2, (_LEAST_SPREAD * factor.noise_std) ** 2)
-    return class_of, np.sqrt(signal)

@@ -1,4 +1,4 @@
-"""Inpainting by kriging: each hole pixel from its nearest observed neighbors.
+"""Inpainting by direct kriging: each hole pixel from its nearest observed neighbors.
 
 Takes: an inpainting plan and a sky model. Gives: `KrigingInpainter`, on one resolution or on several seen
 jointly. Floor: 3.
@@ -85,7 +85,7 @@ class KrigingInpainter:
 
     def __init__(
         self,
-        k: int | Sequence[int] = THREE_RESOLUTIONS,
+        k: int | Sequence[int],
         resolutions: Sequence[int] | None = None,
         *,
         threads: int | None = None,
@@ -98,11 +98,7 @@ class KrigingInpainter:
                 f"{len(self.k)} counts of neighbors {self.k} for {len(self.resolutions)} resolutions "
                 f"{self.resolutions}: give one count for each resolution"
             )
-        if len(self.k) == 1:
-            self.name = f"kriging{self.k[0]}"
-        else:
-            default = self.k == THREE_RESOLUTIONS and self.resolutions == THREE_FACTORS
-            self.name = "kriging" if default else f"kriging{'+'.join(map(str, self.k))}"
+        self.name = f"kriging{'+'.join(map(str, self.k))}"
 
     def prepare(self, plan: InpaintingPlan, sky_model: SkyModel) -> KrigingPredictor:
         """Compute the weights of all targets and guarded pixels.

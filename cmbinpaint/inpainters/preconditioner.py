@@ -36,24 +36,26 @@ class Preconditioner:
         The solver's transforms.
     signal_cl
         (lmax + 1,) the signal's spectrum.
-    inverse_noise
-        (npix,) N⁻¹, 0 in holes.
+    weight
+        Sum of N⁻¹ over the data.
     factor
         The distribution of the hole pixels; None: the diagonal of A alone.
+    sky
+        (npix,) a buffer that may be overwritten; None: one of its own.
     """
 
     def __init__(
         self,
         harmonics: Harmonics,
         signal_cl: FloatArray,
-        inverse_noise: FloatArray,
+        weight: float,
         factor: HoleFactor | None,
+        sky: FloatArray | None = None,
     ) -> None:
         self._harmonics, self._factor = harmonics, factor
-        weight = float(inverse_noise.sum())
         if factor is not None:
             weight += factor.holes.size / factor.noise_std**2
-            self._sky = np.zeros(harmonics.npix)
+            self._sky = np.zeros(harmonics.npix) if sky is None else sky
             self._alm = np.empty(harmonics.size, dtype=np.complex128)
         inverse = 1.0 / (1.0 + signal_cl * weight / (4 * np.pi))
         self._diagonal = per_real(inverse)

@@ -42,8 +42,10 @@ def signal_rms(signal_cl: FloatArray) -> float:
     return rms
 
 
-def floored_noise(noise_std: float | FloatArray, valid: BoolArray, rms: float) -> FloatArray:
-    """The noise of each observed pixel, not below `NOISE_FLOOR` of the signal's rms.
+def floored_noise(
+    noise_std: float | FloatArray, valid: BoolArray, rms: float, *, quiet: bool = False
+) -> FloatArray:
+    """The noise of each observed pixel, not below `NOISE_FLOOR` of the signal's rms; warns of it unless `quiet`.
 
     Returns
     -------
@@ -62,15 +64,14 @@ def floored_noise(noise_std: float | FloatArray, valid: BoolArray, rms: float) -
         raise SpectrumError("noise_std is negative or not finite in observed pixels; mask those pixels")
     floor = NOISE_FLOOR * rms
     n_low = int(np.sum(std < floor))
-    if n_low:
+    if n_low and not quiet:
         warnings.warn(
             f"noise_std is below {NOISE_FLOOR:g} of the signal's rms in {n_low} observed pixels; taken as "
             f"{floor:.3g} there, because without noise the problem is singular",
             CmbInpaintWarning,
             stacklevel=3,
         )
-        np.maximum(std, floor, out=std)
-    return std
+    return np.maximum(std, floor, out=std)
 
 
 def checked_signal(signal_cl: AnyArray, lmax: int) -> FloatArray:

@@ -17,10 +17,6 @@ from cmbinpaint.errors import MaskError
 from cmbinpaint.sphere import masks
 from cmbinpaint.sphere.maps import check_nside, npix_to_nside
 
-# Holes this shallow (in pixels) are filled first and count as observed at the next coarser nside.
-# Requiring all four children observed would leave 64 % of a Planck-like sky at half the nside, this 85 %.
-SHALLOW_DEPTH = 1.5
-
 
 @dataclass(frozen=True, eq=False)
 class InpaintingPlan:
@@ -110,8 +106,3 @@ class InpaintingPlan:
         for array in (self.valid, self.targets, self.excluded):
             state.update(np.packbits(array).tobytes())
         return state.hexdigest()
-
-    @cached_property
-    def shallow(self) -> BoolArray:
-        """(npix,) bool: the unobserved pixels that are filled before coarser levels look."""
-        return ~self.valid & (self.depth <= SHALLOW_DEPTH)

@@ -19,8 +19,6 @@ from cmbinpaint.sphere.pixels import pixel_angles, pixel_size, pixel_vectors
 # A field wider than this stretches by more than a convolution can bear (1.07 across at 15 deg off center, 2.05 at
 # 46 deg): at nside 128 patches have 64 px, 29 deg.
 WIDEST_FIELD_DEG = 30.0
-# Depth that a patch is trusted with, over its side: its holes must leave data in sight.
-REACH = 0.2
 _ROTATION_DEG = 45.0
 
 

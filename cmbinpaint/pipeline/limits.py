@@ -11,7 +11,7 @@ import numpy as np
 
 from cmbinpaint.errors import CmbInpaintWarning, WeightsError
 from cmbinpaint.inpainters import EXACT_NSIDE
-from cmbinpaint.inpainters.gaussian import GaussianInpainter
+from cmbinpaint.inpainters.exact import GaussianInpainter
 from cmbinpaint.inpainters.protocol import Inpainter
 from cmbinpaint.patches.tiling import patch_side
 from cmbinpaint.sims.skymodel import SkyModel

@@ -21,20 +21,23 @@ from cmbinpaint.sphere.neighbors import near_holes
 from cmbinpaint.sphere.ordering import coarse_to_fine
 from cmbinpaint.sphere.pixels import pixel_vectors
 
-# Neighbors of every pixel, and neighbors in each sparser subset, of one pixel in 4², 16², ..., for pixels of groups
-# that are SPARSE_FROM pixels apart at least. Measured at nside 128 (Planck-like mask, beam 3 px, noise 3 µK), error
-# over the exact mean's at the start and steps to 1e-3 posterior standard deviations: 16 and none 1.041, 9; 16 and 6
-# from 4 px 1.020, 9; from 2 px 1.020, 9 (for a seventh more neighbors); 24 and 6 1.012, 7; 12 and 6 1.022, 9.
+# Neighbors of every pixel; twice as many are twice as good, and cost twice the memory.
 NEAREST = 16
-SPARSE = 6
+# (spacing from which on, nearest neighbors, neighbors in each sparser subset): the few pixels of coarse groups are
+# cheap, and what they miss everybody inherits. Measured at nside 128 (Planck-like mask, beam 3 px, noise 3 µK, 20
+# skies), error over the exact mean's by depth and largest bias of a realization at ell 5 to 30: 16 and 6 from 4 px on
+# alone 1.22 1.09 1.03 1.01 1.02, 1.3 %; as below 1.21 1.08 1.02 1.00 1.00, 0.5 %; with 32 nearest everywhere
+# 1.09 1.03 1.01 1.00 1.00, 0.5 %.
+COARSE = ((16, 96, 32), (8, 48, 12), (4, 0, 6))
 STRIDES = (4, 16, 64, 256)
-SPARSE_FROM = 4
+# Pixels handled at a time: bounds the memory.
+_PIECE = 1 << 19
 _CHUNK = 1 << 18
 
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Hole pixels that are predicted together.
+    """Hole pixels that are predicted together: one group of the order, or a piece of it.
 
     Attributes
     ----------
@@ -63,73 +66,89 @@ class Conditioning:
     holes
         (n,) int64: RING indices of the hole pixels, ordered.
     data
-        (m,) int64: RING indices of the data that can be neighbors.
+        (m,) int64: RING indices of the data that can be neighbors; in no order.
     depth
         (n,) float64: chord from each hole pixel to the nearest datum; filled as groups are searched.
     """
 
-    def __init__(self, valid: BoolArray) -> None:
+    def __init__(self, valid: BoolArray, nearest: int = NEAREST) -> None:
         nside = maps.npix_to_nside(valid.size)
+        self.nearest = nearest
         holes = np.flatnonzero(~valid)
         nest = np.asarray(hp.ring2nest(nside, holes))
         order, self._groups = coarse_to_fine(nside, nest)
         self.holes = holes[order]
         self._nest = nest[order]
         self._strides = [s for s in STRIDES if s < nside]
+        near = near_holes(valid, nearest)  # coarse groups too look among these only
         sparse = np.flatnonzero(valid)
-        sparse_nest = np.asarray(hp.ring2nest(nside, sparse))
-        on_grid = sparse_nest % STRIDES[0] ** 2 == 0
-        sparse, sparse_nest = sparse[on_grid], sparse_nest[on_grid]
-        near = near_holes(valid, NEAREST)
-        self.data = np.union1d(near, sparse)
+        sparse = sparse[np.asarray(hp.ring2nest(nside, sparse)) % STRIDES[0] ** 2 == 0]
+        self.data = np.concatenate([near, np.setdiff1d(sparse, near, assume_unique=True)])
         self.vectors = pixel_vectors(nside, np.concatenate([self.data, self.holes]))
         self.depth = np.zeros(self.holes.size)
-        self._near = _Searched(self.vectors, np.searchsorted(self.data, near))
-        sparse_numbers = np.searchsorted(self.data, sparse)
+        self._near = _Searched(self.vectors, 0, near.size)
+        data_nest = np.asarray(hp.ring2nest(nside, self.data))
         self._sparse = {
-            s: _Searched(self.vectors, sparse_numbers[sparse_nest % s**2 == 0]) for s in self._strides
+            s: _Searched.some(self.vectors, np.flatnonzero(data_nest % s**2 == 0)) for s in self._strides
         }
 
     def groups(self) -> Iterator[Group]:
-        """Search group after group."""
-        for start, stop, spacing in self._groups:
-            numbers, reach = self._nearest(start, stop)
-            present = np.ones(numbers.shape, dtype=bool)
-            if spacing >= SPARSE_FROM and self._strides:
-                found = [self._in_subset(start, stop, s) for s in self._strides]
-                numbers = np.concatenate([numbers, *(n for n, _ in found)], axis=1)
-                present = _first_time(numbers)
-                reach = max(reach, *(r for _, r in found))
-            yield Group(start, stop, numbers, present, reach)
+        """Search group after group; large groups come in pieces."""
+        n_data = self.data.size
+        for first, last, spacing in self._groups:
+            k, sparse = neighbors_at(spacing, self.nearest)
+            among = [self._near, _Searched(self.vectors, n_data, n_data + first)]
+            subsets = [self._subset(first, stride) for stride in self._strides] if sparse else []
+            for start in range(first, last, _PIECE):
+                stop = min(start + _PIECE, last)
+                points = self.vectors[n_data + start : n_data + stop]
+                self.depth[start:stop] = self._near.nearest(points)
+                numbers, reach = _merged(points, among, k)
+                present = np.ones(numbers.shape, dtype=bool)
+                if subsets:
+                    found = [_merged(points, subset, sparse) for subset in subsets]
+                    numbers = np.concatenate([numbers, *(n for n, _ in found)], axis=1)
+                    present = _first_time(numbers)
+                    reach = max(reach, *(r for _, r in found))
+                yield Group(start, stop, numbers, present, reach)
 
-    def _nearest(self, start: int, stop: int) -> tuple[AnyArray, float]:
-        points = self.vectors[self.data.size + start : self.data.size + stop]
-        earlier = _Searched(self.vectors, self.data.size + np.arange(start))
-        self.depth[start:stop] = self._near.nearest(points)
-        return _merged(points, [self._near, earlier], NEAREST)
+    def _subset(self, before: int, stride: int) -> "list[_Searched]":
+        """One datum and one of the earlier hole pixels in stride²."""
+        earlier = np.flatnonzero(self._nest[:before] % stride**2 == 0) + self.data.size
+        return [self._sparse[stride], _Searched.some(self.vectors, earlier)]
 
-    def _in_subset(self, start: int, stop: int, stride: int) -> tuple[AnyArray, float]:
-        points = self.vectors[self.data.size + start : self.data.size + stop]
-        earlier = np.flatnonzero(self._nest[:start] % stride**2 == 0) + self.data.size
-        return _merged(points, [self._sparse[stride], _Searched(self.vectors, earlier)], SPARSE)
+
+def neighbors_at(spacing: int, nearest: int) -> tuple[int, int]:
+    """How many nearest neighbors, and how many in each sparser subset, a pixel of a group that far apart has."""
+    for least, k, sparse in COARSE:
+        if spacing >= least:
+            return max(k, nearest), sparse
+    return nearest, 0
 
 
 class _Searched:
-    """Some of the vectors, by their numbers, in a tree."""
+    """Some of the vectors, by their numbers, in a tree: from `start` to `stop`, without a copy, or any."""
 
-    def __init__(self, vectors: FloatArray, numbers: AnyArray) -> None:
-        self.numbers = numbers.astype(np.int32)
-        self._tree = (
-            cKDTree(vectors[numbers], balanced_tree=False, compact_nodes=False) if numbers.size else None
-        )
+    def __init__(self, vectors: FloatArray, start: int, stop: int, numbers: AnyArray | None = None) -> None:
+        self._start, self._numbers = start, numbers
+        chosen = vectors[start:stop]
+        self.size = len(chosen)
+        self._tree = cKDTree(chosen, balanced_tree=False, compact_nodes=False) if self.size else None
+
+    @classmethod
+    def some(cls, vectors: FloatArray, numbers: AnyArray) -> "_Searched":
+        """Those of the numbers given."""
+        return cls(vectors[numbers], 0, numbers.size, numbers.astype(np.int32))
 
     def query(self, points: FloatArray, k: int) -> tuple[FloatArray, AnyArray]:
         """(n, k) chords and numbers of the nearest, fewer columns if there are fewer."""
         if self._tree is None:
             return np.empty((len(points), 0)), np.empty((len(points), 0), dtype=np.int32)
-        ranks = np.arange(1, min(k, self.numbers.size) + 1)
+        ranks = np.arange(1, min(k, self.size) + 1)
         chords, places = self._tree.query(points, ranks, workers=available_cores())
-        return chords, self.numbers[places]
+        return chords, (places + self._start).astype(np.int32) if self._numbers is None else self._numbers[
+            places
+        ]
 
     def nearest(self, points: FloatArray) -> FloatArray:
         """(n,) chord to the nearest."""
@@ -138,7 +157,7 @@ class _Searched:
 
 def _merged(points: FloatArray, among: list[_Searched], k: int) -> tuple[AnyArray, float]:
     """(n, k) numbers of the nearest in any of the trees, and the largest chord to one of them."""
-    total = min(k, sum(searched.numbers.size for searched in among))
+    total = min(k, sum(searched.size for searched in among))
     reach = 0.0
     numbers = np.empty((len(points), total), dtype=np.int32)
     for first in range(0, len(points), _CHUNK):

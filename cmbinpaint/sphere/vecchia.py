@@ -20,7 +20,7 @@ from scipy import sparse
 
 from cmbinpaint._types import AnyArray, BoolArray, Float32Array, FloatArray, IntArray
 from cmbinpaint.sphere import maps
-from cmbinpaint.sphere.conditioning import Conditioning, Group
+from cmbinpaint.sphere.conditioning import NEAREST, Conditioning, Group
 from cmbinpaint.sphere.covariance import CovarianceTable
 from cmbinpaint.sphere.harmonics import available_cores
 from cmbinpaint.sphere.kriging import check_noise, check_spectrum, neighbor_weights
@@ -56,7 +56,7 @@ class HoleFactor:
     noise_std
         Noise of a hole pixel's observation, unit.
     depth
-        (n,) float64: angle from each hole pixel to the nearest datum, in pixels.
+        (n,) float32: angle from each hole pixel to the nearest datum, in pixels.
     """
 
     npix: int
@@ -65,7 +65,7 @@ class HoleFactor:
     steps: tuple[Step, ...]
     std: Float32Array
     noise_std: float
-    depth: FloatArray
+    depth: Float32Array
 
     def mean(self, observed: FloatArray) -> FloatArray:
         """(n,) the conditional mean; only data are read, and a constant in them goes through."""
@@ -106,6 +106,7 @@ def factor_holes(
     noise_std: float | FloatArray,
     hole_noise_std: float,
     *,
+    nearest: int = NEAREST,
     threads: int | None = None,
 ) -> HoleFactor:
     """Condition all hole pixels on the data and on one another.
@@ -121,6 +122,8 @@ def factor_holes(
         White noise of the data, a float or (npix,) float in RING order, unit; never read in holes.
     hole_noise_std
         White noise that the hole pixels' observation is to have, above 0, unit.
+    nearest
+        Neighbors of a pixel (those of coarse groups have more).
     threads
         None: all available cores. The result does not depend on it.
 
@@ -133,10 +136,11 @@ def factor_holes(
     """
     spectrum, noise = check_spectrum(cl), check_noise(noise_std, valid)
     threads = available_cores() if threads is None else threads
-    conditioning = Conditioning(valid)
+    conditioning = Conditioning(valid, nearest)
     n_data, n_holes = conditioning.data.size, conditioning.holes.size
     extra = hole_noise_std**2
     variance = np.concatenate([noise[conditioning.data], np.full(n_holes, extra)])
+    del noise  # a whole map
     level = Level(1, conditioning.data, conditioning.vectors, variance, 0.0)
     steps = []
     std = np.empty(n_holes, dtype=np.float32)
@@ -153,7 +157,13 @@ def factor_holes(
         steps.append(_step(group, weights, n_data))
     depth = 2 * np.arcsin(conditioning.depth / 2) / pixel_size(maps.npix_to_nside(valid.size))
     return HoleFactor(
-        valid.size, conditioning.holes, conditioning.data, tuple(steps), std, hole_noise_std, depth
+        valid.size,
+        conditioning.holes,
+        conditioning.data,
+        tuple(steps),
+        std,
+        hole_noise_std,
+        depth.astype(np.float32),
     )
 
 
@@ -169,5 +179,6 @@ def _step(group: Group, weights: AnyArray, n_data: int) -> Step:
 
 
 def _sparse(columns: AnyArray, weights: AnyArray, chosen: BoolArray, width: int) -> Any:
-    starts = np.concatenate([[0], np.cumsum(chosen.sum(axis=1))])
+    # Indices of 64 bits would make the factor half as large again.
+    starts = np.concatenate([[0], np.cumsum(chosen.sum(axis=1))]).astype(np.int32)
     return sparse.csr_array((weights[chosen], columns[chosen], starts), shape=(len(chosen), width))

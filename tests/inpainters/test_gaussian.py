@@ -18,7 +18,8 @@ from cmbinpaint.errors import (
 )  # fmt: skip
 from cmbinpaint.inpainters.convergence import Convergence
 from cmbinpaint.inpainters.dense import DenseSolver
-from cmbinpaint.inpainters.gaussian import GaussianInpainter, GaussianSolver
+from cmbinpaint.inpainters.exact import GaussianInpainter
+from cmbinpaint.inpainters.gaussian import GaussianSolver
 from cmbinpaint.inpainters.protocol import Inpainter, Predictor
 from cmbinpaint.inpainters.sky import NOISE_FLOOR, signal_rms
 from cmbinpaint.patches.plan import InpaintingPlan

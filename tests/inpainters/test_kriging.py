@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmbinpaint.errors import MapError
-from cmbinpaint.inpainters.kriging import KrigingInpainter
+from cmbinpaint.inpainters.kriging import THREE_RESOLUTIONS, KrigingInpainter
 from cmbinpaint.inpainters.protocol import Inpainter, Predictor
 from cmbinpaint.patches.plan import InpaintingPlan
 from cmbinpaint.sims.skymodel import SkyModel
@@ -20,7 +20,7 @@ ELL = np.arange(2 * NSIDE + 1)
 CL = np.exp(-0.5 * ELL * (ELL + 1) * 0.06**2) / (ELL + 2.0) ** 2
 MODEL = SkyModel(nside=NSIDE, signal_cl=CL, noise_std=0.02)
 VECTORS = np.array(hp.pix2vec(NSIDE, np.arange(NPIX))).T
-METHODS = [KrigingInpainter(), KrigingInpainter(16), KrigingInpainter((8, 6), (1, 4))]
+METHODS = [KrigingInpainter(THREE_RESOLUTIONS), KrigingInpainter(16), KrigingInpainter((8, 6), (1, 4))]
 
 # Double precision after sums of fifty terms; float32 weights do not enter: the same weights on both sides.
 ROUNDING = 1e-12
@@ -69,7 +69,10 @@ def test_three_resolutions_see_farther_than_sixteen_pixels() -> None:
     valid = VECTORS[:, 2] < np.cos(0.7)
     plan = InpaintingPlan.from_valid(valid)
     rng = np.random.default_rng(2)
-    predictors = [KrigingInpainter().prepare(plan, MODEL), KrigingInpainter(16).prepare(plan, MODEL)]
+    predictors = [
+        KrigingInpainter(THREE_RESOLUTIONS).prepare(plan, MODEL),
+        KrigingInpainter(16).prepare(plan, MODEL),
+    ]
     errors = np.zeros(3)
     for _ in range(60):
         alm = draw_alm(np.where(ELL < 2, 0.0, CL), rng)
@@ -82,7 +85,7 @@ def test_three_resolutions_see_farther_than_sixteen_pixels() -> None:
 
 
 def test_names_tell_the_method() -> None:
-    assert KrigingInpainter().name == "kriging"
+    assert KrigingInpainter(THREE_RESOLUTIONS).name == "kriging32+8+8"
     assert KrigingInpainter(16).name == "kriging16"
     assert KrigingInpainter(64, (1,)).name == "kriging64"
     assert KrigingInpainter((16, 16, 16), (1, 4, 16)).name == "kriging16+16+16"
@@ -93,6 +96,6 @@ def test_errors_say_what_to_do() -> None:
         KrigingInpainter((8, 8), (1, 4, 16))
     plan = plan_of()
     with pytest.raises(MapError, match="the plan has nside 16, the sky model 8; degrade one of them"):
-        KrigingInpainter().prepare(plan, SkyModel(nside=8, signal_cl=CL[:20], noise_std=0.1))
+        KrigingInpainter(16).prepare(plan, SkyModel(nside=8, signal_cl=CL[:20], noise_std=0.1))
     with pytest.raises(MapError, match=r"the map has shape \(12,\); this plan is for \(3072,\)"):
         KrigingInpainter(4).prepare(plan, MODEL).predict(np.ones(12))

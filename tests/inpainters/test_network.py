@@ -6,12 +6,14 @@ import torch
 
 from cmbinpaint.errors import DeviceError, WeightsError
 from cmbinpaint.inpainters import find_inpainter
-from cmbinpaint.inpainters.network import NetworkInpainter, NetworkPredictor
+from cmbinpaint.inpainters.coarse_to_fine import CoarseToFineInpainter
+from cmbinpaint.inpainters.network import FADE, NetworkInpainter, NetworkPredictor
 from cmbinpaint.nn.linear import LinearUNet
 from cmbinpaint.patches.plan import InpaintingPlan
 from cmbinpaint.sims.skies import simulate_sky
 from cmbinpaint.sims.skymodel import SkyModel
 from cmbinpaint.sims.theory import fiducial_cl
+from cmbinpaint.sphere import conditioning
 from cmbinpaint.sphere.pixels import pixel_size, pixel_vectors
 from cmbinpaint.weights import Card
 
@@ -68,9 +70,16 @@ def sky(sky_model: SkyModel) -> np.ndarray:
     )
 
 
-def test_what_lies_deep_is_filled_by_a_coarser_level(predictor: NetworkPredictor) -> None:
-    assert predictor.coarse is not None
-    assert predictor.coarse.deep.size > 1000
+def test_what_lies_deep_is_kriged_from_coarse_to_fine(
+    predictor: NetworkPredictor, plan: InpaintingPlan, sky_model: SkyModel, sky: np.ndarray
+) -> None:
+    filled = predictor.predict(sky)
+    expected = CoarseToFineInpainter(conditioning.NEAREST).prepare(plan, sky_model).predict(sky)
+    deep = plan.depth > FADE[1]
+    assert deep.sum() > 1000
+    assert np.array_equal(filled[deep], expected[deep])
+    near = (plan.depth > 0) & (plan.depth < FADE[1])
+    assert np.mean(np.abs(filled - expected)[near] > 1e-3) > 0.9
 
 
 def test_data_stay_and_nothing_under_a_hole_matters(
@@ -80,16 +89,15 @@ def test_data_stay_and_nothing_under_a_hole_matters(
     filled = predictor.predict(with_nan)
     assert np.array_equal(filled[plan.valid], sky[plan.valid])
     assert np.all(np.isfinite(filled))
-    # rounding of the coarsest level's solver, whose sums may be split otherwise
-    np.testing.assert_allclose(predictor.predict(with_huge), filled, atol=1e-8, rtol=0)
+    assert np.array_equal(predictor.predict(with_huge), filled)
 
 
 def test_linear_and_constants_go_through(
     predictor: NetworkPredictor, plan: InpaintingPlan, sky: np.ndarray
 ) -> None:
     base = predictor.predict(sky)
-    # The coarsest level is solved to 1e-3 of the signal's rms, ten times that in the worst of its pixels.
-    worst = 1e-2 * predictor.sky_model.rms
+    # Single precision, which sixteen digits of a constant pass through unharmed; the network adds up many of them.
+    worst = 1e-3 * predictor.sky_model.rms / 60
     np.testing.assert_allclose(predictor.predict(-3.0 * sky), -3.0 * base, atol=worst, rtol=0)
     np.testing.assert_allclose(predictor.predict(sky + 500.0), base + 500.0, atol=worst, rtol=0)
 
@@ -104,13 +112,12 @@ def test_the_network_has_a_say(plan: InpaintingPlan, sky_model: SkyModel, sky: n
 
 
 def test_the_deep_is_near_the_exact_mean(plan: InpaintingPlan, sky_model: SkyModel, sky: np.ndarray) -> None:
-    """Without a trained network: kriged rims and coarser levels alone are within 20 % of the exact error."""
+    """Without a trained network: what is kriged directly and from coarse to fine is near already."""
     guess = tiny_network(0.0).prepare(plan, sky_model).predict(sky)
     exact = find_inpainter("gaussian").prepare(plan, sky_model).predict(sky)
-    deep = plan.depth > 13
-    assert np.std((guess - exact)[deep]) < 0.5 * sky_model.rms
-    shallow = (plan.depth > 0) & (plan.depth < 1.3)
-    assert np.std((guess - exact)[shallow]) < 0.05 * sky_model.rms
+    # 0.07 and 0.023 on this sky
+    for chosen, within in ((plan.depth > 13, 0.1), ((plan.depth > 0) & (plan.depth < 1.3), 0.04)):
+        assert np.std((guess - exact)[chosen]) < within * sky_model.rms
 
 
 def test_low_nside_is_exact(sky_model: SkyModel) -> None:

@@ -22,7 +22,7 @@ def random_valid(seed):
 
 def precondition(valid):
     factor = factor_holes(valid, SIGNAL, NOISE, NOISE, threads=1)
-    return Preconditioner(Harmonics(NSIDE, LMAX, threads=1), SIGNAL, valid / NOISE**2, factor)
+    return Preconditioner(Harmonics(NSIDE, LMAX, threads=1), SIGNAL, valid.sum() / NOISE**2, factor)
 
 
 def system(valid, alm):
@@ -53,7 +53,7 @@ def test_it_is_symmetric_and_positive(seed):
 def test_it_all_but_inverts_the_system():
     valid = random_valid(1)
     exact = matrix(lambda alm: system(valid, alm))
-    diagonal = Preconditioner(Harmonics(NSIDE, LMAX, threads=1), SIGNAL, valid / NOISE**2, None)
+    diagonal = Preconditioner(Harmonics(NSIDE, LMAX, threads=1), SIGNAL, valid.sum() / NOISE**2, None)
 
     def eigenvalues(subject):
         inverse = matrix(subject.apply)
@@ -78,10 +78,10 @@ def test_modes_given_are_solved_for_exactly():
 
 
 def test_without_a_factor_it_is_the_mean_diagonal():
-    weights = np.full(12 * NSIDE**2, 7.0)
+    weight = 7.0 * 12 * NSIDE**2
     alm = harmonics.draw_alm(np.ones(LMAX + 1), np.random.default_rng(0))
-    subject = Preconditioner(Harmonics(NSIDE, LMAX), SIGNAL, weights, None)
-    expected = alm / (1 + SIGNAL * weights.sum() / (4 * np.pi))[harmonics.alm_degrees(LMAX)]
+    subject = Preconditioner(Harmonics(NSIDE, LMAX), SIGNAL, weight, None)
+    expected = alm / (1 + SIGNAL * weight / (4 * np.pi))[harmonics.alm_degrees(LMAX)]
     np.testing.assert_allclose(subject.apply(alm), expected, rtol=1e-13)
     out = np.empty_like(alm)
     assert subject.apply(alm, out=out) is out

@@ -21,8 +21,8 @@ from cmbinpaint.errors import (
     UnitsError,
     WeightsError,
 )
+from cmbinpaint.inpainters.exact import GaussianInpainter
 from cmbinpaint.inpainters.filling import Filler
-from cmbinpaint.inpainters.gaussian import GaussianInpainter
 from cmbinpaint.pipeline import Progress
 from cmbinpaint.sims.skymodel import SkyModel
 

@@ -1,0 +1,97 @@
+"""Inpainting by kriging from coarse to fine: hole pixels are predicted in turn, each from data and from those before.
+
+Takes: a plan and a sky model. Gives: `CoarseToFineInpainter`. Floor: 3.
+
+Direct kriging sees as far as its neighbors; here what one pixel learned is handed on to the next finer ones, so that
+even the middle of a wide cut knows of all rims (`sphere.vecchia`). Predictions are within a percent of the exact
+mean's error but for the smallest holes, and realizations within half a percent of the spectrum.
+
+Where the noise of a pixel exceeds the signal, single pixels say too little, however many are asked: direct kriging
+from means over coarse pixels too is then the better one (nside 128, noise 1, 3 and 10 times the signal's rms, error
+over the exact mean's in the worst class of depth: 1.01, 1.17 and above 1.5 from coarse to fine; 1.00, 1.02 and below
+1.1 on three resolutions).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cmbinpaint._types import FloatArray
+from cmbinpaint.errors import MapError
+from cmbinpaint.inpainters.factor import hole_factor
+from cmbinpaint.inpainters.kriging import THREE_RESOLUTIONS, KrigingInpainter
+from cmbinpaint.inpainters.protocol import Predictor, take_observed
+from cmbinpaint.patches.plan import InpaintingPlan
+from cmbinpaint.sims.skymodel import SkyModel
+from cmbinpaint.sphere.vecchia import HoleFactor
+
+# Twice the solver's, which mends the rest in steps: here nothing does.
+NEAREST = 32
+
+
+@dataclass(frozen=True, eq=False)
+class CoarseToFinePredictor:
+    """Kriging from coarse to fine, prepared for one mask and one sky model.
+
+    Parameters
+    ----------
+    plan
+        What is data, what is filled.
+    factor
+        The hole pixels' distribution; None without holes.
+    """
+
+    plan: InpaintingPlan
+    factor: HoleFactor | None
+
+    def predict(self, observed: FloatArray) -> FloatArray:
+        """Fill the targets (see `Predictor`); linear to single precision of the largest datum.
+
+        Raises
+        ------
+        MapError
+            If the map has another length than the plan's.
+        """
+        observed = take_observed(observed, self.plan.valid)
+        filled = np.where(self.plan.valid, observed, 0.0)
+        if self.factor is not None:
+            filled[self.factor.holes] = self.factor.mean(observed)
+            filled[self.plan.excluded] = 0.0
+        return filled
+
+
+class CoarseToFineInpainter:
+    """Kriging from coarse to fine.
+
+    Parameters
+    ----------
+    nearest
+        Neighbors of a pixel (those of coarse groups have more).
+    threads
+        None: all available cores.
+    """
+
+    name = "kriging"
+
+    def __init__(self, nearest: int = NEAREST, *, threads: int | None = None) -> None:
+        self.nearest = nearest
+        self.threads = threads
+
+    def prepare(self, plan: InpaintingPlan, sky_model: SkyModel) -> Predictor:
+        """Condition the hole pixels on the data and on one another.
+
+        Raises
+        ------
+        MapError
+            If plan and sky model have different nside.
+        """
+        if plan.nside != sky_model.nside:
+            raise MapError(
+                f"the plan has nside {plan.nside}, the sky model {sky_model.nside}; degrade one of them"
+            )
+        if plan.valid.all():
+            return CoarseToFinePredictor(plan, None)
+        if float(np.sqrt(np.mean(np.square(sky_model.noise_std)))) > sky_model.rms:
+            return KrigingInpainter(THREE_RESOLUTIONS, threads=self.threads).prepare(plan, sky_model)
+        factor = hole_factor(plan.valid, sky_model, nearest=self.nearest, quiet=False, threads=self.threads)
+        return CoarseToFinePredictor(plan, factor)

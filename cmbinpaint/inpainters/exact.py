@@ -1,0 +1,68 @@
+"""The exact answer as an inpainter.
+
+Takes: a plan and a sky model. Gives: `GaussianInpainter`. Floor: 3.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cmbinpaint._types import FloatArray
+from cmbinpaint.inpainters.gaussian import MAX_STEPS, TOLERANCE, GaussianSolver, Progress
+from cmbinpaint.inpainters.sky import GaussianSky
+from cmbinpaint.patches.plan import InpaintingPlan
+
+
+class GaussianInpainter:
+    """The exact answer as an inpainter.
+
+    Parameters
+    ----------
+    tolerance, max_steps
+        As in `GaussianSolver.solve`.
+    threads
+        As in `GaussianSolver`.
+    """
+
+    name: str = "gaussian"
+
+    def __init__(
+        self,
+        *,
+        tolerance: float = TOLERANCE,
+        max_steps: int = MAX_STEPS,
+        threads: int | None = None,
+    ) -> None:
+        self.tolerance = tolerance
+        self.max_steps = max_steps
+        self.threads = threads
+
+    def prepare(self, plan: InpaintingPlan, sky_model: GaussianSky) -> "GaussianPredictor":
+        """Set up the solver for one mask and sky model."""
+        solver = GaussianSolver(plan.valid, sky_model, threads=self.threads)
+        return GaussianPredictor(plan, solver, self.tolerance, self.max_steps)
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianPredictor:
+    """The exact answer prepared for one plan and sky model; linear in the data to the tolerance."""
+
+    plan: InpaintingPlan
+    solver: GaussianSolver
+    tolerance: float = TOLERANCE
+    max_steps: int = MAX_STEPS
+
+    def predict(self, observed: FloatArray, *, progress: Progress | None = None) -> FloatArray:
+        """The data where valid, the posterior mean where not, 0 where excluded.
+
+        Raises
+        ------
+        ConvergenceError
+            If `max_steps` were not enough.
+        """
+        solution = self.solver.solve(
+            observed, tolerance=self.tolerance, max_steps=self.max_steps, progress=progress
+        )
+        filled = np.where(self.plan.valid, observed, solution.mean)
+        filled[self.plan.excluded] = 0.0
+        return filled

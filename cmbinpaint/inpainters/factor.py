@@ -1,0 +1,84 @@
+"""The hole pixels' approximate distribution under a sky model.
+
+Takes: a mask and a sky model. Gives: `HoleFactor`, and how far the signal strays at each depth. Floor: 3.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from cmbinpaint._types import AnyArray, BoolArray, FloatArray
+from cmbinpaint.inpainters.sky import GaussianSky, checked_signal, floored_noise, signal_rms
+from cmbinpaint.sphere.conditioning import NEAREST
+from cmbinpaint.sphere.vecchia import HoleFactor, factor_holes
+
+# Draws of the hole pixels that tell the spread of a class (classes hold many pixels), and their seed.
+_DRAWS, _DRAW_SEED = 8, 0
+# Least spread of the signal, over the noise, that is told.
+_LEAST_SPREAD = 0.1
+
+
+def hole_factor(
+    valid: BoolArray,
+    sky_model: GaussianSky,
+    *,
+    nearest: int = NEAREST,
+    quiet: bool = True,
+    threads: int | None = None,
+) -> HoleFactor:
+    """Condition the hole pixels on the data and on one another, coarse to fine.
+
+    Parameters
+    ----------
+    valid
+        (npix,) bool, RING; one pixel at least of either kind.
+    sky_model
+        Noise below the floor of the solvers is raised to it. A hole pixel's observation has the mean weight of data.
+    nearest
+        As in `factor_holes`.
+    quiet
+        Without a warning of noise below the floor, for the solver warns of it itself.
+    threads
+        None: all available cores.
+
+    Raises
+    ------
+    SpectrumError
+        If signal or noise are negative or not finite.
+    """
+    signal_cl = checked_signal(sky_model.signal_cl, sky_model.lmax)
+    std = floored_noise(sky_model.noise_std, valid, signal_rms(signal_cl), quiet=quiet)
+    in_holes = float(np.mean(1.0 / np.square(std))) ** -0.5
+    noise = np.zeros(valid.size)
+    noise[valid] = std
+    return factor_holes(valid, signal_cl, noise, in_holes, nearest=nearest, threads=threads)
+
+
+def spread_by_depth(factor: HoleFactor, edges: Sequence[float]) -> tuple[AnyArray, FloatArray]:
+    """The class of depth of each hole pixel, and the signal's posterior standard deviation in each class.
+
+    Parameters
+    ----------
+    factor
+        Of the holes.
+    edges
+        (n,) depths in pixels between the classes.
+
+    Returns
+    -------
+    class_of
+        (n_holes,) int8.
+    std
+        (n + 1,) unit; where noise rules, not below a tenth of it.
+    """
+    class_of = np.digitize(factor.depth, edges, right=True).astype(np.int8)
+    rng = np.random.default_rng(_DRAW_SEED)
+    squares = np.zeros(factor.holes.size)
+    for _ in range(_DRAWS):
+        squares += np.square(factor.draw(rng))
+    count = np.bincount(class_of, minlength=len(edges) + 1)
+    variance = np.bincount(class_of, weights=squares, minlength=count.size) / np.maximum(count * _DRAWS, 1)
+    # Draws hold the noise; where it rules they cannot tell the little that the signal adds.
+    return class_of, np.sqrt(
+        np.maximum(variance - factor.noise_std**2, (_LEAST_SPREAD * factor.noise_std) ** 2)
+    )
