@@ -44,7 +44,7 @@ _SPREAD_EDGES = tuple(float(2 ** (0.5 * i)) for i in range(5, 20))
 _BATCH = (
     8  # patches a pass, always padded to it, so that a fill does not depend on how patches fall into batches
 )
-_CUT = 1024  # patches evaluated at a time: each evaluation costs one transform of the whole sphere beforehand
+_CUT = 512  # patches evaluated at a time: each evaluation costs one transform of the whole sphere beforehand
 _LEAST_SPREAD = 1e-3  # over the patch's rms, the network's own floor
 
 
