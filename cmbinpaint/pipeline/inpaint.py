@@ -122,8 +122,9 @@ def inpaint_map(
 
     Returns
     -------
-    The filled map, in the type, ordering, dtype and unit that came (integers become float64); observed pixels
-    bit for bit.
+    ndarray, MaskedArray or Quantity
+        The filled map, in the type, ordering, dtype and unit that came (integers become float64); observed pixels
+        bit for bit.
 
     Raises
     ------
