@@ -61,6 +61,7 @@ sphinx_gallery_conf = {
     "filename_pattern": r"\.py$",
     "within_subsection_order": "generated_pages.gallery_order",
     "image_scrapers": ("gallery_setup.show_figures",),
+    "run_stale_examples": True,  # of an older package they would show what is no longer so
     "reset_modules": (),
     "capture_repr": (),
     "abort_on_example_error": False,

@@ -4,6 +4,8 @@ The site itself is built by `make docs`; nothing here needs Sphinx.
 """
 
 import argparse
+import doctest
+import importlib
 import importlib.util
 import re
 import runpy
@@ -58,6 +60,20 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def data_set(built: Path, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "old").symlink_to(built)
+
+
+WITH_EXAMPLES = [
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for path in sorted((ROOT / "cmbinpaint").rglob("*.py"))
+    if ">>> " in path.read_text(encoding="utf-8")
+]
+
+
+@pytest.mark.parametrize("module", WITH_EXAMPLES)
+def test_examples_in_docstrings_run(module: str) -> None:
+    """They are part of the API's pages."""
+    result = doctest.testmod(importlib.import_module(module), extraglobs={"np": np})
+    assert result.attempted and not result.failed
 
 
 def test_pages_have_blocks() -> None:

@@ -34,8 +34,8 @@ print(f"{info.n_holes} holes, {info.n_filled} pixels filled, fsky {info.fsky:.3f
 # A mask
 # ------
 #
-# 1 or True is observed, as Planck's and NaMaster's masks have it. A mask in the other sense would be
-# noticed only by its sky fraction, so look at it before filling: a plan knows the geometry.
+# 1 or True is observed, as Planck's and NaMaster's masks have it. Look at what a plan says before filling:
+# a mask in the other sense has the other sky fraction.
 
 latitude = hp.pix2ang(nside, np.arange(npix), lonlat=True)[1]
 mask = np.abs(latitude) > 12

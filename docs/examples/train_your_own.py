@@ -69,8 +69,7 @@ network.eval()
 batch = build_stream(data, recipe.seed).batch(0, "test")
 x, valid = torch.from_numpy(batch.x), torch.from_numpy(batch.valid)
 with torch.inference_mode():
-    predicted = network(x, valid)
-predicted = (predicted[0] if isinstance(predicted, tuple) else predicted).numpy()
+    predicted = network(x, valid).numpy()
 number = int(np.argmin(batch.valid.mean(axis=(1, 2, 3))))
 observed = batch.valid[number, 0] > 0
 pictures = {

@@ -43,7 +43,7 @@ fills |= {
 figure = Figure(figsize=(9, 6.2), layout="constrained")
 for ax, (title, sky) in zip(figure.subplots(2, 3).ravel(), fills.items(), strict=True):
     draw_patch(
-        sky, 30, 20, side_deg=26, outline=mask, limit=300, colorbar=False, title=title, pixels=200, ax=ax
+        sky, 30, 20, side_deg=26, outline=mask, limit=150, colorbar=False, title=title, pixels=200, ax=ax
     )
     ax.set(xlabel="", ylabel="")
 

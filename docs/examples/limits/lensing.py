@@ -16,7 +16,7 @@ from cmbinpaint.sims import fiducial_cl, simulate_sky
 
 nside = 64
 npix = 12 * nside**2
-n_skies = 12
+n_skies = 20
 fwhm, noise_std, lmax = np.radians(2.7), 3.0, 2 * nside
 cl = fiducial_cl(3 * nside - 1)
 mask = np.ones(npix, bool)
@@ -27,8 +27,7 @@ print(f"{(~mask).sum()} pixels in holes of 10 degrees radius")
 
 # %%
 # The lens is a toy: convergence of ell 2 to 8 with an rms of 0.07, about a hundred times that of the real
-# sky at those scales, so that a dozen small skies show it. The unlensed sky is looked up at displaced
-# places.
+# sky at those scales, so that a few small skies show it. The unlensed sky is looked up at displaced places.
 
 
 def gradient(alm, at_nside, top):
@@ -99,7 +98,7 @@ ax.set(
 )
 
 # %%
-# In the holes the response is gone. A lensing reconstruction from a filled map is biased low there: mask
-# the holes in the reconstructed map, use the mean field of simulations that are filled alike, or an
-# estimator that weights by the inverse covariance. Power spectra are another matter: told the lensed
-# spectrum, a fill has the right one.
+# In the holes most of the response is gone; what is left comes in from the rims. A lensing reconstruction
+# from a filled map is biased low there: mask the holes in the reconstructed map, use the mean field of
+# simulations that are filled alike, or an estimator that weights by the inverse covariance. Power spectra
+# are another matter: told the lensed spectrum, a fill has the right one.
