@@ -67,6 +67,7 @@ sphinx_gallery_conf = {
     "abort_on_example_error": False,
     "only_warn_on_example_error": False,
     "download_all_examples": False,
+    "thumbnail_size": (240, 168),
     "min_reported_time": 10_000,
     "show_memory": False,
     "show_signature": False,

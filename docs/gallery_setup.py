@@ -21,6 +21,6 @@ def show_figures(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str,
         if isinstance(figure, Figure) and figure not in _shown:
             _shown.add(figure)
             path = next(block_vars["image_path_iterator"])
-            figure.savefig(path, dpi=120, bbox_inches="tight", pad_inches=0.12)
+            figure.savefig(path, dpi=110, bbox_inches="tight", pad_inches=0.12)
             paths.append(path)
     return str(figure_rst(paths, gallery_conf["src_dir"])) if paths else ""

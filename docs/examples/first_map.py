@@ -28,14 +28,14 @@ rng = np.random.default_rng(2)
 for center in rng.normal(size=(24, 3)):
     mask[hp.query_disc(nside, center, np.radians(rng.uniform(1, 5)))] = False
 sky = np.where(mask, truth, np.nan)
-ax = draw_sky(sky, unit="uK_CMB", title=f"observed: {100 * mask.mean():.0f} % of the sky")
+ax = draw_sky(sky, unit="uK_CMB", pixels=500, title=f"observed: {100 * mask.mean():.0f} % of the sky")
 
 # %%
 # Up to nside 64 the default model is the exact one: the conditional mean and constrained realizations of a
 # Gaussian sky whose spectrum, beam and noise are estimated from the map. ``seed`` makes it repeatable.
 
 filled, info = inpaint_map(sky, mask, unit="uK", seed=1, return_info=True)
-ax = draw_sky(filled, unit="uK_CMB", title="filled")
+ax = draw_sky(filled, unit="uK_CMB", pixels=500, title="filled")
 print(f"model {info.model}, {info.n_holes} holes, {info.n_filled} pixels filled")
 print("observed pixels as they were:", np.array_equal(filled[mask], truth[mask]))
 
@@ -43,7 +43,7 @@ print("observed pixels as they were:", np.array_equal(filled[mask], truth[mask])
 # The largest source hole from near. Inside, the filled sky is not the true one, for nobody knows that; it
 # is one of the skies that fit around it.
 
-figure = draw_before_after(sky, filled, 40, 8, truth=truth, side_deg=30, unit="uK_CMB")
+figure = draw_before_after(sky, filled, 173.8, 40.4, truth=truth, side_deg=25, unit="uK_CMB")
 
 # %%
 # Its power spectrum is that of a full sky. The numbers are C_ell over the truth's, in three bands.

@@ -53,7 +53,7 @@ for low, high, m, e in zip(edges[:-1], edges[1:], mean, error, strict=True):
 ax = new_axes(6.5, 3)
 ax.errorbar([(a + b - 1) / 2 for a, b in pairwise(edges)], mean, error, fmt="o", color="#0072b2")
 ax.axhline(0, color="#222222", lw=1)
-ax.set(xscale="log", xlabel="multipole", ylabel="filled less true C_ell [%]")
+ax.set(xlabel="multipole", ylabel="filled less true C_ell [%]")
 
 # %%
 # Realization i is drawn from ``(seed, i)`` whatever is made beside it, so that an array job makes its share

@@ -25,7 +25,7 @@ mask = np.abs(hp.pix2ang(nside, np.arange(npix), lonlat=True)[1]) > 12
 plan = plan_inpainting(mask)
 
 # %%
-# White noise of 30 µK a pixel times 1 + (40 / ell)^1.5: above the sky's own power from ell = 30 on.
+# White noise of 30 µK a pixel, its power times 1 + (40 / ell)^1.5: above the sky's own power from ell = 30 on.
 
 ell = np.arange(lmax + 1)
 level = white_std**2 * 4 * np.pi / npix
@@ -64,11 +64,14 @@ def bandpowers(sky):
 skies = [observe(seed) for seed in range(n_skies)]
 true = np.array([bandpowers(sky) for sky in skies])
 ax = new_axes(6.5, 3.4)
-for (name, options), color in zip(told.items(), ("#d55e00", "#009e73", "#0072b2"), strict=True):
+middles = (edges[:-1] + edges[1:] - 1) / 2
+for (name, options), color, aside in zip(
+    told.items(), ("#d55e00", "#009e73", "#0072b2"), (-1, 0, 1), strict=True
+):
     filled = [inpaint_map(sky, plan=plan, model="gaussian", seed=i, **options) for i, sky in enumerate(skies)]
     bias = 100 * (np.array([bandpowers(sky) for sky in filled]) - true) / true.mean(0)
     mean, error = bias.mean(0), bias.std(0, ddof=1) / np.sqrt(n_skies)
-    ax.errorbar((edges[:-1] + edges[1:] - 1) / 2, mean, error, fmt="o", color=color, label=name)
+    ax.errorbar(middles + 0.5 * aside, mean, error, fmt="o", color=color, label=name)
     for low, high, m, e in zip(edges, edges[1:] - 1, mean, error, strict=False):
         print(f"{name:16s} ell {low:2d} to {high:2d}: {m:+.1f} ± {e:.1f} %")
 ax.axhline(0, color="#222222", lw=1)

@@ -52,7 +52,7 @@ for name, values, color in (("truth", before, "#222222"), ("filled", after, "#00
 ax.axhline(0, color="#222222", lw=1)
 ax.set(xticks=range(len(regions)), xticklabels=regions, ylabel="skewness")
 ax.tick_params(axis="x", labelsize=8)
-ax.legend()
+ax.legend(loc="lower left")
 
 # %%
 # So do not look for f_NL, strings or anomalies inside filled holes, and correct an estimate from a filled
