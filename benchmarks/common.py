@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
 
 from cmbinpaint.patches.plan import InpaintingPlan
+from cmbinpaint.plots.figures import save_figure
 from cmbinpaint.sims.skies import simulate_sky
 from cmbinpaint.sims.skymodel import SkyModel
 from cmbinpaint.sims.theory import fiducial_cl
@@ -81,3 +84,13 @@ def write(result: dict[str, Any], path: Path | None) -> None:
     print(text)
     if path is not None:
         path.write_text(text + "\n", encoding="utf-8")
+
+
+def save_small(figure: Figure, path: Path, *, colors: int = 96) -> None:
+    """Save a picture for the docs: a PNG of few colors, small enough for a page."""
+    save_figure(figure, path)
+    with Image.open(path) as picture:
+        few = picture.convert("RGB").quantize(
+            colors, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE
+        )
+    few.save(path, optimize=True)

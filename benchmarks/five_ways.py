@@ -11,10 +11,10 @@ from pathlib import Path
 import healpy as hp
 import matplotlib.pyplot as plt
 import numpy as np
-from common import NOISE_STD, Setting, theory
+from common import NOISE_STD, Setting, save_small, theory
 
 from cmbinpaint import inpaint_map
-from cmbinpaint.plots.figures import save_figure, style
+from cmbinpaint.plots.figures import style
 from cmbinpaint.plots.maps import draw_patch
 from cmbinpaint.sphere.masks import hole_labels, hole_sizes
 from cmbinpaint.sphere.pixels import pixel_size
@@ -41,7 +41,7 @@ def main() -> None:
     realizations = inpaint_map(sky, n_realizations=2, seed=1, **options)
     fills |= {f"realization {i + 1}": m for i, m in enumerate(realizations)}
     with style():
-        figure, axes = plt.subplots(2, 3, figsize=(9, 5.6), layout="constrained")
+        figure, axes = plt.subplots(2, 3, figsize=(7, 4.6), layout="constrained")
         for ax, (title, filled) in zip(axes.ravel(), fills.items(), strict=True):
             draw_patch(
                 filled,
@@ -56,7 +56,7 @@ def main() -> None:
                 ax=ax,
             )
         figure.colorbar(axes[0, 0].images[0], ax=axes, shrink=0.6, label="µK")
-        save_figure(figure, args.output)
+        save_small(figure, args.output, colors=64)
     holes = plan.targets
     rms = {k: float(np.sqrt(np.mean(np.square((m - signal)[holes])))) for k, m in fills.items()}
     power = {k: float(np.var(m[holes]) / np.var(sky[holes])) for k, m in fills.items()}

@@ -38,6 +38,8 @@ class LinearUNet(nn.Module):
         Channels of the gating network at the same levels.
     n_conditions
         Length of the vector of conditions (`cmbinpaint.nn.inputs.conditions`).
+    head_width
+        Channels at full resolution, before the last convolution.
 
     References
     ----------
@@ -88,7 +90,8 @@ class LinearUNet(nn.Module):
 
         Returns
         -------
-        (B, R, H, W): `x` where valid, the prediction in the holes.
+        Tensor
+            (B, R, H, W): `x` where valid, the prediction in the holes.
         """
         batch, n_fields, height, width = x.shape
         if height % self.factor or width % self.factor:

@@ -130,7 +130,8 @@ class PConvUNet(nn.Module):
 
         Returns
         -------
-        `(B, C, H, W)`.
+        Tensor
+            `(B, C, H, W)`, the network's own answer everywhere, in observed pixels too.
         """
         return self.forward_with_mask(x, valid)[0]
 

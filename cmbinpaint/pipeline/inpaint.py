@@ -88,7 +88,7 @@ def inpaint_map(
         known, else in the map's own. `InpaintInfo.sky_model` of an earlier call fits: one estimate, many calls.
     fluctuations
         Your own simulations in place of draws from the sky model: realization i is ``o'_i + predict(d - d'_i)``
-        with o'_i an observation of the full sky, holes included: signal, beam and noise as in the map (coloured
+        with o'_i an observation of the full sky, holes included: signal, beam and noise as in the map (colored
         noise and all), without a dipole as the Sun's. An array (n, npix), an iterable of (npix,) maps (taken in
         order), or a function that returns map i; in the map's ordering and, if no Quantity, in its unit.
     with_noise
@@ -122,8 +122,9 @@ def inpaint_map(
 
     Returns
     -------
-    The filled map, in the type, ordering, dtype and unit that came (integers become float64); observed pixels
-    bit for bit.
+    ndarray, MaskedArray or Quantity
+        The filled map, in the type, ordering, dtype and unit that came (integers become float64); observed pixels
+        bit for bit.
 
     Raises
     ------

@@ -26,13 +26,25 @@ def plan_inpainting(
 ) -> InpaintingPlan:
     """The geometry of filling a mask's holes, to be reused for many maps.
 
-    Parameters are those of `inpaint_map`; `model` is checked to exist and to serve this nside. Neighbor weights and
-    patches follow from plan, model and sky model, and are kept with the plan for the last sky model it was used
-    with.
+    Neighbor weights and patches follow from plan, model and sky model, and are kept with the plan for the last sky
+    model it was used with.
+
+    Parameters
+    ----------
+    mask, exclude, guard, nest, mask_threshold
+        As in `inpaint_map`.
+    model
+        Is checked to exist and to serve this nside; the plan itself serves any.
+
+    Returns
+    -------
+    InpaintingPlan
+        To be given to `inpaint_map` as ``plan=``.
 
     Raises
     ------
     MaskError, WeightsError
+        What came, what was expected, what to do.
     """
     valid = masks.take_mask(mask, nest=nest, threshold=mask_threshold)
     nside = npix_to_nside(valid.size)
@@ -44,8 +56,21 @@ def plan_inpainting(
 def load_model(name_or_path: str | os.PathLike[str], device: str = "auto") -> Inpainter:
     """Load a network, or make another model by its name, to be given to `inpaint_map(model=...)`.
 
+    Parameters
+    ----------
+    name_or_path
+        A name from `list_models`, the path of a network's card, or ``"gaussian"``, ``"kriging"``, ``"diffusive"``.
+    device
+        For networks: ``"auto"``, ``"cpu"``, ``"cuda"``...
+
+    Returns
+    -------
+    Inpainter
+        The model; it may be used for any number of maps.
+
     Raises
     ------
     WeightsError, DeviceError
+        If there is no such model, its files are damaged, or the device is not there.
     """
     return find_inpainter(name_or_path, None, device)

@@ -34,7 +34,8 @@ def error_map(
 
     Returns
     -------
-    (npix,) float64, RING, in the sky model's unit; 0 outside the targets. It does not depend on the data.
+    ndarray
+        (npix,) float64, RING, in the sky model's unit; 0 outside the targets. It does not depend on the data.
 
     Raises
     ------

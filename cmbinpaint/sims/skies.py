@@ -88,8 +88,8 @@ def simulate_sky(
         (n,) float, C_ell of the sky from ell = 0; entries 0 and 1 are drawn as they are.
     nside
         Resolution of the map.
-    fwhm
-        Gaussian beam, radians. Or `beam`, b_ell from ell = 0.
+    fwhm, beam
+        Gaussian beam's full width at half maximum, radians; or b_ell from ell = 0.
     noise_std
         White noise per pixel, scalar or (npix,) RING, in the unit of the map.
     pixwin
@@ -106,7 +106,8 @@ def simulate_sky(
 
     Returns
     -------
-    (npix,) float64 in RING order, or that and its `SkyParts`.
+    ndarray, or that and `SkyParts`
+        (npix,) float64 in RING order; with `return_parts` also what it is made of.
 
     Raises
     ------

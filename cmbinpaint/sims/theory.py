@@ -85,7 +85,8 @@ def theory_cl(cosmology: Cosmology | None = None, *, lmax: int = 3000, lensed: b
 
     Returns
     -------
-    (lmax+1,) float64: C_ell (not D_ell) in µK², 0 at ell = 0 and 1.
+    ndarray
+        (lmax+1,) float64: C_ell (not D_ell) in µK², 0 at ell = 0 and 1.
 
     Raises
     ------
@@ -125,7 +126,8 @@ def fiducial_cl(lmax: int) -> FloatArray:
 
     Returns
     -------
-    (lmax+1,) float64: C_ell in µK², within 1e-3 of `theory_cl(lmax=lmax)`; 0 at ell = 0 and 1.
+    ndarray
+        (lmax+1,) float64: C_ell in µK², within 1e-3 of `theory_cl(lmax=lmax)`; 0 at ell = 0 and 1.
 
     Raises
     ------

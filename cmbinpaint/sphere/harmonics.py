@@ -81,7 +81,7 @@ class Harmonics:
     --------
     >>> harmonics = Harmonics(4, 8)
     >>> alm = harmonics.analysis(np.ones(192))
-    >>> bool(np.allclose(harmonics.synthesis(alm), 1.0))
+    >>> bool(np.allclose(harmonics.synthesis(alm), 1.0, atol=1e-3))  # quadrature after three iterations: 5e-4
     True
     """
 

@@ -167,6 +167,16 @@ def load_latest(folder: str | Path) -> Checkpoint | None:
 
     Damaged ones are passed over with a `CmbInpaintWarning`.
 
+    Parameters
+    ----------
+    folder
+        The run's folder ``checkpoints``.
+
+    Returns
+    -------
+    Checkpoint or None
+        Weights, optimizer, random state and the place in the stages.
+
     Raises
     ------
     CheckpointError

@@ -112,6 +112,7 @@ def train(
     Returns
     -------
     TrainResult
+        Steps done, the last loss and validation, and the signal that stopped it, if one did.
 
     Raises
     ------

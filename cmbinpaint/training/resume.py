@@ -91,6 +91,11 @@ def final_weights(out_dir: str | Path, *, best: bool = False) -> TensorDict:
     best
         Take the checkpoint of lowest validation loss in the stage that the newest is in.
 
+    Returns
+    -------
+    dict
+        Tensors by name, as the network's `load_state_dict` takes them.
+
     Raises
     ------
     CheckpointError

@@ -33,6 +33,16 @@ _SAFE = "weights come as .safetensors with a .json card beside"
 def list_models(folder: str | os.PathLike[str] | None = None) -> list[Card]:
     """List the networks that ship with the package, or lie in a folder, by name.
 
+    Parameters
+    ----------
+    folder
+        With cards (.json) and weights; None: the package's own.
+
+    Returns
+    -------
+    list of Card
+        What is known of each: data, recipe, measured figures, hash.
+
     Raises
     ------
     WeightsError
