@@ -7,7 +7,7 @@ tensors or is refused.
 """
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from cmbinpaint.errors import WeightsError
 from cmbinpaint.nn.losses import POOLS
-from cmbinpaint.nn.vgg import VGG16, Scale, Statistics, fit_state
+from cmbinpaint.nn.vgg import VGG16, WIDTHS, Scale, Statistics, fit_state
 from cmbinpaint.weights.store import HOME, load_weights
 
 SHIPPED = HOME / "perceptual"
@@ -36,8 +36,9 @@ def load_vgg(weights: str, channels: int, scale: Scale = "rms") -> VGG16:
     Parameters
     ----------
     weights
-        A name from `list_vgg`, the path of a card (.json) written by `cmbinpaint.weights.store.save_weights`, or
-        the path of a state dict with torchvision's names (``.safetensors`` or ``.pth``), taken to be ImageNet's.
+        A name from `list_vgg`, the path of a card (.json) written by `cmbinpaint.weights.store.save_weights`, whose
+        network may have widths of its own, or the path of a state dict with torchvision's names (``.safetensors`` or
+        ``.pth``), taken to be ImageNet's.
     channels, scale
         See `VGG16`.
 
@@ -48,14 +49,16 @@ def load_vgg(weights: str, channels: int, scale: Scale = "rms") -> VGG16:
     """
     path = SHIPPED / f"{weights}.json" if weights in list_vgg() else Path(weights)
     statistics: Statistics = "cmb"
+    widths: Sequence[int] = WIDTHS
     state: Mapping[str, Tensor]
     if path.suffix == ".json":
         card, state = load_weights(path)
         if card.family != "vgg16":
             raise WeightsError(f"{path} is of a network of family {card.family!r}; expected 'vgg16'")
+        widths = card.architecture.get("widths", WIDTHS)
     else:
         state, statistics = _read_state(path), "imagenet"
-    network = VGG16(channels, blocks=POOLS, scale=scale, statistics=statistics)
+    network = VGG16(channels, blocks=POOLS, widths=widths, scale=scale, statistics=statistics)
     network.load_state_dict(fit_state(network, state, str(weights)))
     return network.eval().requires_grad_(False)
 
