@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from cmbinpaint._types import AnyArray, BoolArray, FloatArray
+from cmbinpaint.errors import WeightsError
 from cmbinpaint.inpainters import EXACT_NSIDE
 from cmbinpaint.inpainters.gaussian import GaussianInpainter
 from cmbinpaint.inpainters.protocol import Predictor
@@ -36,6 +37,7 @@ from cmbinpaint.weights import Card, load_into, load_weights
 # Of the kriged guess. Networks are trained on guesses from 16, which is cheaper; twice as many make the answer
 # better at every depth (docs/measured.md), for what the spread tells the network holds for any guess.
 NEIGHBORS = 32
+FAMILY = "linear"  # of `cmbinpaint.nn.models`: a guess, its spread and the sky model come in
 _BATCH = (
     8  # patches a pass, always padded to it, so that a fill does not depend on how patches fall into batches
 )
@@ -68,8 +70,19 @@ class NetworkInpainter:
 
     @classmethod
     def load(cls, name_or_path: str, device: str = "auto") -> "NetworkInpainter":
-        """Load weights that ship with the package, or lie in a file."""
+        """Load weights that ship with the package, or lie in a file.
+
+        Raises
+        ------
+        WeightsError
+            If they are not there, not whole, or of a family that fills no maps.
+        """
         card, tensors = load_weights(name_or_path)
+        if card.family != FAMILY:
+            raise WeightsError(
+                f"{card.name!r} is a network of family {card.family!r}, which fills no maps; expected {FAMILY!r}: "
+                "`cmbinpaint models` lists what there is"
+            )
         network = build_model({"family": card.family, **card.architecture})
         load_into(network, tensors, card.name)
         return cls(card, network, device)
