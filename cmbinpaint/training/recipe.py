@@ -214,7 +214,7 @@ class Recipe:
             If there is no such file, it is not TOML, or not a recipe.
         """
         file = Path(path)
-        if not file.exists() and (_RECIPES / f"{path}.toml").is_file() and file.name == str(path):
+        if not file.is_file() and (_RECIPES / f"{path}.toml").is_file() and file.name == str(path):
             file = _RECIPES / f"{path}.toml"
         try:
             table = tomllib.loads(file.read_text(encoding="utf-8"))

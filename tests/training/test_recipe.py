@@ -233,6 +233,14 @@ def test_files_that_are_no_recipes(tmp_path: Path) -> None:
         Recipe.read(path)
 
 
+def test_a_folder_named_like_a_packaged_recipe_does_not_hide_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "combine128-short").mkdir()
+    assert Recipe.read("combine128-short").name == "combine128-short"
+
+
 def test_mutating_the_table_does_not_change_the_recipe() -> None:
     table = tomllib.loads("name='a'\nseed=1\nsteps=200\n[data]\nk=1")
     recipe = Recipe.from_mapping(table)
