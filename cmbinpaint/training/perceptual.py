@@ -31,7 +31,7 @@ def list_vgg() -> list[str]:
 
 
 def load_vgg(weights: str, channels: int, scale: Scale = "rms") -> VGG16:
-    """Make a frozen VGG16 up to pool3.
+    """Make a frozen VGG16 up to pool3; torch's random state stays as it is.
 
     Parameters
     ----------
@@ -58,7 +58,10 @@ def load_vgg(weights: str, channels: int, scale: Scale = "rms") -> VGG16:
         widths = card.architecture.get("widths", WIDTHS)
     else:
         state, statistics = _read_state(path), "imagenet"
-    network = VGG16(channels, blocks=POOLS, widths=widths, scale=scale, statistics=statistics)
+    with torch.random.fork_rng(
+        devices=[]
+    ):  # a resumed run would draw its initial weights, unused, a second time
+        network = VGG16(channels, blocks=POOLS, widths=widths, scale=scale, statistics=statistics)
     network.load_state_dict(fit_state(network, state, str(weights)))
     return network.eval().requires_grad_(False)
 

@@ -52,6 +52,12 @@ def test_a_card_in_a_folder_of_ones_own() -> None:
     assert torch.equal(own.features[5].weight, load_vgg("vgg16-cmb", 1).features[5].weight)
 
 
+def test_random_numbers_are_the_runs_own(thin_vgg: Path) -> None:
+    before = torch.get_rng_state()
+    load_vgg(str(thin_vgg), 1)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_a_card_may_have_widths_of_its_own(thin_vgg: Path) -> None:
     for channels in (1, 3):
         pools = load_vgg(str(thin_vgg), channels).pools(torch.zeros(1, channels, 16, 16))

@@ -272,6 +272,21 @@ def test_the_seeds_presets_run_through_all_stages(
     assert not torch.equal(last.model["decoder.0.norm.weight"], before.model["decoder.0.norm.weight"])
 
 
+def test_interrupted_with_every_term(tmp_path: Path, thin_vgg: Path) -> None:
+    """What the terms need is made anew by each call, and draws no random numbers."""
+    table = Recipe.read("combine128-short").to_mapping()
+    table["stage"] = [{**stage, "epochs": 1, "steps_per_epoch": 1} for stage in table["stage"]]
+    table["model"] |= {"thinner": 16}
+    table["perceptual"] |= {"weights": str(thin_vgg)}
+    table |= {"validation_batches": 1, "workers": 0, "threads": 1, "precision": "fp32"}
+    options: dict = {"device": "cpu", "stream": Squares(128, 1), "progress": lambda *_: None}
+    train(Recipe.from_mapping(table), tmp_path / "straight", **options)
+    for _ in range(3):
+        train(Recipe.from_mapping(table), tmp_path / "cut", stop_after=1, **options)
+    last = Path("checkpoints") / "step_00000003"
+    assert_equal_checkpoints(tmp_path / "straight" / last, tmp_path / "cut" / last)
+
+
 @pytest.mark.parametrize("name", ["combine128-short", "combine128_rgb-short", "combine128-new-short"])
 def test_short_recipes_run_whole_on_their_kind_of_data(
     tmp_path: Path, wide: Path, thin_vgg: Path, name: str
