@@ -74,17 +74,20 @@ def _read_state(path: Path) -> Mapping[str, Tensor]:
             f"{known}"
         )
     try:
-        if path.suffix in _PICKLED:
-            return _tensors_of(torch.load(path, map_location="cpu", weights_only=True), path)
-        return load_file(path)
+        if path.suffix not in _PICKLED:
+            return load_file(path)
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, OSError, RuntimeError, EOFError, ValueError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise WeightsError(
             f"{path} is no state dict that can be read safely ({first}); get it again"
         ) from error
+    return _tensors_of(loaded, path)
 
 
 def _tensors_of(loaded: Any, path: Path) -> Mapping[str, Tensor]:
     if not isinstance(loaded, Mapping) or not all(isinstance(value, Tensor) for value in loaded.values()):
-        raise WeightsError(f"{path} holds a {type(loaded).__name__}; expected a state dict: tensors by name")
+        raise WeightsError(
+            f"{path} holds a {type(loaded).__name__}; expected a state dict: tensors by name, alone"
+        )
     return loaded

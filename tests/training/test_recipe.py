@@ -233,6 +233,13 @@ def test_files_that_are_no_recipes(tmp_path: Path) -> None:
         Recipe.read(path)
 
 
+def test_a_data_sets_recipe_trains_nothing() -> None:
+    with pytest.raises(
+        RecipeError, match=r"'data-new' is a data set's recipe, for `cmbinpaint dataset`; to train"
+    ):
+        Recipe.read("data-new")
+
+
 def test_a_folder_named_like_a_packaged_recipe_does_not_hide_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -272,6 +272,24 @@ def test_the_seeds_presets_run_through_all_stages(
     assert not torch.equal(last.model["decoder.0.norm.weight"], before.model["decoder.0.norm.weight"])
 
 
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (
+            {"only_patch": 0, "balanced": True},
+            "[data] only_patch and balanced contradict each other; drop one",
+        ),
+        ({"only_patches": 0}, "[data] unknown key 'only_patches'; did you mean 'only_patch'?"),
+        ({"only_patch": 99}, "[data] only_patch is 99; the set has 8 training patches, from 0"),
+    ],
+)
+def test_a_stages_contradictory_data_are_its_own(tmp_path: Path, wide: Path, data: dict, text: str) -> None:
+    stages = (*STAGES[:2], StageRecipe("odd", 1, 3, data=data))
+    bad = recipe(stage=stages, data={"kind": "stored", "folder": str(wide)})
+    with pytest.raises(RecipeError, match=re.escape(f"[[stage]] 'odd': data = {data}: {text}")):
+        train(bad, tmp_path, device="cpu", model=Freezable())
+
+
 def test_interrupted_with_every_term(tmp_path: Path, thin_vgg: Path) -> None:
     """What the terms need is made anew by each call, and draws no random numbers."""
     table = Recipe.read("combine128-short").to_mapping()
