@@ -36,7 +36,8 @@ def main() -> None:
     args = parser.parse_args()
     training, validation = read(args.run / "training.csv"), read(args.run / "validation.csv")
     figure, axes = plt.subplots(2, 3, figsize=(9.5, 5.2), sharex=True, layout="constrained")
-    for axis, term in zip(axes.flat, TERMS, strict=True):
+    terms = [term for term in TERMS if term in training]
+    for axis, term in zip(axes.flat, terms, strict=False):
         for stage in np.unique(training["stage"]):
             inside = training["stage"] == stage
             axis.plot(training["step"][inside], training[term][inside], lw=0.7, color="C0")
@@ -55,7 +56,7 @@ def main() -> None:
     axes[0, 0].legend(fontsize=8, frameon=False)
     args.output.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(args.output, dpi=110)
-    for term in TERMS:
+    for term in terms:
         print(
             f"{term}: {training[term][:3].mean():.4g} at the start, {training[term][-5:].mean():.4g} at the end"
         )

@@ -1,7 +1,7 @@
 """``cmbinpaint train``: train a network from a recipe, resumable at any moment.
 
-Takes: a recipe (a TOML file or the name of a packaged one), an output folder. Gives: checkpoints and logs. Under
-torchrun each process trains on its share of every batch. Floor: 7.
+Takes: a recipe (a TOML file or the name of a packaged one), an output folder. Gives: checkpoints and logs, and at
+the end the network's weights with their card. Under torchrun each process trains on its share of every batch. Floor: 7.
 """
 
 import argparse
@@ -56,6 +56,8 @@ def run(args: argparse.Namespace) -> int:
     if result.score is not None:
         print(f"validation: {result.score.summary()}")
     print(f"checkpoints and logs: {result.out_dir}")
+    if result.weights is not None:
+        print(f"network: {result.weights}")
     return 0 if result.signal is None else 128 + result.signal
 
 

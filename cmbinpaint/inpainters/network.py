@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from cmbinpaint._types import AnyArray, BoolArray, FloatArray
+from cmbinpaint.errors import WeightsError
 from cmbinpaint.inpainters import EXACT_NSIDE
 from cmbinpaint.inpainters.exact import GaussianInpainter
 from cmbinpaint.inpainters.factor import hole_factor, spread_by_depth
@@ -41,6 +42,7 @@ NEIGHBORS = 32
 FADE = (3.0, 6.0)
 # Edges of the classes of depth in which the spread beyond the fading is told.
 _SPREAD_EDGES = tuple(float(2 ** (0.5 * i)) for i in range(5, 20))
+FAMILY = "linear"  # of `cmbinpaint.nn.models`: a guess, its spread and the sky model come in
 _BATCH = (
     8  # patches a pass, always padded to it, so that a fill does not depend on how patches fall into batches
 )
@@ -73,8 +75,19 @@ class NetworkInpainter:
 
     @classmethod
     def load(cls, name_or_path: str, device: str = "auto") -> "NetworkInpainter":
-        """Load weights that ship with the package, or lie in a file."""
+        """Load weights that ship with the package, or lie in a file.
+
+        Raises
+        ------
+        WeightsError
+            If they are not there, not whole, or of a family that fills no maps.
+        """
         card, tensors = load_weights(name_or_path)
+        if card.family != FAMILY:
+            raise WeightsError(
+                f"{card.name!r} is a network of family {card.family!r}, which fills no maps; expected {FAMILY!r}: "
+                "`cmbinpaint models` lists what there is"
+            )
         network = build_model({"family": card.family, **card.architecture})
         load_into(network, tensors, card.name)
         return cls(card, network, device)

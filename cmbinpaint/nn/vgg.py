@@ -6,6 +6,9 @@ features pool1, pool2, pool3. Floor: 1.
 Temperatures enter over the field's rms, with -3 to 3 mapped to [0, 1] and nothing clipped: a clipped pixel would
 have no gradient, and one in 370 of a Gaussian field lies beyond. The features, and with them the weights of the
 style terms, depend on that mapping.
+
+The losses look at pool1 to pool3. The weights that ship, `vgg16-cmb`, were trained with these three blocks alone;
+blocks 4 and 5 and the fully connected head are for whoever trains or brings a whole VGG16.
 """
 
 from collections.abc import Mapping, Sequence

@@ -13,6 +13,7 @@ _HOMES = {
     "list_recipes": "recipe",
     "TrainResult": "loop",
     "train": "loop",
+    "export_weights": "export",
     "final_weights": "resume",
     "Checkpoint": "checkpoint",
     "load_latest": "checkpoint",

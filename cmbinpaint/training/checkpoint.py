@@ -107,7 +107,8 @@ def save_checkpoint(
     except OSError as error:
         shutil.rmtree(beside, ignore_errors=True)
         raise CheckpointError(
-            f"cannot write checkpoint {final} ({error.strerror}); earlier checkpoints are untouched"
+            f"cannot write checkpoint {final} ({error.strerror}); earlier checkpoints are untouched: "
+            "make room, then the same command resumes"
         ) from error
     found = list_checkpoints(root)
     newest = found.index(final)

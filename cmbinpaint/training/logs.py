@@ -47,7 +47,8 @@ class CsvLog:
             os.replace(beside, path)
             self._file = path.open("a", newline="", encoding="utf-8")
         except OSError as error:
-            raise CheckpointError(f"cannot write the log {path} ({error.strerror})") from error
+            beside.unlink(missing_ok=True)
+            raise self._refused(error) from error
         self._writer = csv.writer(self._file)
 
     def add(self, row: Mapping[str, float]) -> None:
@@ -56,10 +57,13 @@ class CsvLog:
             self._writer.writerow([_show(row[column]) for column in self.columns])
             self._file.flush()
         except OSError as error:
-            raise CheckpointError(
-                f"cannot write the log {self.path} ({error.strerror}); checkpoints are untouched: make room, and the "
-                "same command resumes"
-            ) from error
+            raise self._refused(error) from error
+
+    def _refused(self, error: OSError) -> CheckpointError:
+        return CheckpointError(
+            f"cannot write the log {self.path} ({error.strerror}); checkpoints are untouched: make room, then the "
+            "same command resumes"
+        )
 
     def __enter__(self) -> "CsvLog":
         return self

@@ -12,7 +12,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from cmbinpaint.training.checkpoint import (
 )
 from cmbinpaint.training.classifier import ClassKeeper
 from cmbinpaint.training.distributed import join_world
+from cmbinpaint.training.export import export_weights
 from cmbinpaint.training.logs import Meter, RunLogs
 from cmbinpaint.training.objective import AnyScore, ScoreKeeper, build_loss, check_model, count_patches
 from cmbinpaint.training.parts import StageRecipe
@@ -61,6 +62,9 @@ class TrainResult:
         The last validation; None if there was none.
     signal
         The signal that stopped it; None otherwise.
+    weights
+        The card of the trained network (`export.export_weights`); None of an unfinished run, in other processes
+        than the first, or when the network was given.
     """
 
     out_dir: Path
@@ -69,6 +73,7 @@ class TrainResult:
     loss: float
     score: AnyScore | None
     signal: int | None
+    weights: Path | None = None
 
     @property
     def finished(self) -> bool:
@@ -128,14 +133,17 @@ def train(
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.read(recipe)
     out = Path(out_dir)
     with join_world(device) as (world, place), private_torch(recipe, place):
-        model = model or build_model(recipe.model)
-        check_model(model, recipe)
+        network = model or build_model(recipe.model)
+        check_model(network, recipe)
         streams = open_streams(recipe, stream, world)
-        state = TrainingState(model, recipe, place, world)
+        state = TrainingState(network, recipe, place, world)
         position = restore(state, out, recipe, resume=resume, resume_from=resume_from)
         world.wait()  # all have read before the first one writes
         with StopSignals() as stop:
-            return _Run(recipe, out, state, position, streams, stop, progress).go(stop_after)
+            result = _Run(recipe, out, state, position, streams, stop, progress).go(stop_after)
+        if result.finished and model is None and world.first:
+            return replace(result, weights=export_weights(out))
+        return result
 
 
 class _Run:

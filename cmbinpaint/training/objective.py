@@ -65,7 +65,8 @@ class Score:
     loss
         Mean loss of the batches.
     hole_rms, guess_rms
-        Rms error in hole pixels of the prediction and of the first guess, over the field's rms.
+        Rms error in hole pixels of the prediction and of the first guess, in the batches' unit: over the field's rms
+        for temperatures, of channels in [0, 1] for RGB.
     relative_rms, guess_relative_rms
         The same, each pixel over its guess's standard deviation; NaN when the data set does not give that.
     """
@@ -83,10 +84,7 @@ class Score:
 
     def summary(self) -> str:
         """One line for people."""
-        return (
-            f"hole rms {self.hole_rms:.4f} of the field's, first guess {self.guess_rms:.4f}, "
-            f"ratio {self.gain:.3f}"
-        )
+        return f"hole rms {self.hole_rms:.4f}, first guess {self.guess_rms:.4f}, ratio {self.gain:.3f}"
 
 
 class AnyScore(Protocol):

@@ -137,8 +137,8 @@ class PerceptualRecipe:
     Attributes
     ----------
     weights
-        ``"vgg16-cmb"``, which ships with the package and was trained on temperature patches; or a file: a
-        ``.safetensors`` or ``.pth`` state dict with torchvision's names.
+        ``"vgg16-cmb"``, which ships with the package and was trained, to pool3, on temperature patches; or a file: the
+        card (``.json``) of a VGG16 trained here, or a ``.safetensors`` or ``.pth`` state dict with torchvision's names.
     scale
         ``"rms"``: pictures are temperatures over the field's rms, ±3 mapped to [0, 1]; ``"unit"``: RGB in [0, 1].
     """

@@ -7,7 +7,7 @@ tensors or is refused.
 """
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from cmbinpaint.errors import WeightsError
 from cmbinpaint.nn.losses import POOLS
-from cmbinpaint.nn.vgg import VGG16, Scale, Statistics, fit_state
+from cmbinpaint.nn.vgg import VGG16, WIDTHS, Scale, Statistics, fit_state
 from cmbinpaint.weights.store import HOME, load_weights
 
 SHIPPED = HOME / "perceptual"
@@ -31,13 +31,14 @@ def list_vgg() -> list[str]:
 
 
 def load_vgg(weights: str, channels: int, scale: Scale = "rms") -> VGG16:
-    """Make a frozen VGG16 up to pool3.
+    """Make a frozen VGG16 up to pool3; torch's random state stays as it is.
 
     Parameters
     ----------
     weights
-        A name from `list_vgg`, the path of a card (.json) written by `cmbinpaint.weights.store.save_weights`, or
-        the path of a state dict with torchvision's names (``.safetensors`` or ``.pth``), taken to be ImageNet's.
+        A name from `list_vgg`, the path of a card (.json) written by `cmbinpaint.weights.store.save_weights`, whose
+        network may have widths of its own, or the path of a state dict with torchvision's names (``.safetensors`` or
+        ``.pth``), taken to be ImageNet's.
     channels, scale
         See `VGG16`.
 
@@ -48,14 +49,19 @@ def load_vgg(weights: str, channels: int, scale: Scale = "rms") -> VGG16:
     """
     path = SHIPPED / f"{weights}.json" if weights in list_vgg() else Path(weights)
     statistics: Statistics = "cmb"
+    widths: Sequence[int] = WIDTHS
     state: Mapping[str, Tensor]
     if path.suffix == ".json":
         card, state = load_weights(path)
         if card.family != "vgg16":
             raise WeightsError(f"{path} is of a network of family {card.family!r}; expected 'vgg16'")
+        widths = card.architecture.get("widths", WIDTHS)
     else:
         state, statistics = _read_state(path), "imagenet"
-    network = VGG16(channels, blocks=POOLS, scale=scale, statistics=statistics)
+    with torch.random.fork_rng(
+        devices=[]
+    ):  # a resumed run would draw its initial weights, unused, a second time
+        network = VGG16(channels, blocks=POOLS, widths=widths, scale=scale, statistics=statistics)
     network.load_state_dict(fit_state(network, state, str(weights)))
     return network.eval().requires_grad_(False)
 
@@ -68,17 +74,20 @@ def _read_state(path: Path) -> Mapping[str, Tensor]:
             f"{known}"
         )
     try:
-        if path.suffix in _PICKLED:
-            return _tensors_of(torch.load(path, map_location="cpu", weights_only=True), path)
-        return load_file(path)
+        if path.suffix not in _PICKLED:
+            return load_file(path)
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, OSError, RuntimeError, EOFError, ValueError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise WeightsError(
             f"{path} is no state dict that can be read safely ({first}); get it again"
         ) from error
+    return _tensors_of(loaded, path)
 
 
 def _tensors_of(loaded: Any, path: Path) -> Mapping[str, Tensor]:
     if not isinstance(loaded, Mapping) or not all(isinstance(value, Tensor) for value in loaded.values()):
-        raise WeightsError(f"{path} holds a {type(loaded).__name__}; expected a state dict: tensors by name")
+        raise WeightsError(
+            f"{path} holds a {type(loaded).__name__}; expected a state dict: tensors by name, alone"
+        )
     return loaded

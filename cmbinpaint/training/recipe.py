@@ -34,6 +34,7 @@ LOSS_TERMS = (
     "style_composite", "spectral", "physical", "cross_entropy",
 )  # fmt: skip
 _RECIPES = Path(__file__).parent / "recipes"
+_DATA = "data-"  # so begin the names of data sets' recipes
 _PARTS: dict[str, type[Any]] = {
     "optimizer": OptimizerRecipe, "perceptual": PerceptualRecipe, "sky": SkyRecipe, "classes": ClassesRecipe,
 }  # fmt: skip
@@ -214,8 +215,13 @@ class Recipe:
             If there is no such file, it is not TOML, or not a recipe.
         """
         file = Path(path)
-        if not file.exists() and (_RECIPES / f"{path}.toml").is_file() and file.name == str(path):
+        if not file.is_file() and (_RECIPES / f"{path}.toml").is_file() and file.name == str(path):
             file = _RECIPES / f"{path}.toml"
+            if file.stem.startswith(_DATA):
+                raise RecipeError(
+                    f"{file.stem!r} is a data set's recipe, for `cmbinpaint dataset`; to train give a TOML file or one "
+                    f"of: {', '.join(list_recipes())}"
+                )
         try:
             table = tomllib.loads(file.read_text(encoding="utf-8"))
         except OSError as error:
@@ -240,7 +246,7 @@ class Recipe:
 
 def list_recipes() -> list[str]:
     """Names of the training recipes that come with the package (``data-*`` are data sets')."""
-    return sorted(path.stem for path in _RECIPES.glob("*.toml") if not path.stem.startswith("data-"))
+    return sorted(path.stem for path in _RECIPES.glob("*.toml") if not path.stem.startswith(_DATA))
 
 
 def _plain(value: Any) -> Any:

@@ -185,7 +185,7 @@ class DataSetRecipe:
             If there is no such file, it is not TOML, or not a data set's recipe.
         """
         file = Path(path)
-        if not file.exists() and str(path) in list_data_recipes():
+        if not file.is_file() and str(path) in list_data_recipes():
             file = _RECIPES / f"{path}.toml"
         try:
             table = tomllib.loads(file.read_text(encoding="utf-8"))

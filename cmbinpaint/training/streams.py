@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cmbinpaint.errors import RecipeError
 from cmbinpaint.training.classifier import ClassStream
 from cmbinpaint.training.distributed import Shard, World
 from cmbinpaint.training.prefetch import Stream
@@ -29,7 +30,12 @@ def open_streams(recipe: Recipe, stream: Stream | None, world: World) -> list[St
         else:
             from cmbinpaint.training.datasets import build_stream  # a given stream needs no simulator
 
-            source = opened[key] = build_stream(table, recipe.seed)
+            try:
+                source = opened[key] = build_stream(table, recipe.seed)
+            except RecipeError as error:
+                if not stage.data:
+                    raise
+                raise RecipeError(f"{stage.where} data = {stage.data}: {error}") from error
         if recipe.classes is not None:
             source = ClassStream(source, recipe.classes.crop)  # type: ignore[arg-type]
         streams.append(source if world.size == 1 else Shard(source, world.rank, world.size))

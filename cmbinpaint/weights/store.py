@@ -185,6 +185,8 @@ def _find(name_or_path: str | os.PathLike[str]) -> tuple[Card, Path]:
     cards = {card.name: card for card in list_models()}
     if name in cards:
         return cards[name], HOME
+    if path.is_dir() and (inside := sorted(path.glob("*.json"))):
+        raise WeightsError(f"{path} is a folder; give a card in it, for example {str(inside[0])!r}")
     if path.exists() or len(path.parts) > 1:
         raise WeightsError(f"{path} is no set of weights; {_SAFE}")
     near = get_close_matches(name, cards, n=1)

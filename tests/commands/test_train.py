@@ -27,7 +27,8 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, step: int, number: int | None) -> 
     def train(recipe: object, folder: str, **options: object) -> TrainResult:
         calls.append((recipe, folder, options))
         score = Score(loss=0.1, hole_rms=0.3, guess_rms=0.4, relative_rms=0.75, guess_relative_rms=1.0)
-        return TrainResult(Path(folder), step, 200, math.nan, score, number)
+        weights = Path(folder) / "small.json" if step == 200 else None
+        return TrainResult(Path(folder), step, 200, math.nan, score, number, weights)
 
     monkeypatch.setattr("cmbinpaint.training.loop.train", train)
     return calls
@@ -55,7 +56,8 @@ def test_exit_codes(
     )
     out = capsys.readouterr().out
     assert words in out
-    assert "validation: hole rms 0.3000 of the field's, first guess 0.4000, ratio 0.750" in out
+    assert (f"network: {tmp_path / 'out' / 'small.json'}" in out) == (step == 200)
+    assert "validation: hole rms 0.3000, first guess 0.4000, ratio 0.750" in out
     recipe, folder, options = calls[0]
     assert (recipe.name, folder) == ("small", str(tmp_path / "out"))
     assert options == {"resume": True, "resume_from": None, "device": "cpu", "stop_after": 9}

@@ -1,12 +1,17 @@
-"""A data set small enough for a test, made once by the real command's own code."""
+"""Data sets and a VGG16 small enough for a test, made once by the real commands' own code."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
+from cmbinpaint.nn.vgg import VGG16
+from cmbinpaint.training.manifest import read_manifest, write_manifest
 from cmbinpaint.training.shards import build_dataset
 from cmbinpaint.training.skies import DataSetRecipe
+from cmbinpaint.weights import Card, save_weights
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +34,32 @@ def built(tiny: DataSetRecipe, tmp_path_factory: pytest.TempPathFactory) -> Path
 def copy(built: Path, tmp_path: Path) -> Path:
     """A copy that a test may damage."""
     return Path(shutil.copytree(built, tmp_path / "copy"))
+
+
+@pytest.fixture(scope="session")
+def wide(tiny: DataSetRecipe, built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A set of the seed's 128 px, with the same spectra: those take CAMB the longest."""
+    recipe = replace(tiny, name="wide", patches=2, side=128, step_arcmin=6.87)
+    folder = tmp_path_factory.mktemp("sets") / "wide"
+    folder.mkdir()
+    shutil.copy(built / "spectra.npy", folder)
+    whole = read_manifest(built)
+    hashes = {"spectra.npy": whole.hashes["spectra.npy"]}
+    write_manifest(folder, replace(whole, recipe=recipe, hashes=hashes))
+    build_dataset(recipe, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def thin_vgg(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The card of a VGG16 of the true depth with few channels, its weights drawn from a seed."""
+    folder = tmp_path_factory.mktemp("vgg")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = VGG16(1, blocks=3, widths=(4, 6, 8))
+    card = Card(
+        name="thin", family="vgg16", architecture=network.architecture, data="none", recipe="none",
+        normalization="rms", seed=0, steps=0, commit="none", license="BSD-3-Clause", version="0",
+    )  # fmt: skip
+    save_weights(folder, card, network.state_dict())
+    return folder / "thin.json"

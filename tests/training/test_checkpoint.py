@@ -98,7 +98,7 @@ def test_no_room_for_a_checkpoint(tmp_path: Path) -> None:
     )
     lines = child.stdout.splitlines()
     assert re.fullmatch(
-        r"cannot write checkpoint .*step_00000002 \(File too large\); earlier checkpoints are untouched",
+        r"cannot write checkpoint .*step_00000002 \(File too large\); earlier checkpoints are untouched: make room.*",
         lines[0],
     )
     assert lines[1] == "['step_00000001'] 1.0"

@@ -3,6 +3,8 @@
 import csv
 import importlib.util
 import re
+import resource
+import signal
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -98,3 +100,21 @@ def test_with_tensorboard_scalars_are_written(tmp_path: Path) -> None:
     events = EventAccumulator(str(tmp_path / "events"))
     events.Reload()
     assert [(e.step, e.value) for e in events.Scalars("training/loss")] == [(1, 0.5)]
+
+
+def test_a_full_disk_keeps_the_log(tmp_path: Path) -> None:
+    write(tmp_path / "a.csv", 0, range(1, 400))
+    content = (tmp_path / "a.csv").read_bytes()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(
+            CheckpointError, match=r"\(File too large\); checkpoints are untouched: make room"
+        ):
+            write(tmp_path / "a.csv", 399, range(400, 401))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
+    assert (tmp_path / "a.csv").read_bytes() == content

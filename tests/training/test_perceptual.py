@@ -52,6 +52,18 @@ def test_a_card_in_a_folder_of_ones_own() -> None:
     assert torch.equal(own.features[5].weight, load_vgg("vgg16-cmb", 1).features[5].weight)
 
 
+def test_random_numbers_are_the_runs_own(thin_vgg: Path) -> None:
+    before = torch.get_rng_state()
+    load_vgg(str(thin_vgg), 1)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_card_may_have_widths_of_its_own(thin_vgg: Path) -> None:
+    for channels in (1, 3):
+        pools = load_vgg(str(thin_vgg), channels).pools(torch.zeros(1, channels, 16, 16))
+        assert [tuple(pool.shape[1:]) for pool in pools] == [(4, 8, 8), (6, 4, 4), (8, 2, 2)]
+
+
 def test_wrong_shapes_are_named(tmp_path: Path) -> None:
     state = torchvision_state()
     state["features.7.weight"] = torch.zeros(128, 64, 3, 3)
@@ -88,7 +100,9 @@ def test_files_that_are_not_loaded(
 
 def test_a_pth_of_something_else(tmp_path: Path) -> None:
     torch.save([torch.zeros(1)], tmp_path / "list.pth")
-    with pytest.raises(WeightsError, match="holds a list; expected a state dict: tensors by name"):
+    with pytest.raises(
+        WeightsError, match=r"^\S*list\.pth holds a list; expected a state dict: tensors by name"
+    ):
         load_vgg(str(tmp_path / "list.pth"), 1)
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cmbinpaint import training
 from cmbinpaint.errors import RecipeError
 from cmbinpaint.training import OptimizerRecipe, Recipe, list_recipes
 from cmbinpaint.training.parts import SkyRecipe, StageRecipe
@@ -165,10 +166,49 @@ def test_the_seeds_recipes_are_the_seeds() -> None:
     new = Recipe.read("combine128-new")
     assert (new.data["batch_size"], new.data["balanced"], new.validation_batches) == (16, True, 625)
     assert {s.steps_per_epoch for s in new.stage[1:]} == {6250}
-    for name in ("combine128-short", "combine128_rgb", "combine128-new"):
+    for name in ("combine128_rgb", "combine128-new"):
         other = Recipe.read(name)
         assert (other.name, other.loss, other.optimizer) == (name, full.loss, full.optimizer)
         assert [(s.name, s.lr) for s in other.stage] == [(s.name, s.lr) for s in full.stage]
+
+
+def shape(value: object) -> object:
+    """A table with every number that says how much is done struck out."""
+    counts = {
+        "epochs", "steps_per_epoch", "patience", "steps", "checkpoint_every", "validate_every", "log_every",
+        "validation_batches",
+    }  # fmt: skip
+    if isinstance(value, dict):
+        return {
+            key: type(item) if key in counts and item is not None else shape(item)
+            for key, item in value.items()
+        }
+    return [shape(item) for item in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("full", ["combine128", "combine128_rgb", "combine128-new"])
+def test_short_recipes_are_the_full_ones_with_other_numbers(full: str) -> None:
+    short, whole = Recipe.read(f"{full}-short").to_mapping(), Recipe.read(full).to_mapping()
+    assert (short.pop("name"), whole.pop("name")) == (f"{full}-short", full)
+    folders = short["data"].pop("folder"), whole["data"].pop("folder")
+    assert folders[0] == f"{folders[1]}-small"
+    assert shape(short) == shape(whole)
+
+
+@pytest.mark.parametrize("full", ["combine128", "combine128_rgb", "combine128-new"])
+def test_short_recipes_state_their_cost_and_share(full: str) -> None:
+    """The patches and the share of the schedule in the file's head are those of its numbers."""
+    path = Path(training.__file__).parent / "recipes" / f"{full}-short.toml"
+    head = path.read_text(encoding="utf-8").split("\nname")[0].replace("\n#", "")
+    short, whole = Recipe.read(path), Recipe.read(full)
+    batch = short.data["batch_size"]
+    assert " + ".join(str(stage.steps) for stage in short.stage) + f" steps of {batch} patches" in head
+    stated = re.search(r"\((\d+) of ([\d.]+) million, ([\d.]+) %\)", head)
+    assert stated is not None and "Cost: " in head and "Needs its data set: cmbinpaint dataset data-" in head
+    assert int(stated[1]) == short.steps * batch
+    # Rounded to two digits or more.
+    assert float(stated[2]) == pytest.approx(whole.steps * batch / 1e6, rel=0.01)
+    assert float(stated[3]) == pytest.approx(100 * short.steps / whole.steps, rel=0.03)
 
 
 def test_missing_keys_are_named() -> None:
@@ -191,6 +231,21 @@ def test_files_that_are_no_recipes(tmp_path: Path) -> None:
     path.write_text("name = 'a'\nseed = 1\nstesp = 2")
     with pytest.raises(RecipeError, match=r"bad\.toml: recipe: unknown key 'stesp'; did you mean 'steps'"):
         Recipe.read(path)
+
+
+def test_a_data_sets_recipe_trains_nothing() -> None:
+    with pytest.raises(
+        RecipeError, match=r"'data-new' is a data set's recipe, for `cmbinpaint dataset`; to train"
+    ):
+        Recipe.read("data-new")
+
+
+def test_a_folder_named_like_a_packaged_recipe_does_not_hide_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "combine128-short").mkdir()
+    assert Recipe.read("combine128-short").name == "combine128-short"
 
 
 def test_mutating_the_table_does_not_change_the_recipe() -> None:

@@ -180,3 +180,12 @@ def test_files_that_are_no_recipe(tmp_path: Path) -> None:
     (tmp_path / "b.toml").write_text("skies = 3")
     with pytest.raises(RecipeError, match=r"b\.toml: data set: name is missing"):
         DataSetRecipe.read(tmp_path / "b.toml")
+
+
+def test_a_folder_named_like_a_packaged_recipe_does_not_hide_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`cmbinpaint dataset data-old-small -o data-old-small` makes one, and must be able to go on."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data-old-small").mkdir()
+    assert DataSetRecipe.read("data-old-small").name == "data-old-small"

@@ -1,5 +1,6 @@
 """Stages: bit-exact across their borders, ended by patience, and the seed's presets run through all three."""
 
+import csv
 import importlib.util
 import json
 import re
@@ -15,6 +16,7 @@ import torch
 from cmbinpaint.errors import CheckpointError, CmbInpaintWarning, RecipeError
 from cmbinpaint.training import OptimizerRecipe, Recipe, StageRecipe, final_weights, load_latest, train
 from cmbinpaint.training.checkpoint import list_checkpoints, read_checkpoint
+from cmbinpaint.weights import load_weights
 
 HERE = Path(__file__).parent
 
@@ -232,13 +234,16 @@ class Squares:
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize(("preset", "side"), [("unet128", 128), ("unet512", 256)])
 def test_the_seeds_presets_run_through_all_stages(
-    tmp_path: Path, preset: str, side: int, channels: int
+    tmp_path: Path, thin_vgg: Path, preset: str, side: int, channels: int
 ) -> None:
-    """Thin networks of the seed's depth and kernels, every loss term (unet512: without VGG16's), norm held at last."""
+    """Thin networks of the seed's depth and kernels, every loss term, norm held at last.
+
+    unet512 has a thin VGG16 too: pictures of 256 px take a quarter of a minute through the whole one.
+    """
     name = "combine128" if channels == 1 else "combine128_rgb"
     full = Recipe.read(name).to_mapping()
-    if preset == "unet512":  # through VGG16 its pictures of 256 px take a quarter of a minute
-        full["loss"] |= dict.fromkeys(("perceptual", "style_output", "style_composite"), 0.0)
+    if preset == "unet512":
+        full["perceptual"]["weights"] = str(thin_vgg)
     stages = [{**stage, "epochs": 1, "steps_per_epoch": 1} for stage in full["stage"]]
     table = {
         **full, "stage": stages, "validation_batches": 1, "workers": 0, "threads": 1, "precision": "fp32",
@@ -253,14 +258,70 @@ def test_the_seeds_presets_run_through_all_stages(
     )
     assert result.finished and result.step == 3
     rows = (tmp_path / "training.csv").read_text().splitlines()
-    terms = [term for term, weight in full["loss"].items() if weight]
-    assert len(terms) == (6 if preset == "unet128" else 3)
+    terms = list(full["loss"])
+    assert len(terms) == 6
     assert rows[0].startswith(",".join(["step,stage,epoch,loss", *terms, "gradient_norm"]))
     assert [row.split(",")[1] for row in rows[1:]] == ["1", "2", "3"]
     assert all(np.isfinite(float(value)) for row in rows[1:] for value in row.split(","))
+    assert all(float(value) > 0 for row in rows[1:] for value in row.split(",")[3 : 4 + len(terms)])
     last = load_latest(tmp_path / "checkpoints")
     before = read_checkpoint(tmp_path / "checkpoints" / "step_00000002")
     assert last is not None
     held = [n for n in last.model if n.startswith("encoder") and "norm" in n]
     assert held and all(torch.equal(last.model[n], before.model[n]) for n in held)
     assert not torch.equal(last.model["decoder.0.norm.weight"], before.model["decoder.0.norm.weight"])
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (
+            {"only_patch": 0, "balanced": True},
+            "[data] only_patch and balanced contradict each other; drop one",
+        ),
+        ({"only_patches": 0}, "[data] unknown key 'only_patches'; did you mean 'only_patch'?"),
+        ({"only_patch": 99}, "[data] only_patch is 99; the set has 8 training patches, from 0"),
+    ],
+)
+def test_a_stages_contradictory_data_are_its_own(tmp_path: Path, wide: Path, data: dict, text: str) -> None:
+    stages = (*STAGES[:2], StageRecipe("odd", 1, 3, data=data))
+    bad = recipe(stage=stages, data={"kind": "stored", "folder": str(wide)})
+    with pytest.raises(RecipeError, match=re.escape(f"[[stage]] 'odd': data = {data}: {text}")):
+        train(bad, tmp_path, device="cpu", model=Freezable())
+
+
+def test_interrupted_with_every_term(tmp_path: Path, thin_vgg: Path) -> None:
+    """What the terms need is made anew by each call, and draws no random numbers."""
+    table = Recipe.read("combine128-short").to_mapping()
+    table["stage"] = [{**stage, "epochs": 1, "steps_per_epoch": 1} for stage in table["stage"]]
+    table["model"] |= {"thinner": 16}
+    table["perceptual"] |= {"weights": str(thin_vgg)}
+    table |= {"validation_batches": 1, "workers": 0, "threads": 1, "precision": "fp32"}
+    options: dict = {"device": "cpu", "stream": Squares(128, 1), "progress": lambda *_: None}
+    train(Recipe.from_mapping(table), tmp_path / "straight", **options)
+    for _ in range(3):
+        train(Recipe.from_mapping(table), tmp_path / "cut", stop_after=1, **options)
+    last = Path("checkpoints") / "step_00000003"
+    assert_equal_checkpoints(tmp_path / "straight" / last, tmp_path / "cut" / last)
+
+
+@pytest.mark.parametrize("name", ["combine128-short", "combine128_rgb-short", "combine128-new-short"])
+def test_short_recipes_run_whole_on_their_kind_of_data(
+    tmp_path: Path, wide: Path, thin_vgg: Path, name: str
+) -> None:
+    """Stored patches of two classes, thin networks, one step a stage; data, masks and terms are the recipe's."""
+    table = Recipe.read(name).to_mapping()
+    table["stage"] = [
+        {**stage, "epochs": 1, "steps_per_epoch": 1, "patience": None} for stage in table["stage"]
+    ]
+    table["data"] |= {"folder": str(wide)}
+    table["model"] |= {"thinner": 16}
+    table["perceptual"] |= {"weights": str(thin_vgg)}
+    table |= {"validation_batches": 1, "workers": 0, "threads": 1, "precision": "fp32"}
+    result = train(Recipe.from_mapping(table), tmp_path, device="cpu", progress=lambda *_: None)
+    assert result.finished and result.step == 3
+    assert result.weights == tmp_path / f"{name}.json" and load_weights(result.weights)[0].family == "pconv"
+    for log in ("training.csv", "validation.csv"):
+        rows = list(csv.DictReader((tmp_path / log).read_text(encoding="utf-8").splitlines()))
+        assert [row["stage"] for row in rows] == ["1", "2", "3"]
+        assert all(0 < float(row[term]) < np.inf for row in rows for term in table["loss"])

@@ -241,10 +241,13 @@ def test_paths_that_are_no_weights_are_refused(saved: Path) -> None:
         load_weights(folder / "nothing.json")
     with pytest.raises(WeightsError, match=r"is not there; expected a .safetensors file with its card"):
         load_weights(folder / "nothing.safetensors")
+    with pytest.raises(WeightsError, match=r"is a folder; give a card in it, for example '.*tiny\.json'"):
+        load_weights(folder)
+    (folder / "empty").mkdir()
     with pytest.raises(
         WeightsError, match=r"is no set of weights; weights come as .safetensors with a .json card"
     ):
-        load_weights(folder)
+        load_weights(folder / "empty")
     (folder / "tiny.json").rename(folder / "other.json")
     assert load_weights(saved)[0].name == "tiny"  # a card by another name still counts
     (folder / "unrelated.json").write_text("[1, 2]")
