@@ -68,6 +68,18 @@ def test_the_typical_hole_splits_the_pixels_outside_the_largest(seeds: list[int]
     assert others[others < size].sum() < others.sum() / 2 <= others[others <= size].sum()
 
 
+def test_the_typical_hole_is_weighted_by_pixels() -> None:
+    """Five single pixels and two holes of three: half of the eleven pixels lie in holes of more than one."""
+    lonely = [healpy.ang2pix(NSIDE, lon, 60.0, lonlat=True) for lon in (0, 50, 100, 150, 200)]
+    region = planted((0.0, -60.0, 15.0))
+    region[lonely] = True
+    for lon in (100.0, 200.0):
+        start = healpy.ang2pix(NSIDE, lon, 0.0, lonlat=True)
+        region[[start, start + 1, start + 2]] = True
+    table = subject.hole_table(region, masks.depth(~region))
+    assert table.typical is not None and table.typical.n_pixels == 3
+
+
 def test_the_typical_hole_keeps_away_from_the_largest_one() -> None:
     """Of equal single pixels, the one at median distance."""
     single = [healpy.ang2pix(NSIDE, 0.0, lat, lonlat=True) for lat in (28.0, 45.0, 70.0, 80.0, 88.0)]
