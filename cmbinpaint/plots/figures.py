@@ -97,9 +97,8 @@ def figure_png(drawing: Axes | Figure, *, dpi: float = 160.0) -> bytes:
     """Return a picture as PNG bytes, the same for the same drawing."""
     figure = drawing if isinstance(drawing, Figure) else drawing.figure
     stream = io.BytesIO()
-    cast(Figure, figure).savefig(
-        stream, format="png", dpi=dpi, bbox_inches="tight", pad_inches=0.06, metadata={"Software": None}
-    )
+    # Of the figure's own size: cutting it tight would draw everything twice.
+    cast(Figure, figure).savefig(stream, format="png", dpi=dpi, metadata={"Software": None})
     return stream.getvalue()
 
 
