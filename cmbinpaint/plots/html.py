@@ -45,7 +45,8 @@ th, td { padding: 4px 14px 4px 0; text-align: right; border-bottom: 1px solid va
 th { color: var(--soft); font-weight: 600; border-bottom-color: #aab2bd; }
 th:first-child, td:first-child, table.pairs td { text-align: left; }
 table.pairs td:first-child { color: var(--soft); white-space: nowrap; }
-table.pairs td:last-child { overflow-wrap: anywhere; padding-right: 0; }
+td { white-space: nowrap; }
+table.pairs td:last-child { overflow-wrap: anywhere; white-space: normal; padding-right: 0; }
 pre { background: var(--wash); border: 1px solid var(--line); border-radius: 6px; padding: 10px 12px;
   margin: .5rem 0 1rem;
   font: .84rem/1.45 ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; }
