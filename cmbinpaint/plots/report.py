@@ -156,8 +156,9 @@ def _panels(report: "MapReport") -> list[tuple[Shown, str]]:
 def _scale_words(report: "MapReport") -> str:
     unit = unit_words(report.unit)
     return (
-        f"All maps of temperature share one linear scale, ±{shared_limit(report):g} {unit}, Planck's colors (in gray at "
-        f"the end of the page); gray is not known. The mean of the observed pixels, {number(report.mean)} {unit}, is taken off, nothing else."
+        f"All maps of temperature share one linear scale, ±{shared_limit(report):g} {unit}, Planck's colors (in gray "
+        "at the end of the page); gray is not known. The mean of the observed pixels, "
+        f"{number(report.mean)} {unit}, is taken off, nothing else."
     )
 
 
