@@ -1,15 +1,16 @@
-"""The map that a command works on, and where its holes are.
+"""The map that a command works on, where its holes are, and what is known of the sky.
 
-Takes: the arguments declared here. Gives: arrays in RING order. Floor: 7.
+Takes: the arguments declared here. Gives: arrays in RING order, arguments of `inpaint_map`. Floor: 7.
 """
 
 import argparse
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cmbinpaint.commands import _common as common
-from cmbinpaint.errors import CmbInpaintWarning
+from cmbinpaint.errors import CmbInpaintError, CmbInpaintWarning
 
 if TYPE_CHECKING:
     from cmbinpaint._types import AnyArray, BoolArray
@@ -36,6 +37,37 @@ def add_map_arguments(add: Callable[..., Any]) -> None:
         help="declares the ordering of MAP where the header lacks it",
     )
     add("--max-memory", metavar="B", type=common.memory_size, help="refuse files that need more, as 8G")
+
+
+def add_sky_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the user knows of the sky."""
+    add = parser.add_argument_group(
+        "what is known of the sky (estimated from the map otherwise)"
+    ).add_argument
+    add("--cl", metavar="FILE", type=Path, help="theory C_ell of the sky, lensed, in µK², from ell 0")
+    add("--fwhm-arcmin", metavar="X", type=common.positive_float, help="Gaussian beam; only with --cl")
+    add("--noise-std", metavar="X|FILE", help="white noise per pixel in µK, or a FITS map of it")
+
+
+def known_of_sky(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what the user knows of the sky, as arguments of `inpaint_map`."""
+    if args.fwhm_arcmin is not None and args.cl is None:
+        raise CmbInpaintError(
+            "--fwhm-arcmin says how the spectrum of --cl was smoothed, and no --cl came; without a spectrum the "
+            "beam is part of what is estimated from the map"
+        )
+    known: dict[str, Any] = {}
+    if args.cl is not None:
+        from cmbinpaint.sphere.spectra import read_cl
+
+        known["cl"] = read_cl(args.cl)
+    if args.fwhm_arcmin is not None:
+        import numpy as np
+
+        known["fwhm"] = float(np.radians(args.fwhm_arcmin / 60))
+    if args.noise_std is not None:
+        known["noise_std"] = common.read_noise(args.noise_std)
+    return known
 
 
 def read_sky(args: argparse.Namespace) -> "tuple[AnyArray, MapInfo]":

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from cmbinpaint._types import AnyArray, BoolArray
     from cmbinpaint.sphere.fits import MapInfo
 
-SIZE_CLASSES = ((1, 1), (2, 10), (11, 100), (101, 1000), (1001, None))
-"""Smallest and largest number of pixels of the holes counted together."""
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `info`."""
@@ -71,29 +68,20 @@ def _map_facts(sky: "AnyArray", info: "MapInfo") -> dict[str, Any]:
 def hole_facts(valid: "BoolArray") -> dict[str, Any]:
     """Count the holes of (npix,) bool, RING, by size."""
 
+    from cmbinpaint.analysis.hole_table import size_classes
     from cmbinpaint.sphere import masks
 
     if not valid.any():
         return {"fsky": 0.0, "pixels": int(valid.size), "count": 1, "sizes": {}, "largest": int(valid.size)}
     sizes = masks.hole_sizes(masks.hole_labels(valid))
-    counts = {
-        _class_name(low, high): int(((sizes >= low) & (sizes <= (high or valid.size))).sum())
-        for low, high in SIZE_CLASSES
-    }
     return {
         "fsky": masks.fsky(valid),
         "pixels": int((~valid).sum()),
         "count": int(sizes.size),
-        "sizes": counts,
+        "sizes": {c.name: c.holes for c in size_classes(sizes)},
         "largest": int(sizes.max(initial=0)),
         "deepest_pixels": float(masks.depth(valid).max()),
     }
-
-
-def _class_name(low: int, high: int | None) -> str:
-    if high is None:
-        return f"over {low - 1}"
-    return str(low) if low == high else f"{low} to {high}"
 
 
 def _lines(facts: dict[str, Any]) -> list[str]:

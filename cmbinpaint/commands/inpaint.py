@@ -8,7 +8,7 @@ import argparse
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from cmbinpaint import __version__
 from cmbinpaint.commands import _common as common
 from cmbinpaint.commands import _input as source
+from cmbinpaint.commands import _report as pages
 from cmbinpaint.errors import CmbInpaintError, FitsError, MaskError
 
 if TYPE_CHECKING:
@@ -50,17 +51,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--refine", metavar="N", type=common.natural, help="conjugate-gradient steps towards the exact mean")
     add("--guard", metavar="N", type=common.natural, default=0, help="rings beside holes not used as data")
     add("--device", metavar="D", default="auto", help="auto (default), cpu, cuda, mps")
-    add = parser.add_argument_group(
-        "what is known of the sky (estimated from the map otherwise)"
-    ).add_argument
-    add("--cl", metavar="FILE", type=Path, help="theory C_ell of the sky, lensed, in µK², from ell 0")
-    add("--fwhm-arcmin", metavar="X", type=common.positive_float, help="Gaussian beam; only with --cl")
-    add("--noise-std", metavar="X|FILE", help="white noise per pixel in µK, or a FITS map of it")
+    source.add_sky_arguments(parser)
     parser.add_argument(
         "--self-check",
         action="store_true",
         help="test beam, noise and sky model on this map's own observed pixels (docs/self-check.md)",
     )
+    pages.add_report_arguments(parser)
     parser.add_argument(
         "--overwrite", action="store_true", help="replace existing output (realizations: make all again)"
     )
@@ -75,7 +72,10 @@ def run(args: argparse.Namespace) -> int:
     common.refuse_outputs(
         outputs, [args.map, args.mask, args.cl, _path(args.noise_std)], overwrite=args.overwrite or many
     )
-    job = _Job.take(args)
+    target = pages.report_target(args)
+    with common.kept_warnings() as warned:
+        job = _Job.take(args)
+    job.remember(warned)
     done = _already_done(outputs, job) if many and not args.overwrite else set()
     if done:
         print(f"{len(done)} of {len(outputs)} realizations are there already (seed {job.seed})")
@@ -86,6 +86,9 @@ def run(args: argparse.Namespace) -> int:
             job.write(outputs[index], filled, index)
             bar.update()
             bar.write(job.summary(outputs[index], seconds))
+    if target is not None:
+        job.report(target, outputs)
+        print(target)
     return 0
 
 
@@ -107,6 +110,7 @@ class _Job:
     known: dict[str, Any]
     seed: int | None
     history: list[str]
+    checked: str = ""  # all numbers of the self-check
 
     @classmethod
     def take(cls, args: argparse.Namespace) -> "_Job":
@@ -120,7 +124,7 @@ class _Job:
         fresh = None if args.fill == "prediction" else common.fresh_seed()
         history = common.provenance_of(args.argv)[1]
         seed = fresh if args.seed is None else args.seed
-        return cls(args, sky, info, plan, model, _known(args), seed, history)
+        return cls(args, sky, info, plan, model, source.known_of_sky(args), seed, history)
 
     def fill(self, index: int, tell: "Callable[[Progress], None] | None" = None) -> "AnyArray":
         """Fill the holes once; `index` counts realizations."""
@@ -141,6 +145,7 @@ class _Job:
         )
         if "sky_model" not in self.known:  # the others follow from the same
             self._assume(info.sky_model)
+        self.remember(info.warnings)
         return filled
 
     def check(self) -> str:
@@ -161,6 +166,7 @@ class _Job:
             said = f"self-check: not possible: {error}"
         else:
             self._assume(found.sky_model)
+            self.checked = found.table()
             said = f"self-check: {found}"
         self.history = [*self.history, said]
         return said
@@ -169,6 +175,17 @@ class _Job:
         """Let the fills that follow use this sky model, and say where it came from."""
         self.known = {"sky_model": sky_model}
         self.history = [*self.history, f"sky model: {sky_model.source}"]
+
+    def remember(self, warned: Iterable[str]) -> None:
+        """Let outputs say in their HISTORY what was warned of, once each."""
+        lines = (f"warning: {text}" for text in warned)
+        self.history += [line for line in dict.fromkeys(lines) if line not in self.history]
+
+    def report(self, target: Path, outputs: list[Path]) -> None:
+        """Write the report on what is in the files now."""
+        pages.ReportJob(
+            self.args, self.sky, self.info, self.plan, outputs, self.known, checked=self.checked
+        ).write(target)
 
     def digest(self) -> str:
         """Return a hash of all that the fills follow from but the seed."""
@@ -240,27 +257,6 @@ def _holes(args: argparse.Namespace, sky: "AnyArray", info: "MapInfo") -> "BoolA
             "FILE, or --mask-field NAME for a column of the map's own file"
         )
     return valid
-
-
-def _known(args: argparse.Namespace) -> dict[str, Any]:
-    """Return what the user knows of the sky, as arguments of `inpaint_map`."""
-    if args.fwhm_arcmin is not None and args.cl is None:
-        raise CmbInpaintError(
-            "--fwhm-arcmin says how the spectrum of --cl was smoothed, and no --cl came; without a spectrum the "
-            "beam is part of what is estimated from the map"
-        )
-    known: dict[str, Any] = {}
-    if args.cl is not None:
-        from cmbinpaint.sphere.spectra import read_cl
-
-        known["cl"] = read_cl(args.cl)
-    if args.fwhm_arcmin is not None:
-        import numpy as np
-
-        known["fwhm"] = float(np.radians(args.fwhm_arcmin / 60))
-    if args.noise_std is not None:
-        known["noise_std"] = common.read_noise(args.noise_std)
-    return known
 
 
 def _already_done(outputs: list[Path], job: _Job) -> set[int]:

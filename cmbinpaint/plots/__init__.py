@@ -16,7 +16,14 @@ from cmbinpaint.plots.calibration import (
     draw_sharpness,
 )
 from cmbinpaint.plots.figures import new_axes, save_figure, style
-from cmbinpaint.plots.maps import draw_before_after, draw_patch, draw_sky, planck_colormap, symmetric_limit
+from cmbinpaint.plots.maps import (
+    draw_before_after,
+    draw_field,
+    draw_patch,
+    draw_sky,
+    planck_colormap,
+    symmetric_limit,
+)
 from cmbinpaint.plots.spectra import draw_comparison, draw_dl, draw_residual
 
 __all__ = [
@@ -28,6 +35,7 @@ __all__ = [
     "draw_distance",
     "draw_dl",
     "draw_excess",
+    "draw_field",
     "draw_jumps",
     "draw_low_multipoles",
     "draw_misspecified",

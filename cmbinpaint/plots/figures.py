@@ -6,6 +6,7 @@ No pyplot: a figure belongs to the one who made it, needs no display and is gone
 """
 
 import functools
+import io
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -89,6 +90,16 @@ def save_figure(drawing: Axes | Figure, path: str | os.PathLike[str]) -> Path:
         Path(beside).unlink(missing_ok=True)
         raise
     return path
+
+
+@styled
+def figure_png(drawing: Axes | Figure, *, dpi: float = 160.0) -> bytes:
+    """Return a picture as PNG bytes, the same for the same drawing."""
+    figure = drawing if isinstance(drawing, Figure) else drawing.figure
+    stream = io.BytesIO()
+    # Of the figure's own size: cutting it tight would draw everything twice.
+    cast(Figure, figure).savefig(stream, format="png", dpi=dpi, metadata={"Software": None})
+    return stream.getvalue()
 
 
 def _umask() -> int:

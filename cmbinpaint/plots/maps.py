@@ -1,27 +1,32 @@
 """Skies and patches as pictures.
 
-Takes: full-sky HEALPix maps. Gives: the matplotlib axes drawn on. Floor: 6.
+Takes: full-sky HEALPix maps, fields cut from them. Gives: the matplotlib axes drawn on. Floor: 6.
 
 Colors are Planck's, on a linear scale symmetric about zero; holes are grey. Longitude grows to the left, as
-seen from inside the sphere.
+seen from inside the sphere. Planck's map is dark at both ends: in black and white it loses the sign, for which
+`colors="gray"` (dark is cold, holes hatched) is there. Standard deviations go from 0 up, light to dark, in either.
 """
 
 import functools
 from importlib.resources import as_file, files
-from typing import cast
+from typing import Literal, cast
 
 import healpy
 import numpy as np
 from healpy import projector
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, ListedColormap, Normalize
+from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Ellipse
 
 from cmbinpaint._types import AnyArray, FloatArray
+from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.plots.figures import COLORS, new_axes, styled
 
+Colors = Literal["planck", "gray", "spread"]
 _UNIT_LABELS = {"uK_CMB": "µK", "mK_CMB": "mK", "K_CMB": "K"}
 
 
@@ -35,6 +40,16 @@ def planck_colormap() -> Colormap:
     with as_file(files("healpy") / "data" / "planck_cmap.dat") as path:
         table = np.loadtxt(path) / 255.0
     return ListedColormap(table, name="planck").with_extremes(bad=COLORS["hole"])
+
+
+def _colormap(colors: Colors) -> Colormap:
+    if colors == "planck":
+        return planck_colormap()
+    if colors == "gray":
+        return colormaps["gray"].with_extremes(bad="#ffffff")
+    if colors == "spread":
+        return colormaps["cividis_r"].with_extremes(bad=COLORS["hole"])
+    raise CmbInpaintError(f"colors is {colors!r}; known: planck, gray, spread")
 
 
 def symmetric_limit(sky: AnyArray, quantile: float = 0.995) -> float:
@@ -60,6 +75,8 @@ def draw_sky(
     unit: str | None = None,
     limit: float | None = None,
     title: str | None = None,
+    outline: AnyArray | None = None,
+    colors: Colors = "planck",
     pixels: int = 1200,
     colorbar: bool = True,
     ax: Axes | None = None,
@@ -78,6 +95,10 @@ def draw_sky(
         Colors span [-limit, limit]; `None`: `symmetric_limit(sky)`.
     title
         Above the picture.
+    outline
+        (npix,) map, True = observed: the rims of its holes are drawn as lines.
+    colors
+        `"planck"`, `"gray"` for black and white, or `"spread"` for what is not negative: from 0 to `limit`.
     pixels
         Width of the picture; twice this at most is worth printing.
     colorbar
@@ -97,10 +118,15 @@ def draw_sky(
     picture = projection.projmap(
         np.arange(known.size), lambda x, y, z: healpy.vec2pix(nside, x, y, z, nest=nest)
     )
-    image = _show(ax, _look_up(known, picture), projection.get_extent(), limit or symmetric_limit(sky))
-    outline = Ellipse((0, 0), 4, 2, facecolor="none", edgecolor="#555555", linewidth=0.8)
-    ax.add_patch(outline)
-    image.set_clip_path(outline)
+    extent = projection.get_extent()
+    image = _show(ax, _look_up(known, picture), extent, limit or symmetric_limit(sky), colors)
+    border = Ellipse((0, 0), 4, 2, facecolor="none", edgecolor="#555555", linewidth=0.8)
+    ax.add_patch(border)
+    image.set_clip_path(border)
+    if colors == "gray":
+        _hatch(ax, image).set_clip_path(border)
+    if outline is not None:
+        _rims(ax, _look_up(np.ma.array(np.asarray(outline, dtype=float)), picture), extent, 0.45)
     ax.set(xlim=(-2.02, 2.02), ylim=(-1.02, 1.02))
     return _finish(ax, image, title, unit, colorbar)
 
@@ -152,15 +178,52 @@ def draw_patch(
     picture = projection.projmap(
         np.arange(known.size), lambda x, y, z: healpy.vec2pix(nside, x, y, z, nest=nest)
     )
+    observed = None if outline is None else _look_up(np.ma.array(np.asarray(outline, dtype=float)), picture)
+    return draw_field(
+        _look_up(known, picture), side_deg=side_deg, unit=unit, limit=limit or symmetric_limit(sky), title=title,
+        outline=observed, colorbar=colorbar, ax=ax,
+    )  # fmt: skip
+
+
+@styled
+def draw_field(
+    field: AnyArray,
+    *,
+    side_deg: float,
+    unit: str | None = None,
+    limit: float | None = None,
+    title: str | None = None,
+    outline: AnyArray | None = None,
+    colors: Colors = "planck",
+    colorbar: bool = True,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw a square field that was cut from a sky.
+
+    Parameters
+    ----------
+    field
+        (side, side) values, rows growing north and columns west; UNSEEN, NaN and masked entries are drawn grey.
+    side_deg
+        Its side, in degrees along its middle.
+    unit, limit, title, colors, colorbar, ax
+        As in `draw_sky`.
+    outline
+        (side, side), True = observed: the rims of its holes are drawn as lines.
+
+    Returns
+    -------
+    Axes
+        The axes drawn on; its coordinates are degrees from the center, east to the left, north up.
+    """
+    ax = new_axes(5.2, 4.8) if ax is None else ax
     half = side_deg / 2
     extent = (half, -half, -half, half)
-    image = _show(ax, _look_up(known, picture), extent, limit or symmetric_limit(sky))
+    image = _show(ax, _known(field), extent, limit or symmetric_limit(field), colors)
+    if colors == "gray":
+        _hatch(ax, image)
     if outline is not None:
-        holes = 1.0 - _look_up(np.ma.array(np.asarray(outline, dtype=float)), picture)
-        if 0 < holes.mean() < 1:
-            ax.contour(
-                holes, levels=[0.5], colors="#111111", linewidths=0.7, extent=(half, -half, -half, half)
-            )
+        _rims(ax, np.ma.array(np.asarray(outline, dtype=float)), extent, 0.7)
     ax.set_axis_on()
     ax.set(xlabel="offset to the east [deg]", ylabel="offset to the north [deg]")
     ax.grid(False)
@@ -226,11 +289,32 @@ def _look_up(values: np.ma.MaskedArray, picture: FloatArray) -> np.ma.MaskedArra
 
 
 def _show(
-    ax: Axes, picture: np.ma.MaskedArray, extent: tuple[float, float, float, float], limit: float
+    ax: Axes,
+    picture: np.ma.MaskedArray,
+    extent: tuple[float, float, float, float],
+    limit: float,
+    colors: Colors,
 ) -> AxesImage:
-    return ax.imshow(
-        picture, extent=extent, cmap=planck_colormap(), norm=Normalize(-limit, limit), aspect="equal"
+    scale = Normalize(0.0 if colors == "spread" else -limit, limit)
+    return ax.imshow(picture, extent=extent, cmap=_colormap(colors), norm=scale, aspect="equal")
+
+
+def _hatch(ax: Axes, image: AxesImage) -> ContourSet:
+    """Hatch what is not known: in gray it needs a sign of its own."""
+    unknown = np.ma.getmaskarray(np.ma.asarray(image.get_array())).astype(float)
+    drawn = ax.contourf(
+        unknown, levels=[0.5, 1.5], colors="none", hatches=["/////"], extent=image.get_extent()
     )
+    drawn.set(edgecolor="#9a9a9a", linewidth=0)
+    return drawn
+
+
+def _rims(
+    ax: Axes, observed: np.ma.MaskedArray, extent: tuple[float, float, float, float], width: float
+) -> None:
+    """Draw the rims of holes; a contour of nothing but holes, or of none, would warn."""
+    if 0 < observed.mean() < 1:
+        ax.contour(observed, levels=[0.5], colors="#111111", linewidths=width, extent=extent)
 
 
 def _finish(

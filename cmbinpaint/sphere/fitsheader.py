@@ -15,7 +15,7 @@ import numpy as np
 
 from cmbinpaint._types import AnyArray, IntArray
 from cmbinpaint.errors import CmbInpaintWarning, FitsError, MapError
-from cmbinpaint.sphere.fitsscan import Column, Hdu, card, whole
+from cmbinpaint.sphere.fitsscan import Column, Hdu, card, clean_text, whole
 from cmbinpaint.sphere.maps import check_nside, npix_to_nside
 
 _FRAMES = {"G": "G", "GAL": "G", "E": "E", "ECL": "E", "C": "C", "CEL": "C", "EQU": "C", "Q": "C", "ICR": "C"}
@@ -24,6 +24,9 @@ _STRUCTURE = {
     "SIMPLE", "EXTEND", "XTENSION", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "PCOUNT", "GCOUNT", "TFIELDS",
     "CHECKSUM", "DATASUM", "COMMENT", "HISTORY", "",
 }  # fmt: skip
+_HISTORY_COLUMNS = 72
+# How entries begin that this package writes.
+_ENTRIES = ("cmbinpaint ", "sky model: ", "self-check: ", "warning: ")
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class MapInfo:
         Of the file.
     header
         The HDU's cards but for structure and comments, cleaned of control characters; what only the primary
-        header says is in it too.
+        header says is in it too. HISTORY is one text with a line for each card.
     """
 
     nside: int
@@ -80,6 +83,21 @@ class MapInfo:
             if key.startswith("TTYPE") and str(name).strip() == self.column:
                 return str(self.header.get(f"TUNIT{key[5:]}", "")).strip()
         return ""
+
+    @property
+    def history(self) -> tuple[str, ...]:
+        """The HISTORY entries, those that were cut into cards put together again."""
+        entries: list[str] = []
+        goes_on = False
+        for line in str(self.header.get("HISTORY", "")).splitlines():
+            if goes_on and not line.startswith(_ENTRIES):
+                entries[-1] += line
+            else:
+                entries.append(line)
+            # A card that ends in a blank comes back one column short.
+            goes_on = len(line) >= _HISTORY_COLUMNS - 1
+            entries[-1] += " " * (goes_on and len(line) < _HISTORY_COLUMNS)
+        return tuple(entry.rstrip() for entry in entries)
 
 
 @dataclass(frozen=True)
@@ -110,6 +128,8 @@ def header_cards(hdu: Hdu, primary: Hdu) -> dict[str, Any]:
             value = card(header, keyword)
             if keyword not in _STRUCTURE and value is not None:
                 cards[keyword] = value
+    if "HISTORY" in hdu.header:
+        cards["HISTORY"] = "\n".join(map(clean_text, map(str, hdu.header["HISTORY"])))
     return cards
 
 

@@ -120,7 +120,8 @@ def whole(header: Header, keyword: str, default: int | None = None) -> int:
 
 def clean_text(text: str) -> str:
     """Return text as FITS headers may hold it: printable ASCII, µ as u, anything else as '?' or a blank."""
-    text = text.replace("µ", "u").replace("μ", "u")
+    for sign, spelled in (("µ", "u"), ("μ", "u"), ("±", "+-"), ("∞", "inf")):
+        text = text.replace(sign, spelled)
     return "".join(c if " " <= c <= "~" else (" " if c.isspace() or ord(c) < 32 else "?") for c in text)
 
 

@@ -1,6 +1,7 @@
 """What commands share: arguments, refusals, seeds."""
 
 import argparse
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -137,3 +138,18 @@ def test_words_for_people() -> None:
 
 def test_the_command_line_can_be_typed_again() -> None:
     assert common.command_line(["inpaint", "my map.fits"]) == "cmbinpaint inpaint 'my map.fits'"
+
+
+def test_warnings_are_kept_and_given_all_the_same() -> None:
+    with pytest.warns() as given, common.kept_warnings() as kept:
+        for text in ("one", "two", "one"):
+            warnings.warn(text, CmbInpaintWarning, stacklevel=1)
+        warnings.warn("of another package", UserWarning, stacklevel=1)
+        assert kept == []
+    assert kept == ["one", "two"]
+    assert [str(w.message) for w in given] == ["one", "two", "one", "of another package"]
+
+
+def test_an_error_in_the_block_comes_out() -> None:
+    with pytest.raises(FitsError, match="it"), common.kept_warnings():
+        raise FitsError("it")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cmbinpaint import cli
-from cmbinpaint.commands import _cost, info
+from cmbinpaint.commands import _cost
 from cmbinpaint.sphere import fits
 
 NSIDE = 16
@@ -86,12 +86,6 @@ def test_no_hole_and_nothing_but_holes(value: float, text: str, tmp_path, capsys
     path = fits.write_map(tmp_path / "a.fits", np.full(NPIX, value), unit="K_CMB")
     assert cli.main(["info", str(path)]) == 0
     assert text in capsys.readouterr().out
-
-
-def test_every_hole_is_in_one_class() -> None:
-    edges = [edge for low, high in info.SIZE_CLASSES for edge in (low, high)]
-    assert edges[0] == 1 and edges[-1] is None
-    assert all(b == a + 1 for a, b in zip(edges[1:-1:2], edges[2::2], strict=True))
 
 
 def half_observed(nside: int) -> np.ndarray:

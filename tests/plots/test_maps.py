@@ -5,9 +5,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from cmbinpaint import plots
+from cmbinpaint.errors import CmbInpaintError
+from cmbinpaint.plots.figures import figure_png
 
 NSIDE = 16
 NPIX = 12 * NSIDE**2
@@ -115,3 +118,75 @@ def test_given_axes_are_drawn_on(latitude: np.ndarray) -> None:
     assert plots.draw_sky(latitude, pixels=100, ax=ax, colorbar=False) is ax
     assert plots.draw_patch(latitude, 0, 0, ax=ax, colorbar=False) is ax
     assert len(ax.images) == 2 and len(ax.figure.axes) == 1
+
+
+def test_rims_of_a_full_sky_are_drawn_where_there_are_holes(latitude: np.ndarray) -> None:
+    ax = plots.draw_sky(latitude, pixels=200, outline=np.abs(latitude) > 20)
+    (rims,) = ax.collections
+    y = np.concatenate([path.vertices[:, 1] for path in rims.get_paths()])
+    # Mollweide's y of 20 degrees; a pixel of nside 16 is 3.7 degrees, 0.06 here.
+    theta = 0.0
+    for _ in range(50):
+        theta -= (2 * theta + np.sin(2 * theta) - np.pi * np.sin(np.radians(20))) / (
+            2 + 2 * np.cos(2 * theta)
+        )
+    assert np.abs(np.abs(y) - np.sin(theta)).max() < 0.07
+    assert not plots.draw_sky(latitude, pixels=200, outline=np.ones(NPIX, bool)).collections
+
+
+def test_gray_tells_cold_from_hot_and_hatches_holes(latitude: np.ndarray) -> None:
+    hole = np.abs(latitude) < 20
+    ax = plots.draw_sky(np.where(hole, np.nan, latitude), pixels=200, colors="gray")
+    luminance = ax.images[0].cmap(np.linspace(0, 1, 50))[:, :3].mean(axis=1)
+    assert np.all(np.diff(luminance) > 0)
+    (hatched,) = ax.collections
+    assert hatched.hatches == ["/////"]
+    assert not plots.draw_sky(np.where(hole, np.nan, latitude), pixels=200).collections
+
+
+def test_the_hatching_is_where_nothing_is_known() -> None:
+    field = np.zeros((40, 40))
+    field[:, :20] = np.nan
+    figure = Figure(figsize=(2, 2))
+    ax = figure.add_axes((0, 0, 1, 1))
+    plots.draw_field(field, side_deg=10, limit=1, colors="gray", colorbar=False, ax=ax)
+    ax.set_axis_off()
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    shades = np.asarray(canvas.buffer_rgba())[20:-20, :, 0].astype(int)
+    middle = shades.shape[1] // 2
+    unknown, known = shades[:, 20 : middle - 5], shades[:, middle + 5 : -20]
+    # White with lines of gray on the one side, the gray of zero alone on the other.
+    assert unknown.max() > 240 and unknown.min() < 200
+    assert known.max() - known.min() < 3 and 120 < known.mean() < 135
+
+
+def test_a_spread_goes_from_zero_up_and_from_light_to_dark(latitude: np.ndarray) -> None:
+    ax = plots.draw_sky(np.abs(latitude), pixels=100, limit=90, colors="spread")
+    assert ax.images[0].get_clim() == (0, 90)
+    luminance = ax.images[0].cmap(np.linspace(0, 1, 20))[:, :3] @ [0.2126, 0.7152, 0.0722]
+    assert np.all(np.diff(luminance) < 0)
+
+
+def test_unknown_colors_list_the_known(latitude: np.ndarray) -> None:
+    with pytest.raises(CmbInpaintError, match="colors is 'jet'; known: planck, gray, spread"):
+        plots.draw_sky(latitude, pixels=100, colors="jet")
+
+
+def test_a_field_that_was_cut_is_drawn_as_a_patch_is(latitude: np.ndarray) -> None:
+    observed = np.abs(latitude) > 6
+    patch = plots.draw_patch(latitude, 10, 5, side_deg=30, outline=observed, pixels=300)
+    picture = patch.images[0].get_array()
+    field = plots.draw_field(picture, side_deg=30, limit=90, outline=np.abs(picture) > 6, colors="gray")
+    assert field.images[0].get_extent() == patch.images[0].get_extent()
+    np.testing.assert_array_equal(field.images[0].get_array(), picture)
+    rims = [np.concatenate([p.vertices for p in ax.collections[-1].get_paths()]) for ax in (patch, field)]
+    np.testing.assert_allclose(rims[0], rims[1])
+
+
+def test_png_bytes_are_the_same_for_the_same_drawing(latitude: np.ndarray) -> None:
+    first, second = (figure_png(plots.draw_sky(latitude, pixels=100), dpi=50) for _ in range(2))
+    assert first == second and first.startswith(b"\x89PNG")
+    wider = figure_png(plots.draw_sky(latitude, pixels=100), dpi=100)
+    width, again = (int.from_bytes(data[16:20], "big") for data in (first, wider))
+    assert again == pytest.approx(2 * width, abs=3)

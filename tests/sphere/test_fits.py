@@ -14,7 +14,7 @@ import healpy as hp
 import numpy as np
 import pytest
 from astropy.io import fits as afits
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from cmbinpaint.errors import CmbInpaintWarning, FitsError, MapError, UnitsError
@@ -785,3 +785,27 @@ def test_info_refuses_contradictions() -> None:
 
 def test_one_module_is_the_door() -> None:
     assert {"read_map", "write_map", "read_mask", "MapInfo", "describe", "sha256_of"} <= set(fits.__all__)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["cmbinpaint ", "sky model: ", "self-check: ", "warning: "]),
+            st.text(st.sampled_from("ab µ±"), max_size=300),
+        ),
+        min_size=1,
+        max_size=5,
+    )
+)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_history_comes_back_as_it_was_told(tmp_path: Path, parts: list[tuple[str, str]]) -> None:
+    told = [word + " ".join(text.split()) for word, text in parts]  # runs of blanks at a card's end are lost
+    path = fits.write_map(tmp_path / "a.fits", np.zeros(12), unit="K", history=told, overwrite=True)
+    spelled = tuple(line.replace("µ", "u").replace("±", "+-").rstrip() for line in told)
+    assert fits.read_map(path)[1].history == spelled
+
+
+def test_no_history_is_none(tmp_path: Path) -> None:
+    path = fits.write_map(tmp_path / "a.fits", np.zeros(12), unit="K")
+    info = fits.read_map(path)[1]
+    assert info.history == () and "HISTORY" not in info.header

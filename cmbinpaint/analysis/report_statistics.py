@@ -1,0 +1,127 @@
+"""Numbers about the values in holes: their distribution beside the observed sky's, and by depth.
+
+Takes: the maps of a report. Gives: `OnePoint`, `DepthRow`. Floor: 5.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cmbinpaint._types import BoolArray, FloatArray
+from cmbinpaint.analysis.depths import DepthBins
+from cmbinpaint.analysis.report_fields import Maps
+from cmbinpaint.patches.plan import InpaintingPlan
+
+_SPAN = 4.5  # of the histogram, in standard deviations of the observed sky
+_FEWEST_BINS, _MOST_BINS = 12, 60
+_PIXELS_PER_BIN = 50  # in the holes, on average
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Of one set of pixels: how many, mean and standard deviation in the map's unit, skewness, excess kurtosis."""
+
+    n: int
+    mean: float
+    std: float
+    skewness: float
+    kurtosis: float
+
+    @classmethod
+    def of(cls, values: FloatArray) -> "Moments":
+        """Moments of (n,) values; higher ones of a constant are 0."""
+        mean, std = float(values.mean()), float(values.std())
+        scaled = (values - mean) / (std or 1.0)
+        kurtosis = float(np.mean(scaled**4)) - 3.0 if std else 0.0
+        return cls(int(values.size), mean, std, float(np.mean(scaled**3)), kurtosis)
+
+
+@dataclass(frozen=True, eq=False)
+class OnePoint:
+    """Distributions of temperatures, about the mean of the observed sky.
+
+    Attributes
+    ----------
+    edges
+        (n+1,) of the bins.
+    densities
+        Name to (n,) probability density, 1 over the unit: `"observed"`, `"filled"`, and `"truth"` in the same holes
+        where it is known. Values beyond the edges are counted in no bin, but in the norm.
+    moments
+        The same names to `Moments`.
+    """
+
+    edges: FloatArray
+    densities: dict[str, FloatArray]
+    moments: dict[str, Moments]
+
+    @property
+    def gaussian(self) -> FloatArray:
+        """(n,) the density at the bins' centers of a Gaussian as wide as the observed sky."""
+        seen = self.moments["observed"]
+        x = (0.5 * (self.edges[1:] + self.edges[:-1]) - seen.mean) / (seen.std or 1.0)
+        return np.exp(-0.5 * x**2) / (np.sqrt(2 * np.pi) * (seen.std or 1.0))
+
+    @classmethod
+    def of(cls, maps: Maps, valid: BoolArray, offset: float) -> "OnePoint":
+        """Compare the holes with the pixels used as data, with `offset` taken off both."""
+        parts = {"observed": maps.before[valid] - offset, "filled": maps.after[maps.holes] - offset}
+        if maps.truth is not None:
+            parts["truth"] = maps.truth[maps.holes] - offset
+        moments = {name: Moments.of(values) for name, values in parts.items()}
+        span = _SPAN * (moments["observed"].std or 1.0)
+        n = int(np.clip(moments["filled"].n // _PIXELS_PER_BIN, _FEWEST_BINS, _MOST_BINS))
+        edges = np.linspace(-span, span, n + 1)
+        densities = {
+            name: np.histogram(values, edges)[0] / (values.size * (edges[1] - edges[0]))
+            for name, values in parts.items()
+        }
+        return cls(edges, densities, moments)
+
+
+@dataclass(frozen=True)
+class DepthRow:
+    """Filled pixels of one depth: how many, and root mean squares in the map's unit; None where not known.
+
+    Attributes
+    ----------
+    depth
+        The bin in words, pixels.
+    n_pixels
+        In it.
+    filled, truth
+        Rms of the filled values and of the true ones, about the observed mean.
+    difference
+        Rms of filled less true.
+    error
+        Rms of the error map.
+    """
+
+    depth: str
+    n_pixels: int
+    filled: float
+    truth: float | None
+    difference: float | None
+    error: float | None
+
+
+def depth_rows(maps: Maps, plan: InpaintingPlan, offset: float) -> tuple[DepthRow, ...]:
+    """Return a row for each bin of depth that holds pixels."""
+    bins = DepthBins.of(plan)
+
+    def rms(values: FloatArray | None) -> list[float | None]:
+        if values is None:
+            return [None] * bins.n
+        return [float(x) for x in np.sqrt(bins.mean(np.square(values)))]
+
+    filled = bins.at(maps.after) - offset
+    truth = None if maps.truth is None else bins.at(maps.truth) - offset
+    error = None if maps.error is None else bins.at(maps.error)
+    with np.errstate(invalid="ignore"):
+        columns = [rms(filled), rms(truth), rms(None if truth is None else filled - truth), rms(error)]
+    rows = []
+    for i, label in enumerate(bins.labels):
+        value, true, difference, spread = (column[i] for column in columns)
+        if bins.counts[i] and value is not None:
+            rows.append(DepthRow(label, int(bins.counts[i]), value, true, difference, spread))
+    return tuple(rows)

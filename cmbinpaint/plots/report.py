@@ -1,0 +1,331 @@
+"""A report as one HTML file that needs nothing but itself.
+
+Takes: a `MapReport`, and in words what is known of input and fill. Gives: the page. Floor: 6.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from cmbinpaint import __version__
+from cmbinpaint.plots import html
+from cmbinpaint.plots.figures import figure_png
+from cmbinpaint.plots.report_figures import (
+    Shown,
+    draw_close_up,
+    draw_one_point_of,
+    draw_panorama,
+    draw_spectra,
+    shared_limit,
+    unit_words,
+)
+from cmbinpaint.plots.report_tables import (
+    band_table,
+    citations,
+    class_table,
+    depth_table,
+    hole_rows,
+    moment_table,
+    number,
+)
+
+if TYPE_CHECKING:  # drawing needs none of what makes the numbers
+    from cmbinpaint.analysis.report import MapReport
+
+_DPI, _GRAY_DPI = 190.0, 120.0
+_SECTIONS = (
+    ("maps", "Maps"), ("close-ups", "Close-ups"), ("spectrum", "Power spectrum"), ("one-point", "Distribution"),
+    ("holes", "Holes"), ("error", "Error map"), ("self-check", "Self-check"), ("input", "Input"),
+    ("provenance", "Provenance"), ("cite", "How to cite"), ("gray", "In gray"),
+)  # fmt: skip
+_PANELS: tuple[tuple[Shown, str], ...] = (("before", "Before"), ("after", "After"), ("truth", "Truth"))
+
+
+@dataclass(frozen=True)
+class ReportFacts:
+    """What a report says in words; all of it is escaped.
+
+    Attributes
+    ----------
+    title
+        Name of the filled file.
+    source
+        Facts of the map with holes: file, column, unit, hash.
+    header
+        Its header's cards.
+    filling
+        How it was filled: model, fill, seed, hashes.
+    history
+        Lines of the filled file's HISTORY.
+    warnings
+        Given when it was filled, or by the report itself.
+    self_check
+        The verdict and all numbers (which may be empty), or None if it did not run.
+    error_source
+        What the error map is; empty if there is none.
+    command
+        What made this report.
+    """
+
+    title: str
+    source: Mapping[str, str]
+    header: Mapping[str, str]
+    filling: Mapping[str, str]
+    history: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    self_check: tuple[str, str] | None = None
+    error_source: str = ""
+    command: str = field(default="", kw_only=True)
+
+
+def report_page(report: "MapReport", facts: ReportFacts) -> str:
+    """Return the report as an HTML document.
+
+    Parameters
+    ----------
+    report
+        From `cmbinpaint.analysis.report.report_on`.
+    facts
+        What is said of input and fill.
+
+    Returns
+    -------
+    str
+        To be written as UTF-8; the same for the same input.
+    """
+    parts = [
+        _overview(report, facts),
+        _maps(report),
+        _close_ups(report),
+        _spectrum(report),
+        _one_point(report),
+        _holes(report),
+        _error(report, facts),
+        _self_check(facts),
+        _input(facts),
+        _provenance(facts),
+        html.section("cite", "How to cite", html.listing(citations(facts.filling))),
+        _gray(report),
+    ]
+    head = "\n".join(
+        [
+            f"<h1>{html.escape(facts.title)}</h1>",
+            html.paragraph(_subtitle(facts), "soft"),
+            html.links(_SECTIONS),
+        ]
+    )
+    footer = html.paragraph(f"Made by cmbinpaint {__version__}: {facts.command}", "soft")
+    return html.page(f"{facts.title}: report", header=head, parts=parts, footer=footer)
+
+
+def _subtitle(facts: ReportFacts) -> str:
+    made = ", ".join(facts.filling[key] for key in ("fill", "model") if key in facts.filling)
+    of = facts.source.get("file", "")
+    return f"A map filled from {of}" + (f": {made}" if made else "")
+
+
+def _overview(report: "MapReport", facts: ReportFacts) -> str:
+    changed = f"{report.n_changed:,} of {report.n_observed:,}"
+    boxes = [
+        ("nside", str(report.nside)),
+        ("of the sky used as data", f"{100 * report.fsky:.1f} %"),
+        ("holes", f"{report.holes.n_holes:,}"),
+        ("pixels filled", f"{report.holes.n_pixels:,}"),
+        ("observed pixels changed", changed),
+    ]
+    if report.n_maps > 1:
+        boxes.append(("filled maps; the first is shown", str(report.n_maps)))
+    parts = [html.facts(boxes)]
+    if report.n_changed:
+        parts.append(
+            html.note(
+                "Not the same sky.", "Observed pixels of the filled map differ from the input.", warn=True
+            )
+        )
+    if facts.warnings:
+        parts += [html.note("Warning.", text, warn=True) for text in facts.warnings]
+    else:
+        parts.append(html.paragraph("No warnings were given.", "soft"))
+    return "\n".join(parts)
+
+
+def _panels(report: "MapReport") -> list[tuple[Shown, str]]:
+    return [panel for panel in _PANELS if getattr(report.panorama, panel[0]) is not None]
+
+
+def _scale_words(report: "MapReport") -> str:
+    unit = unit_words(report.unit)
+    return (
+        f"All maps of temperature share one linear scale, ±{shared_limit(report):g} {unit}, Planck's colors (in gray "
+        "at the end of the page); gray is not known. The mean of the observed pixels, "
+        f"{number(report.mean)} {unit}, is taken off, nothing else."
+    )
+
+
+def _maps(report: "MapReport") -> str:
+    figures = [
+        html.figure(
+            figure_png(draw_panorama(report, shown), dpi=_DPI), title=title, alt=f"{title}: the full sky"
+        )
+        for shown, title in _panels(report)
+    ]
+    words = _scale_words(report) + " Black lines are the rims of holes of 3 square degrees or more."
+    if report.panorama.nside < report.nside:
+        words += (
+            f" Drawn from means over the pixels of nside {report.panorama.nside}, where holes smaller than half a "
+            "pixel do not show."
+        )
+    row = html.row(*figures, two=len(figures) == 2)
+    return html.section("maps", "Maps", row, html.paragraph(words, "soft"))
+
+
+def _close_ups(report: "MapReport") -> str:
+    parts = []
+    for index, close_up in enumerate(report.close_ups):
+        hole, name = close_up.hole, close_up.name.capitalize()
+        figures = [
+            html.figure(
+                figure_png(draw_close_up(report, index, shown), dpi=_DPI),
+                title=title,
+                alt=f"{title}: {close_up.name}",
+            )
+            for shown, title in _panels(report)
+        ]
+        words = (
+            f"{hole.n_pixels:,} pixels, {number(hole.area_deg2)} square degrees; its deepest pixel, {hole.depth:.1f} "
+            f"pixels from the nearest datum, is at longitude {hole.lon_deg:.2f}°, latitude {hole.lat_deg:+.2f}°, the "
+            "middle of the pictures."
+        )
+        parts += [html.heading(name), html.row(*figures), html.paragraph(words, "soft")]
+    if len(report.close_ups) > 1:
+        words = (
+            "Typical: half of all hole pixels outside the largest hole lie in holes no larger than this one."
+        )
+        parts.append(html.paragraph(words, "soft"))
+    return html.section("close-ups", "Close-ups", *parts)
+
+
+def _spectrum(report: "MapReport") -> str:
+    found = report.spectra
+    lines = [
+        "D_ell of the whole sky, before and after; the lower panel has differences in percent, arrows where they leave "
+        "the picture. The band is cosmic variance: one filled sky scatters by that much by construction, so points "
+        f"within it are all that a single sky can show. Beam, pixel window and noise are in; ell goes to {found.lmax}.",
+    ]
+    if report.model_dl is not None:
+        lines.append("The sky model is what was assumed of the map, noise included.")
+    if found.target is None:
+        lines.append("No truth came with this map: the differences are from the filled map itself.")
+    picture = figure_png(draw_spectra(report), dpi=_DPI)
+    return html.section(
+        "spectrum", "Power spectrum",
+        html.figure(picture, alt="D_ell against multipole, before and after filling, and differences", wide=True),
+        html.paragraph(" ".join(lines), "soft"),
+        html.folded("The numbers of this figure", band_table(report)),
+    )  # fmt: skip
+
+
+def _one_point(report: "MapReport") -> str:
+    words = (
+        "A realization should look like the sky around it: as wide, and Gaussian where the sky is. Pixels of a hole "
+        "are correlated, so a large hole's distribution may be off center by chance. A prediction is narrower: it "
+        "lacks the power that the data do not fix."
+    )
+    picture = figure_png(draw_one_point_of(report), dpi=_DPI)
+    return html.section(
+        "one-point", "Distribution of temperatures",
+        html.figure(picture, alt="Histograms of observed and filled pixels", wide=True),
+        html.paragraph(words, "soft"), moment_table(report),
+    )  # fmt: skip
+
+
+def _holes(report: "MapReport") -> str:
+    shown, total = len(report.holes.largest), report.holes.n_holes
+    words = "All holes" if shown == total else f"The {shown} largest of {total:,} holes"
+    by_size = f"<div>{html.heading('By size')}{class_table(report)}</div>"
+    by_depth = f"<div>{html.heading('Filled values by depth')}{depth_table(report)}</div>"
+    explained = (
+        "Depth is the distance to the nearest datum in pixels. Positions are of a hole's deepest pixel, in the map's "
+        "own coordinates; its radius is the angle from there to its farthest pixel."
+    )
+    return html.section(
+        "holes", "Holes", html.row(by_size, by_depth), html.heading(words), hole_rows(report),
+        html.paragraph(explained, "soft"),
+    )  # fmt: skip
+
+
+def _error(report: "MapReport", facts: ReportFacts) -> str:
+    if report.panorama.error is None:
+        words = (
+            "No error map came. Ten or more realizations (--realizations 20) show their spread here; or give one with "
+            "--error-map, or have it made with --error-sims N."
+        )
+        return html.section("error", "Error map", html.paragraph(words, "soft"))
+    figures = [
+        html.figure(figure_png(draw_panorama(report, "error"), dpi=_DPI), alt="Standard deviation, full sky")
+    ]
+    figures += [
+        html.figure(
+            figure_png(draw_close_up(report, index, "error"), dpi=_DPI),
+            title=close_up.name.capitalize(),
+            alt=f"Standard deviation around {close_up.name}",
+        )
+        for index, close_up in enumerate(report.close_ups)
+    ]
+    words = f"{facts.error_source}. Light is small, dark is large, gray is observed."
+    if report.panorama.nside < report.nside:
+        words += " Of the full sky every pixel with a filled part is shown."
+    return html.section("error", "Error map", html.row(*figures), html.paragraph(words, "soft"))
+
+
+def _self_check(facts: ReportFacts) -> str:
+    if facts.self_check is None:
+        words = "It did not run: cmbinpaint inpaint --self-check tests beam, noise and sky model on this very map."
+        return html.section("self-check", "Self-check", html.paragraph(words, "soft"))
+    verdict, numbers = facts.self_check
+    bad = "NOT" in verdict or "not possible" in verdict
+    parts = [html.note("It does not pass." if bad else "It passes.", verdict, warn=bad)]
+    parts += [html.preformatted(numbers, wrap=False)] if numbers else []
+    return html.section("self-check", "Self-check", *parts)
+
+
+def _input(facts: ReportFacts) -> str:
+    header = html.pairs(facts.header.items())
+    return html.section(
+        "input",
+        "Input",
+        html.pairs(facts.source.items()),
+        html.folded("Its header, as the file has it", header),
+    )
+
+
+def _provenance(facts: ReportFacts) -> str:
+    parts = [html.pairs(facts.filling.items())]
+    if facts.history:
+        parts += [html.heading("HISTORY"), html.preformatted("\n".join(facts.history), wrap=True)]
+    return html.section("provenance", "Provenance", *parts)
+
+
+def _gray(report: "MapReport") -> str:
+    """The maps in gray: Planck's colors are dark at both ends."""
+
+    def picture(drawing: object, title: str) -> str:
+        png = figure_png(drawing, dpi=_GRAY_DPI)  # type: ignore[arg-type]
+        return html.figure(png, title=title, alt=f"{title}, in gray")
+
+    panels = _panels(report)
+    full = [picture(draw_panorama(report, shown, colors="gray"), title) for shown, title in panels]
+    parts = [html.row(*full, two=len(full) == 2)]
+    for index, close_up in enumerate(report.close_ups):
+        near = [
+            picture(draw_close_up(report, index, shown, colors="gray"), f"{title}, {close_up.name}")
+            for shown, title in panels
+        ]
+        parts.append(html.row(*near))
+    words = (
+        "Black is cold and white is hot, holes are hatched. For print, and for those who see colors "
+        "otherwise."
+    )
+    return html.section(
+        "gray", "In gray", html.paragraph(words, "soft"), html.folded("The same maps in gray", *parts)
+    )

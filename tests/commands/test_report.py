@@ -1,0 +1,217 @@
+"""`cmbinpaint report` and `inpaint --report`: one page, from what is in the files."""
+
+import shutil
+from pathlib import Path
+
+import healpy
+import numpy as np
+import pytest
+
+from cmbinpaint import cli
+from cmbinpaint.sims import fiducial_cl, simulate_sky
+from cmbinpaint.sphere import fits
+from tests.analysis.worlds import valid_at
+from tests.plots.test_html import read
+
+NSIDE = 16
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+def run(*given: object) -> int:
+    return cli.main([str(word) for word in given])
+
+
+def said(path: Path) -> str:
+    return " ".join(" ".join(read(path.read_text(encoding="utf-8")).texts).split())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def coarse():
+    """Pictures as always, of fewer points: encoding them is what takes the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cmbinpaint.plots.report._DPI", 40.0)
+        patch.setattr("cmbinpaint.plots.report._GRAY_DPI", 40.0)
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A sky in K, NESTED, with its mask and truth; filled, with a report, and twice more without."""
+    path = tmp_path_factory.mktemp("report")
+    truth = simulate_sky(fiducial_cl(3 * NSIDE - 1), NSIDE, fwhm=0.15, noise_std=2.0, seed=5)
+    truth = (truth * 1e-6).astype(np.float32)
+    valid = valid_at(NSIDE)
+    columns = {
+        "I_STOKES": np.where(valid, truth, np.float32(healpy.UNSEEN)),
+        "TMASK": valid.astype(np.float32),
+    }
+    fits.write_map(path / "sky.fits", columns, unit={"I_STOKES": "K_CMB"}, ordering="NESTED", coord="G",
+                   provenance={"OBSERVER": HOSTILE})  # fmt: skip
+    fits.write_map(path / "truth.fits", truth, unit="K_CMB", column="T", coord="G")
+    words = ["inpaint", path / "sky.fits", "--mask-field", "TMASK", "--seed", 1]
+    assert run(*words, "-o", path / "filled.fits", "--self-check", "--report", path / "at-once") == 0
+    assert run(*words, "-o", path / "r.fits", "--realizations", 2) == 0
+    return path
+
+
+@pytest.fixture
+def words(folder) -> list[object]:
+    return ["report", folder / "sky.fits", folder / "filled.fits", "--mask-field", "TMASK"]
+
+
+def test_the_page_made_afterwards_is_the_one_made_at_once(folder, words, tmp_path, capsys) -> None:
+    assert run(*words, "-o", tmp_path / "deep" / "later") == 0
+    told = capsys.readouterr()
+    target = tmp_path / "deep" / "later" / "report.html"
+    assert told.out == f"{target}\n" and told.err == ""
+    assert [p.name for p in target.parent.iterdir()] == ["report.html"]
+    pages = [p.read_text(encoding="utf-8") for p in (folder / "at-once" / "report.html", target)]
+    # The self-check's numbers are not in the file, its verdict is, in ASCII; the last line names the command.
+    for part in ("spectrum", "holes", "input", "provenance", "maps"):
+        sections = [page[page.index(f'<section id="{part}"') :].partition("</section>")[0] for page in pages]
+        assert sections[0] == sections[1], part
+    for page, sign in zip(pages, ("±", "+-"), strict=True):
+        assert "It passes." in page and f" {sign} " in page[page.index('id="self-check"') :]
+    assert "rotated holes" in pages[0] and "rotated holes" not in pages[1]
+
+
+def test_it_says_what_is_in_the_files(folder) -> None:
+    page = said(folder / "at-once" / "report.html")
+    sky, info = fits.read_map(folder / "sky.fits")
+    n_holes = int((sky < -1e30).sum())
+    for text in (
+        f"{n_holes:,} pixels filled", f"0 of {sky.size - n_holes:,} observed", "No warnings were given.", info.sha256,
+        fits.sha256_of(folder / "filled.fits"), "column TMASK of the map's file", "K_CMB", "realization, gaussian",
+        f"cmbinpaint inpaint {folder / 'sky.fits'}", "sky model: estimated", HOSTILE,
+        "The sky model is what was assumed of the map",
+    ):  # fmt: skip
+        assert text in page, text
+    assert HOSTILE not in (folder / "at-once" / "report.html").read_text(encoding="utf-8")
+
+
+def test_truth_error_map_and_several_maps_of_any_name_are_taken_in(folder, words, tmp_path, capsys) -> None:
+    error = np.full(12 * NSIDE**2, 5e-6)
+    fits.write_map(tmp_path / "error.fits", error, unit="K_CMB")
+    odd = tmp_path / "<b>r\udcff\u202e.fits"
+    shutil.copy(folder / "filled.fits", odd)
+    more = [folder / "r_000.fits", folder / "r_001.fits"]
+    options = ["--truth", folder / "truth.fits", "--error-map", tmp_path / "error.fits", "-o", tmp_path]
+    (tmp_path / "report.html").write_text("an older one")
+    options += ["--overwrite"]
+    assert run(*words[:2], odd, *more, *words[3:], *options) == 0
+    assert capsys.readouterr().err == ""
+    assert "<h1>&lt;b&gt;r??.fits</h1>" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    page = said(tmp_path / "report.html")
+    assert "3 filled maps" in page and "mean of 3" in page and "rms filled − truth [µK]" in page
+    assert "Standard deviation from error.fits." in page
+    table = page[page.index("Filled values by depth") :]
+    assert " 5 (1.3" in table  # µK: the first row ends with the error map's value
+
+
+def test_an_existing_report_is_not_replaced_unasked(folder, words, tmp_path, capsys) -> None:
+    (tmp_path / "report.html").write_text("mine")
+    assert run(*words, "-o", tmp_path) == 1
+    assert f"{tmp_path / 'report.html'} exists already; give another folder" in capsys.readouterr().err
+    fill = ["inpaint", folder / "sky.fits", "--mask-field", "TMASK", "-o", tmp_path / "x.fits"]
+    assert run(*fill, "--report", tmp_path) == 1
+    assert not (tmp_path / "x.fits").exists()  # refused before the work
+    assert (tmp_path / "report.html").read_text() == "mine"
+
+
+def test_the_order_of_the_files_matters_and_is_told(folder, tmp_path, capsys) -> None:
+    swapped = ["report", folder / "filled.fits", folder / "sky.fits", "-o", tmp_path]
+    assert run(*swapped) == 1
+    assert "has no holes and no mask that has any came: give --mask FILE" in capsys.readouterr().err
+    fits.write_map(tmp_path / "mask.fits", valid_at(NSIDE).astype(np.float32), ordering="NESTED")
+    assert run(*swapped, "--mask", tmp_path / "mask.fits") == 1
+    assert "the order is the map with holes first, then what was made of it" in capsys.readouterr().err
+
+
+def test_files_of_another_job_are_told(folder, words, tmp_path, capsys) -> None:
+    """Another mask, another map, pixels that differ: the page says all three."""
+    sky, _ = fits.read_map(folder / "truth.fits")
+    other = sky.copy()
+    other[np.flatnonzero(valid_at(NSIDE))[1:10]] += np.float32(1e-4)
+    fits.write_map(tmp_path / "other.fits", other, unit="K_CMB", column="I_STOKES", coord="G")
+    fewer = valid_at(NSIDE).copy()
+    fewer[0] = False
+    fits.write_map(tmp_path / "mask.fits", fewer.astype(np.float32))
+    words = ["report", tmp_path / "other.fits", folder / "filled.fits", "--mask", tmp_path / "mask.fits"]
+    assert run(*words, "-o", tmp_path, "--error-sims", 3) == 0
+    told, page = capsys.readouterr().err, said(tmp_path / "report.html")
+    for what in ("(MAPSHA) that it was made with another map", "(MASKSHA) that it was made with another mask",
+                 "(NFILLED) that it was made with another number of filled pixels"):  # fmt: skip
+        assert what in told and what in page
+    observed = fewer.sum()
+    assert f"9 of {observed:,} observed pixels changed" in page and "Not the same sky." in page
+    assert "Posterior standard deviation of the signal, from 3 simulations." in page
+
+
+def test_a_map_without_a_unit_is_reported_in_its_own_and_warnings_are_kept(folder, tmp_path, capsys) -> None:
+    sky, _ = fits.read_map(folder / "sky.fits")
+    sky = np.where(sky < -1e30, sky, 1e6 * sky)
+    sky[np.flatnonzero(valid_at(NSIDE))[0]] = 1e10
+    path = fits.write_map(tmp_path / "bare.fits", sky)
+    out = tmp_path / "out.fits"
+    assert run("inpaint", path, "-o", out, "--seed", 1, "--model", "kriging", "--report", tmp_path) == 0
+    assert capsys.readouterr().err.count("has no TUNIT") == 1
+    warned = [e for e in fits.read_map(out, unit="uK")[1].history if e.startswith("warning: ")]
+    assert len(warned) == 2 and "standard deviations from the rest" in warned[1]
+    page = said(tmp_path / "report.html")
+    assert "std [map units]" in page
+    assert page.count("a glitch? Consider adding it to the mask") == 2  # once above, once in HISTORY
+
+
+def test_files_of_different_units_are_compared_if_both_are_known(folder, tmp_path, capsys) -> None:
+    sky, _ = fits.read_map(folder / "sky.fits")
+    path = fits.write_map(tmp_path / "bare.fits", np.where(sky < -1e30, sky, 1e6 * sky))
+    words = ["report", path, folder / "filled.fits", "-o", tmp_path]
+    assert run(*words) == 1
+    assert "they cannot be compared; --unit declares it" in capsys.readouterr().err
+    assert run(*words, "--unit", "uK") == 0
+    assert f"0 of {valid_at(NSIDE).sum():,} observed" in said(tmp_path / "report.html")  # but for rounding
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--error-sims", 1], "--error-sims 1 has no scatter; give at least 2"),
+        (["--error-sims", 3, "--error-map", "sky.fits"], "both say what the error is; give one of them"),
+        (["--truth", "no.fits"], "no.fits does not exist, or is no file"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(
+    options, text, folder, words, tmp_path, capsys, monkeypatch
+) -> None:
+    monkeypatch.chdir(folder)
+    assert run(*words, *options, "-o", tmp_path) == 1
+    assert text in capsys.readouterr().err and not (tmp_path / "report.html").exists()
+
+
+def test_other_maps_must_be_of_the_same_sky(folder, words, tmp_path, capsys) -> None:
+    fits.write_map(tmp_path / "small.fits", np.zeros(12), unit="K_CMB")
+    assert run(*words, "--truth", tmp_path / "small.fits", "-o", tmp_path) == 1
+    assert "has nside 1, " in capsys.readouterr().err
+    fits.write_map(tmp_path / "turned.fits", np.zeros(12 * NSIDE**2), unit="K_CMB", coord="C")
+    assert run(*words, "--truth", tmp_path / "turned.fits", "-o", tmp_path) == 1
+    assert "is in coordinates C, " in capsys.readouterr().err
+    assert run(*words, "--truth", folder / "sky.fits", "-o", tmp_path) == 1
+    assert "a full sky was expected" in capsys.readouterr().err
+
+
+def test_report_options_need_a_report_and_a_folder(folder, tmp_path, capsys) -> None:
+    fill = ["inpaint", folder / "sky.fits", "--mask-field", "TMASK", "-o", tmp_path / "x.fits"]
+    assert run(*fill, "--truth", folder / "truth.fits") == 1
+    assert "--truth is for a report; give --report DIR too" in capsys.readouterr().err
+    assert run(*fill, "--report", folder / "sky.fits") == 1
+    assert "is a file; --report takes a folder" in capsys.readouterr().err
+    assert not (tmp_path / "x.fits").exists()
+
+
+def test_nothing_is_left_of_a_report_that_failed(words, tmp_path, monkeypatch, capsys) -> None:
+    def fail(*given: object) -> str:
+        raise MemoryError
+
+    monkeypatch.setattr("cmbinpaint.plots.report.report_page", fail)
+    assert run(*words, "-o", tmp_path / "out") == 1
+    assert "out of memory" in capsys.readouterr().err and not (tmp_path / "out").exists()
