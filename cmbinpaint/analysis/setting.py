@@ -31,6 +31,8 @@ N_BANDS = 10
 # Bands end here, in nside: beyond, a beam of 3 pixels has left less than a thousandth of the power.
 BANDS_END = 1.5
 HIGHEST_ELL = 6000
+# From this nside on holes are deeper, in pixels, and bins too.
+FINE_NSIDE, FINE_DEPTH_EDGES = 512, (1.3, 4.3, 8.3, 20.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,13 +84,24 @@ class Setting:
             )
 
     @classmethod
-    def standard(cls, valid: BoolArray, seed: int = 0) -> Self:
-        """The standard setting for a mask, (npix,) bool RING."""
+    def standard(
+        cls,
+        valid: BoolArray,
+        seed: int = 0,
+        *,
+        fwhm: float | None = None,
+        noise_std: float = NOISE_UK,
+    ) -> Self:
+        """The standard setting for a mask, (npix,) bool RING; `fwhm` in radians, None: 3 pixels; noise in µK."""
         plan = InpaintingPlan.from_valid(valid)
         nside = plan.nside
-        bands = log_bands(2, int(BANDS_END * nside), min(N_BANDS, int(BANDS_END * nside) - 1))
         cl = fiducial_cl(min(HIGHEST_ELL, 3 * nside))
-        return cls(plan, cl, BEAM_PIXELS * pixel_size(nside), NOISE_UK, seed, bands)
+        fwhm = BEAM_PIXELS * pixel_size(nside) if fwhm is None else fwhm
+        top = min(
+            int(BANDS_END * nside), SkyModel.from_theory(cl, nside, fwhm=fwhm, noise_std=noise_std).lmax
+        )
+        edges = FINE_DEPTH_EDGES if nside >= FINE_NSIDE else DEPTH_EDGES
+        return cls(plan, cl, fwhm, noise_std, seed, log_bands(2, top, min(N_BANDS, top - 1)), edges)
 
     @property
     def nside(self) -> int:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cmbinpaint._types import BoolArray
     from cmbinpaint.analysis.ensemble import Contender, Ensemble
     from cmbinpaint.analysis.misspecified import Misspecified, MisspecifiedEnsemble
+    from cmbinpaint.analysis.setting import Setting
     from cmbinpaint.analysis.validation import Validation
     from cmbinpaint.weights import Card
 
@@ -42,6 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="FITS mask, 1 = observed, of any nside; default: Planck-like",
     )
+    add("--fwhm-arcmin", metavar="X", type=common.natural_float, help="beam; default: three pixels")
+    add("--noise-std", metavar="X", type=common.natural_float, help="white noise per pixel, µK; default 3")
     add("--skies", metavar="N", type=common.positive_int, default=20, help="2 or more; default 20")
     add("--seed", metavar="S", type=common.natural, default=0, help="of all skies; default 0")
     add("--refine", metavar="N", type=common.natural, help="steps towards the exact mean for models without @N; "
@@ -66,11 +69,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _validate(args: argparse.Namespace, card: "Card | None") -> int:
     from cmbinpaint.analysis.ensemble import Ensemble
-    from cmbinpaint.analysis.setting import Setting
     from cmbinpaint.analysis.validation import Validation
     from cmbinpaint.analysis.validation_text import markdown
 
-    setting = Setting.standard(_mask(args), args.seed)
+    setting = _setting(args)
     contenders = _contenders(args, MODELS)
     label = None if card is None else _label_of(card, contenders)
     ensemble = Ensemble(setting, contenders, args.output / "records")
@@ -91,11 +93,10 @@ def _validate(args: argparse.Namespace, card: "Card | None") -> int:
 def _misspecified(args: argparse.Namespace) -> int:
     from cmbinpaint import plots
     from cmbinpaint.analysis import misspecified
-    from cmbinpaint.analysis.setting import Setting
     from cmbinpaint.analysis.validation import band_labels, plain
     from cmbinpaint.analysis.validation_text import misspecified_markdown
 
-    setting = Setting.standard(_mask(args), args.seed)
+    setting = _setting(args)
     bands = band_labels(setting.bands)
     results: list[Misspecified] = []
     for contender in _contenders(args, MISSPECIFIED_MODELS):
@@ -131,6 +132,16 @@ def _mask(args: argparse.Namespace) -> "BoolArray":
     valid = take_mask(fits.read_mask(args.mask))
     share, known = degrade(valid.astype(np.float64), np.ones(valid.size, bool), nside)
     return known & (share > 0.5)
+
+
+def _setting(args: argparse.Namespace) -> "Setting":
+    import numpy as np
+
+    from cmbinpaint.analysis.setting import NOISE_UK, Setting
+
+    fwhm = None if args.fwhm_arcmin is None else float(np.radians(args.fwhm_arcmin / 60))
+    noise_std = NOISE_UK if args.noise_std is None else args.noise_std
+    return Setting.standard(_mask(args), args.seed, fwhm=fwhm, noise_std=noise_std)
 
 
 def _contenders(args: argparse.Namespace, usual: tuple[str, ...]) -> "list[Contender]":

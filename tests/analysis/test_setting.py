@@ -56,3 +56,11 @@ def test_what_is_no_setting() -> None:
 def test_the_standard_setting_has_ten_bands_and_three_microkelvin() -> None:
     standard = Setting.standard(valid_at(16))
     assert (standard.bands.n, standard.noise_std, standard.bands.lmax) == (10, 3.0, 24)
+
+
+def test_beam_and_noise_may_be_others_and_bands_end_with_the_sky() -> None:
+    fwhm = np.radians(20.0)
+    wide = Setting.standard(valid_at(16), fwhm=fwhm, noise_std=10.0)
+    assert (wide.fwhm, wide.noise_std) == (fwhm, 10.0)
+    assert wide.bands.lmax == wide.sky_model.lmax < 24
+    assert wide.digest != Setting.standard(valid_at(16)).digest
