@@ -22,7 +22,7 @@ def small_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("analyzed") / "set"
     recipe = DataSetRecipe(
-        name="small", seed=3, ns=(0.7, 1.3), skies=8, patches=3, side=32, margin=2, step_arcmin=40.0, lmax=200,
+        name="small", seed=3, ns=(0.7, 1.3), skies=8, patches=10, side=32, margin=2, step_arcmin=40.0, lmax=200,
         split=(0.5, 0.25, 0.25), skies_per_shard=2,
     )  # fmt: skip
     build_dataset(recipe, folder)
