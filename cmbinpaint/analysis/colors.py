@@ -146,6 +146,16 @@ class Panels:
         """(side, side, 3) the truth as RGB."""
         return render(self.truth, *self.colors_uK, self.colors)
 
+    @property
+    def away_uK(self) -> FloatArray:
+        """(masks, side, side) |prediction - truth|."""
+        return np.abs(self.prediction - self.truth)
+
+    @property
+    def away_rgb(self) -> FloatArray:
+        """(masks, side, side) mean over red, green and blue of the pictures' absolute difference."""
+        return np.abs(self.drawn.astype(np.float64) - self.target).mean(-1)
+
 
 def channels(rgb: AnyArray) -> FloatArray:
     """(..., 3) colors to (..., 4): red, green, blue, grey."""

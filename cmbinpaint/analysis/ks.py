@@ -28,7 +28,7 @@ class KSTest:
     Attributes
     ----------
     null
-        (m,) of true skies.
+        (m,) of true skies; `limit` is their 95 % point.
     distance
         (n,) of filled ones.
     p
@@ -44,6 +44,7 @@ class KSTest:
     """
 
     null: FloatArray
+    limit: float
     distance: FloatArray
     p: FloatArray
     rejected: float
@@ -88,6 +89,7 @@ def ks_test(filled: FloatArray, true: FloatArray) -> KSTest:
     table = float(kstwo.isf(LEVEL, true.shape[1]))
     return KSTest(
         null=null,
+        limit=limit,
         distance=distance,
         p=np.array([(1 + np.sum(null >= d)) / (1 + null.size) for d in distance]),
         rejected=float(np.mean(distance > limit)),

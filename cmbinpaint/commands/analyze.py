@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
 def _chosen(args: argparse.Namespace, source: Source) -> tuple[list[Study], list[str]]:
     """The studies that are asked for, and of `all` what does not apply, in words."""
     if args.what == "spectra":
-        return _spectra(args), []
+        return _spectra(args), _network_note(args)
     if args.what != "all":
         return [STUDIES[args.what]], []
     names = ["differences", "mask-size", "colors"]
@@ -86,7 +86,19 @@ def _chosen(args: argparse.Namespace, source: Source) -> tuple[list[Study], list
         notes.append(
             f"classes: passed over, the data set has one (n_s = {targets.ns[0]:g}); --data names another"
         )
-    return chosen, notes
+    return chosen, notes + _network_note(args)
+
+
+def _network_note(args: argparse.Namespace) -> list[str]:
+    """Where the spectra of skies do not show a network, that they do not."""
+    from cmbinpaint.inpainters import EXACT_NSIDE, WEIGHTLESS
+
+    if args.source.is_dir() or str(args.source) in WEIGHTLESS or args.nside > EXACT_NSIDE:
+        return []
+    return [
+        f"spectra of skies: up to nside {EXACT_NSIDE} networks give the exact answer, which is shown; --nside "
+        f"{2 * EXACT_NSIDE} shows the network (minutes)"
+    ]
 
 
 def _spectra(args: argparse.Namespace) -> list[Study]:

@@ -148,9 +148,7 @@ def draw_panels(panels: "Panels", *, pictures: bool = False) -> Figure:
     limit = symmetric_limit(panels.truth)
     norm = Normalize(*panels.colors_uK) if pictures else Normalize(-limit, limit)
     colormap = _grey_colormap() if pictures and panels.colors == "grey" else planck_colormap()
-    away = np.abs(panels.prediction - panels.truth)
-    if pictures:
-        away = np.abs(panels.drawn.astype(np.float64) - panels.target).mean(-1)
+    away = panels.away_rgb if pictures else panels.away_uK
     for i, (row, mask) in enumerate(zip(axes, panels.masks, strict=True)):
         seen = np.ma.array(panels.truth, mask=~panels.valid[i])
         shown = panels.drawn[i] if pictures else panels.prediction[i]

@@ -48,6 +48,7 @@ def draw_estimator(result: "EstimatorEnsemble", figure: Quantity = "bias", *, ax
         look = {**_look(name), "ls": ""}
         ax.errorbar(np.arange(value.size) + offsets[i], value, error, label=name, capsize=2, ms=5, **look)
     ax.axhline(0.0 if figure == "bias" else 1.0, color=COLORS["truth"], lw=1.0)
+    ax.margins(y=0.1)
     if figure == "bias":
         ax.set_yscale("symlog", linthresh=5.0)
         ax.yaxis.set_major_locator(FixedLocator([-50, -20, -10, -5, -2, 0, 2, 5, 10, 20, 50, 100]))
@@ -101,8 +102,7 @@ def draw_ks(result: "EstimatorEnsemble", *, ax: Axes | None = None) -> Axes:
         look = {**_look(name), "marker": ""}
         x = np.sort(values)
         ax.step(x, np.arange(1, x.size + 1) / x.size, where="post", label=name, lw=1.6, **look)
-    limit = float(np.quantile(tests[0][1].null, 0.95))
-    ax.axvline(limit, color=COLORS["truth"], lw=0.9, ls=":", label="95 % of true skies")
+    ax.axvline(tests[0][1].limit, color=COLORS["truth"], lw=0.9, ls=":", label="95 % of true skies")
     loss = 100 * tests[0][1].detectable
     found = (
         f"detectable loss of std: {loss:.0f} %" if np.isfinite(loss) else "no loss below 60 % is detectable"

@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 import time
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from cmbinpaint import cli
 from cmbinpaint.analysis.differences import study_differences
 from cmbinpaint.analysis.studies import RANDOM, random_mask
 from cmbinpaint.commands._studies import STUDIES, as_csv, as_json
+from cmbinpaint.commands.analyze import _network_note
 from cmbinpaint.training.targets import take_targets
 from cmbinpaint.training.trained import Trained
 
@@ -84,6 +86,17 @@ def test_a_model_without_training(
     told = json.loads((tmp_path / "sky_spectra.json").read_text())
     assert told["model"] == "kriging16" and told["nside"] == 8 and told["limit"] == "Fisher, exact"
     assert (tmp_path / "sky_spectra_estimators.pdf").is_file()
+
+
+def test_where_networks_do_not_show_it_is_said() -> None:
+    def note(source: str, nside: int) -> list[str]:
+        return _network_note(Namespace(source=Path(source), nside=nside))
+
+    assert (
+        "up to nside 64 networks give the exact answer, which is shown; --nside 128"
+        in note("linear-first", 64)[0]
+    )
+    assert note("kriging16", 16) == note("linear-first", 128) == note(".", 16) == []
 
 
 @pytest.mark.parametrize(
