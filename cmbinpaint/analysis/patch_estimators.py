@@ -24,7 +24,7 @@ _STEP = 0.2  # of a band's amplitude, either way
 _FEWEST = 20
 
 
-def patch_estimators(
+def study_patch_estimators(
     trained: Trained, state: State, targets: Targets, others: Targets, valid: BoolArray, *, realizations: int = 4,
     samples: int = 10, progress: Progress | None = None,
 ) -> EstimatorEnsemble:  # fmt: skip

@@ -44,7 +44,7 @@ def standard_setting(valid: BoolArray, seed: int, bands: int = _BANDS) -> Settin
     )  # fmt: skip
 
 
-def sky_estimators(
+def study_sky_estimators(
     setting: Setting, inpainter: Inpainter, skies: int = 40, *, realizations: int = 4, samples: int = 20,
     progress: Progress | None = None,
 ) -> EstimatorEnsemble:  # fmt: skip

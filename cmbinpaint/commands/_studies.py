@@ -204,7 +204,7 @@ def classes(source: Source) -> Iterator[tuple[str, Any]]:
 
 def patch_spectra(source: Source) -> Iterator[tuple[str, Any]]:
     """Estimators on patches of the fiducial class."""
-    from cmbinpaint.analysis.patch_estimators import patch_estimators
+    from cmbinpaint.analysis.patch_estimators import study_patch_estimators
     from cmbinpaint.plots import estimators as plots
 
     trained = source.trained
@@ -215,7 +215,7 @@ def patch_spectra(source: Source) -> Iterator[tuple[str, Any]]:
     own, fluctuations = (some[some.labels == some.fiducial] for some in (targets, others))
     valid = next(iter(source.mask(targets.side).values()))
     with _progress("spectra of patches") as tell:
-        found = patch_estimators(trained, trained.states[-1], own, fluctuations, valid, progress=tell)
+        found = study_patch_estimators(trained, trained.states[-1], own, fluctuations, valid, progress=tell)
     yield "patch_spectra", (found.rows(), found.to_dict())
     yield "patch_spectra_estimators", plots.draw_estimators(found)
     yield "patch_spectra_example", plots.draw_example(found)
@@ -223,7 +223,7 @@ def patch_spectra(source: Source) -> Iterator[tuple[str, Any]]:
 
 def sky_spectra(source: Source) -> Iterator[tuple[str, Any]]:
     """Estimators on skies of the sphere, behind a Planck-like mask."""
-    from cmbinpaint.analysis.sky_estimators import sky_estimators, standard_setting
+    from cmbinpaint.analysis.sky_estimators import standard_setting, study_sky_estimators
     from cmbinpaint.inpainters import find_inpainter
     from cmbinpaint.plots import estimators as plots
     from cmbinpaint.sphere.maps import check_nside
@@ -232,7 +232,7 @@ def sky_spectra(source: Source) -> Iterator[tuple[str, Any]]:
     nside = check_nside(source.args.nside)
     setting = standard_setting(planck_like_mask(nside), source.args.seed)
     with _progress("spectra of skies") as tell:
-        found = sky_estimators(
+        found = study_sky_estimators(
             setting, find_inpainter(str(source.args.source), nside), source.args.skies, progress=tell
         )
     yield "sky_spectra", (found.rows(), found.to_dict())

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cmbinpaint.analysis.patch_estimators import _Run, patch_estimators
+from cmbinpaint.analysis.patch_estimators import _Run, study_patch_estimators
 from cmbinpaint.analysis.responses import EstimatorEnsemble
 from cmbinpaint.analysis.sky_estimators import MASKED, MEAN, PREDICTION, REALIZATION
 from cmbinpaint.errors import DataSetError
@@ -26,7 +26,7 @@ def sets() -> tuple[Targets, Targets]:
 @pytest.fixture(scope="module")
 def result(small_training: Path, sets: tuple[Targets, Targets]) -> EstimatorEnsemble:
     trained = Trained.open(small_training)
-    return patch_estimators(trained, trained.states[-1], *sets, VALID, realizations=2, samples=3)
+    return study_patch_estimators(trained, trained.states[-1], *sets, VALID, realizations=2, samples=3)
 
 
 def test_estimates_are_of_the_maps_they_say(small_training: Path, sets: tuple[Targets, Targets]) -> None:
@@ -76,7 +76,7 @@ def test_bad_input_is_refused(small_training: Path, small_set: Path, sets: tuple
     with pytest.raises(
         DataSetError, match="5 patches came, and 24 to draw fluctuations from; expected 20 and 4"
     ):
-        patch_estimators(trained, trained.states[-1], one[:5], two, VALID)
+        study_patch_estimators(trained, trained.states[-1], one[:5], two, VALID)
     mixed = take_targets(None, 99, 0, folder=small_set, split="train")
     with pytest.raises(DataSetError, match="patches of several classes came; spectra are graded within one"):
-        patch_estimators(trained, trained.states[-1], mixed, mixed, VALID)
+        study_patch_estimators(trained, trained.states[-1], mixed, mixed, VALID)

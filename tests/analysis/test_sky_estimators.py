@@ -11,8 +11,8 @@ from cmbinpaint.analysis.sky_estimators import (
     PREDICTION,
     REALIZATION,
     _Run,
-    sky_estimators,
     standard_setting,
+    study_sky_estimators,
 )
 from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.inpainters import find_inpainter
@@ -23,7 +23,7 @@ from tests.analysis.worlds import valid_at
 @pytest.fixture(scope="module")
 def result() -> EstimatorEnsemble:
     setting = standard_setting(valid_at(8), 0, bands=3)
-    return sky_estimators(setting, find_inpainter("gaussian", 8), 24, realizations=2, samples=6)
+    return study_sky_estimators(setting, find_inpainter("gaussian", 8), 24, realizations=2, samples=6)
 
 
 def test_figures_of_numbers_by_hand() -> None:
@@ -91,4 +91,4 @@ def test_too_little_is_refused() -> None:
     with pytest.raises(
         CmbInpaintError, match="19 skies, 20 samples and 4 realizations came; expected 20, 2 and 1"
     ):
-        sky_estimators(setting, find_inpainter("gaussian", 8), 19)
+        study_sky_estimators(setting, find_inpainter("gaussian", 8), 19)

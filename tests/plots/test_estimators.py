@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cmbinpaint.analysis.responses import EstimatorEnsemble
-from cmbinpaint.analysis.sky_estimators import sky_estimators, standard_setting
+from cmbinpaint.analysis.sky_estimators import standard_setting, study_sky_estimators
 from cmbinpaint.inpainters import find_inpainter
 from cmbinpaint.plots import estimators as plots
 from tests.analysis.worlds import valid_at
@@ -13,7 +13,7 @@ from tests.analysis.worlds import valid_at
 @pytest.fixture(scope="module")
 def result() -> EstimatorEnsemble:
     setting = standard_setting(valid_at(8), 0, bands=3)
-    return sky_estimators(setting, find_inpainter("kriging16", 8), 20, realizations=1, samples=2)
+    return study_sky_estimators(setting, find_inpainter("kriging16", 8), 20, realizations=1, samples=2)
 
 
 @pytest.mark.parametrize("kind", ["bias", "response", "effective"])
