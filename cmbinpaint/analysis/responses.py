@@ -91,6 +91,16 @@ class EstimatorEnsemble:
             f"{low:.0f}-{high - 1:.0f}" for low, high in zip(self.edges[:-1], self.edges[1:], strict=True)
         ]
 
+    @property
+    def transfer(self) -> dict[str, FloatArray]:
+        """(bands,) of the example by estimator: power over the target's."""
+        return {name: self.example[name] / self.example["target"] for name in self.estimators}
+
+    @property
+    def residual(self) -> dict[str, FloatArray]:
+        """(bands,) of the example by estimator: power less the target's."""
+        return {name: self.example[name] - self.example["target"] for name in self.estimators}
+
     def rows(self) -> list[dict[str, Any]]:
         """One row for each estimator and band."""
         rows = []
@@ -112,6 +122,8 @@ class EstimatorEnsemble:
         return {
             **self.facts, "limit": self.limit_kind, "unit": self.unit, "windows": self.windows,
             "example": {name: values.tolist() for name, values in self.example.items()},
+            "example_transfer": {name: values.tolist() for name, values in self.transfer.items()},
+            "example_residual": {name: values.tolist() for name, values in self.residual.items()},
             "ks": {name: test.to_dict() for name, test in self.ks.items()},
         }  # fmt: skip
 

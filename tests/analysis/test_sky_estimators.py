@@ -59,6 +59,10 @@ def test_responses_and_the_limit(result: EstimatorEnsemble) -> None:
         PREDICTION,
         REALIZATION,
     }
+    target = result.example["target"]
+    for name in result.estimators:
+        np.testing.assert_allclose(result.transfer[name] * target, result.example[name])
+        np.testing.assert_allclose(result.residual[name] + target, result.example[name])
     rows = result.rows()
     assert (
         len(rows) == 6 * 3
