@@ -33,6 +33,7 @@ COMMANDS = {
     "simulate": "write one simulated sky",
     "dataset": "simulate the patches that a network is trained on",
     "train": "train a network from a recipe",
+    "analyze": "look at what a trained network fills: differences, colors, spectra, classes",
     "validate": "measure models against the exact answer, on simulated skies",
     "models": "list the models that can fill a map",
     "info": "describe a map and its holes",

@@ -4,9 +4,43 @@ A failure found by chance in somebody's unrelated change helps nobody; what expl
 """
 
 import os
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("repeat", derandomize=True)
 settings.register_profile("explore", derandomize=False, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeat"))
+
+
+@pytest.fixture(scope="session")
+def small_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of two classes, 32 px; not to be written to."""
+    from cmbinpaint.training.shards import build_dataset
+    from cmbinpaint.training.skies import DataSetRecipe
+
+    folder = tmp_path_factory.mktemp("analyzed") / "set"
+    recipe = DataSetRecipe(
+        name="small", seed=3, ns=(0.7, 1.3), skies=8, patches=10, side=32, margin=2, step_arcmin=40.0, lmax=200,
+        split=(0.5, 0.25, 0.25), skies_per_shard=2,
+    )  # fmt: skip
+    build_dataset(recipe, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_training(small_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training of the seed's kind on `small_set`: two stages, three checkpoints; not to be written to."""
+    from cmbinpaint.training import OptimizerRecipe, Recipe, StageRecipe, train
+
+    folder = tmp_path_factory.mktemp("analyzed") / "training"
+    recipe = Recipe(
+        name="small", seed=1, data={"kind": "stored", "folder": str(small_set), "batch_size": 4},
+        model={"family": "pconv", "encoder": [[6, 3], [8, 3]], "decoder": [6], "channels": 1},
+        optimizer=OptimizerRecipe(lr=3e-3, warmup_steps=0), loss={"valid": 1.0, "hole": 6.0}, workers=0, threads=1,
+        validation_batches=0, keep_checkpoints=0, ema_decay=0.0,
+        stage=(StageRecipe("one", 2, 4), StageRecipe("two", 1, 4, freeze_encoder_norm=True)),
+    )  # fmt: skip
+    train(recipe, folder, device="cpu", progress=lambda *_: None)
+    return folder

@@ -9,6 +9,14 @@ _HOMES = {
     "SpectraTable": "cmbinpaint.analysis.spectra",
     "Validation": "cmbinpaint.analysis.validation",
     "compare_spectra": "cmbinpaint.analysis.spectra",
+    "fill_panels": "cmbinpaint.analysis.colors",
+    "ks_test": "cmbinpaint.analysis.ks",
+    "study_patch_estimators": "cmbinpaint.analysis.patch_estimators",
+    "study_sky_estimators": "cmbinpaint.analysis.sky_estimators",
+    "study_classes": "cmbinpaint.analysis.classes",
+    "study_clipping": "cmbinpaint.analysis.clipping",
+    "study_colors": "cmbinpaint.analysis.colors",
+    "study_differences": "cmbinpaint.analysis.differences",
 }
 
 __all__ = sorted(_HOMES)

@@ -67,18 +67,19 @@ class FlatStream:
         key = (split_number(split), index)
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=key))
         step = PatchGrid(self.side, self.step_arcmin / 60).step_rad
-        power = plane_power(self._spectrum, 2 * self.side, step)
+        power = plane_power(self.spectrum, 2 * self.side, step)
         signal = draw_fields(power, self.batch_size, rng)[:, : self.side, : self.side]
         valid = self.masks.draw(self.batch_size, self.side, rng)
         noise = self.noise_uK * rng.standard_normal(signal.shape) if self.noise_uK else None
-        return Rendering(self.channels, self._rms, self.limit_uK).hide(signal, noise, valid)
+        return Rendering(self.channels, self.rms_uK, self.limit_uK).hide(signal, noise, valid)
 
     @cached_property
-    def _spectrum(self) -> FloatArray:
-        """C_ell in µK² up to the corner of the pixels' Fourier plane."""
+    def spectrum(self) -> FloatArray:
+        """(lmax+1,) C_ell in µK² up to the corner of the pixels' Fourier plane."""
         lmax = int(np.ceil(np.sqrt(2) * np.pi / np.radians(self.step_arcmin / 60))) + 1
         return fiducial_cl(lmax) * gaussian_beam(np.radians(self.beam_fwhm_arcmin / 60), lmax) ** 2
 
     @cached_property
-    def _rms(self) -> float:
-        return field_rms(self._spectrum)
+    def rms_uK(self) -> float:
+        """rms of the field."""
+        return field_rms(self.spectrum)

@@ -39,10 +39,17 @@ def read_pictures(folder: Path, *, bright_is_valid: bool = True) -> list[BoolArr
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in _ENDINGS)
     if not paths:
         raise MaskError(f"{folder} holds no picture; known endings: {' '.join(_ENDINGS)}")
-    return [_read(path, bright_is_valid) for path in paths]
+    return [read_picture(path, bright_is_valid=bright_is_valid) for path in paths]
 
 
-def _read(path: Path, bright_is_valid: bool) -> BoolArray:
+def read_picture(path: Path, *, bright_is_valid: bool = True) -> BoolArray:
+    """Read one picture as `read_pictures` does.
+
+    Raises
+    ------
+    MaskError
+        If it cannot be read, is too small, or has no hole.
+    """
     bright = _bright_array(path) if path.suffix.lower() == ".npy" else _bright_picture(path)
     if bright.ndim != 2 or min(bright.shape) < SMALLEST_SIDE:
         raise MaskError(

@@ -85,7 +85,7 @@ class SkyStream:
     def _example(self, side: int, rng: np.random.Generator) -> tuple[Float32Array, ...]:
         signal_cl, noise, step = self._draw_sky_model(side, rng)
         wide = side + side // 2  # the sphere goes on beyond a patch, and so do its holes and its data
-        torus = _torus_side(side)
+        torus = torus_side(side)
         power = plane_power(signal_cl, torus, step)
         crop = slice(side // 4, side // 4 + side)
         valid, guess = self._draw_guess(wide, crop, power, noise, rng)
@@ -120,21 +120,23 @@ class SkyStream:
 
     def _draw_guess(
         self, wide: int, crop: slice, power: FloatArray, noise: float, rng: np.random.Generator
-    ) -> tuple[BoolArray, "_Guess"]:
+    ) -> tuple[BoolArray, "PatchGuess"]:
         while True:
             valid = draw_mask(wide, rng)
             if 0.05 < np.mean(valid[crop, crop]) < 1 and np.count_nonzero(valid) > 4 * self.neighbors:
-                return valid, _krige(valid, crop, power, noise, self.neighbors)
+                return valid, krige_patch(valid, crop, power, noise, self.neighbors)
 
 
 @dataclass(frozen=True)
-class _Guess:
+class PatchGuess:
+    """The kriged guess of n hole pixels: what it is made of, and how good it is."""
+
     neighbors: IntArray  # (n, k) flat indices into the wide patch
     weights: FloatArray  # (n, k)
     spread: FloatArray  # (n,)
 
 
-def _torus_side(side: int) -> int:
+def torus_side(side: int) -> int:
     """Fields live on a torus twice the patch, so that the far edges of the crop are not neighbors."""
     return 2 * side
 
@@ -163,7 +165,7 @@ def draw_fields(power: FloatArray, n: int, rng: np.random.Generator) -> FloatArr
     return np.fft.irfft2(white * np.sqrt(power / torus**2), s=(torus, torus))
 
 
-def _krige(valid: BoolArray, crop: slice, power: FloatArray, noise: float, k: int) -> _Guess:
+def krige_patch(valid: BoolArray, crop: slice, power: FloatArray, noise: float, k: int) -> PatchGuess:
     """Ordinary kriging of the crop's holes from their k nearest observed pixels in the wide patch."""
     torus, width = power.shape[0], valid.shape[1]
     covariance = np.fft.irfft2(power / torus**2, s=(torus, torus))
@@ -189,4 +191,4 @@ def _krige(valid: BoolArray, crop: slice, power: FloatArray, noise: float, k: in
     solution = np.linalg.solve(system, right[..., None])[..., 0]
     variance = covariance[0, 0] - np.sum(solution * right, axis=1)
     spread = np.asarray(np.sqrt(np.maximum(variance, 0.0)), dtype=np.float64)
-    return _Guess(nearest @ [width, 1], np.asarray(solution[:, :k], dtype=np.float64), spread)
+    return PatchGuess(nearest @ [width, 1], np.asarray(solution[:, :k], dtype=np.float64), spread)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from matplotlib.colors import Colormap, Normalize
 
 from cmbinpaint.errors import MapError
-from cmbinpaint.sphere.colors import planck_colors, to_rgb
+from cmbinpaint.sphere.colors import from_rgb, luma, planck_colors, render, to_rgb
 
 
 def healpys() -> Colormap:
@@ -49,3 +49,38 @@ def test_limits_are_positive(limit: float) -> None:
 def test_holes_have_no_color() -> None:
     with pytest.raises(MapError, match="1 temperatures are not finite; they have no color"):
         to_rgb([0.0, np.nan])
+
+
+def test_a_picture_ends_where_it_is_told() -> None:
+    field = np.array([-900.0, -150.0, -149.0, 0.0, 249.0, 250.0, 900.0])
+    grey = render(field, -150.0, 250.0, "grey")
+    expected = np.clip(np.floor((field + 150) / 400 * 256), 0, 255) / 255
+    np.testing.assert_allclose(grey, np.repeat(expected[:, None], 3, axis=1), atol=1e-7)  # float32
+    np.testing.assert_array_equal(render(field, -300.0, 300.0), to_rgb(field))
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=st.integers(0, 2**32 - 1), colors=st.sampled_from(["planck", "grey"]))
+def test_within_the_range_a_picture_tells_temperature_to_half_a_step(seed: int, colors: str) -> None:
+    field = np.random.default_rng(seed).uniform(-100, 200, 50)
+    back = from_rgb(render(field, -100.0, 200.0, colors), -100.0, 200.0, colors)
+    # two of Planck's colors may be equal in float32; half a step is 0.6 µK
+    assert np.abs(back - field).max() <= 300 / 256 / 2 * 1.0001
+
+
+def test_grey_weighs_the_eye() -> None:
+    np.testing.assert_allclose(luma(np.eye(3)), [0.2989, 0.5870, 0.1140])
+
+
+@pytest.mark.parametrize("low, high", [(1.0, 1.0), (2.0, -2.0), (np.nan, 1.0), (0.0, np.inf)])
+def test_an_empty_range_is_refused(low: float, high: float) -> None:
+    for call in (lambda: render(0.0, low, high), lambda: from_rgb(np.zeros(3), low, high)):
+        with pytest.raises(MapError, match="came; expected T_min below T_max, both finite"):
+            call()
+
+
+def test_unknown_color_maps_suggest_the_near_one() -> None:
+    with pytest.raises(
+        MapError, match="unknown color map 'plank'; known: planck, grey; did you mean 'planck'"
+    ):
+        render(0.0, -1.0, 1.0, "plank")

@@ -119,7 +119,7 @@ def test_noise_is_in_the_data_alone() -> None:
     stream = build_stream({**FLAT, "batch_size": 20, "noise_uK": 30.0}, 3)
     batch = stream.batch(0)
     seen = batch.valid > 0
-    noise = (batch.x - batch.truth)[seen] * stream._rms
+    noise = (batch.x - batch.truth)[seen] * stream.rms_uK
     # 20 x 32 x 32 draws: 0.5 %.
     assert noise.std() == pytest.approx(30.0, rel=0.03) and abs(noise.mean()) < 1.0
     assert np.all(batch.x[~seen] == 0)
@@ -145,7 +145,7 @@ def test_simulated_patches_have_the_fiducial_power() -> None:
     kx, ky = np.meshgrid(f, f, indexing="ij")
     power = cl[np.minimum(np.rint(np.hypot(kx, ky)), 3000).astype(int)] / (64 * step) ** 2
     expected = np.sum(power * 2 * (1 - np.cos(ky * step)))
-    rms = stream._rms
+    rms = stream.rms_uK
     found = np.mean(np.diff(patches, axis=2) ** 2) * rms**2
     assert found == pytest.approx(expected, rel=0.03)  # 400 patches of some 250 modes: 0.5 %
 

@@ -7,7 +7,7 @@ import pytest
 
 from cmbinpaint.errors import RecipeError
 from cmbinpaint.training.datasets import build_stream
-from cmbinpaint.training.stream import _krige, draw_fields, plane_power
+from cmbinpaint.training.stream import draw_fields, krige_patch, plane_power
 
 SMALL = {"sides": [32], "side_weights": [1.0], "masks": 2, "skies": 3, "neighbors": 6}
 
@@ -50,7 +50,7 @@ def test_kriging_weights_equal_dense_algebra() -> None:
     step = np.radians(0.2)
     power = plane_power(cl, torus, step)
     valid = rng.random((side, side)) > 0.4
-    guess = _krige(valid, slice(2, 10), power, noise, k)
+    guess = krige_patch(valid, slice(2, 10), power, noise, k)
     covariance = np.fft.irfft2(power / torus**2, s=(torus, torus))
     targets = [(r, c) for r in range(2, 10) for c in range(2, 10) if not valid[r, c]]
     for n in range(0, len(targets), 5):

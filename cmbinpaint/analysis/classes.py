@@ -1,0 +1,228 @@
+"""Patches by class of the spectral index: errors, spectra, and whether a filled patch still looks like its class.
+
+Takes: a trained network, patches of several classes, a classifier. Gives: `ClassStudy`. Floor: 5.
+
+A realization is the prediction plus what the prediction misses of another patch, `predict(d) + o' - predict(d')`. That
+other patch must come from some class: of the patch's own ("realization": whoever fills knows the spectrum), or of the
+class nearest to Planck's whatever the patch ("realization, Planck's n_s": the spectrum is assumed). The first can keep
+a class because it was told; the second shows what an assumption does.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cmbinpaint._types import BoolArray, FloatArray, IntArray
+from cmbinpaint.analysis.classifiers import Classifier, confusion_table
+from cmbinpaint.analysis.estimators import Estimate, mean, ratio_of_means
+from cmbinpaint.analysis.studies import check_masks
+from cmbinpaint.errors import DataSetError
+from cmbinpaint.plane.power import flat_cl
+from cmbinpaint.training.targets import Targets
+from cmbinpaint.training.trained import State, Trained
+
+TARGET, PREDICTION, REALIZATION, ASSUMED = "target", "prediction", "realization", "realization, Planck's n_s"
+_BANDS = 6
+
+
+@dataclass(frozen=True, eq=False)
+class ClassStudy:
+    """What filling does to patches of each class; observed pixels are kept.
+
+    Attributes
+    ----------
+    name, classifier
+        Of the network and of what tells classes apart.
+    ns
+        (classes,) spectral indices.
+    patches
+        Of each class.
+    hole_share
+        Of the mask.
+    rms_uK
+        (classes,) of the targets.
+    error, relative
+        (classes,) mean |prediction - target| over hole pixels, µK and in percent of the class's rms, with standard
+        errors over patches.
+    rms_error
+        (classes,) rms error in holes over the class's rms.
+    edges
+        Bands of ell of the spectra.
+    power
+        (classes, bands) C_ell of the targets, µK².
+    transfer
+        (classes, bands) of predictions and realizations: C_ell over the targets'.
+    confusion
+        (classes, classes) of targets, predictions and realizations: true class, and what it was taken for.
+    """
+
+    name: str
+    classifier: str
+    ns: tuple[float, ...]
+    patches: IntArray
+    hole_share: float
+    rms_uK: FloatArray
+    error: Estimate
+    relative: Estimate
+    rms_error: FloatArray
+    edges: FloatArray
+    power: Estimate
+    transfer: dict[str, Estimate]
+    confusion: dict[str, IntArray]
+
+    def accuracy(self, kind: str) -> tuple[float, float]:
+        """The share of patches of a kind put into their class, and its binomial standard error."""
+        table = self.confusion[kind]
+        share = float(np.trace(table) / table.sum())
+        return share, float(np.sqrt(share * (1 - share) / table.sum()))
+
+    def kept(self, kind: str) -> float:
+        """The mean shift of n_s that filling makes the classifier see: mean n_s taken for, less that of targets."""
+        ns = np.asarray(self.ns)
+        seen = {
+            name: float((table.sum(0) * ns).sum() / table.sum()) for name, table in self.confusion.items()
+        }
+        return seen[kind] - seen[TARGET]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row for each class."""
+        rows = []
+        for k, ns in enumerate(self.ns):
+            row: dict[str, Any] = {
+                "n_s": ns, "patches": int(self.patches[k]), "rms_uK": float(self.rms_uK[k]),
+                "error_uK": float(self.error.value[k]), "error_uK_error": float(self.error.error[k]),
+                "percent_of_rms": float(self.relative.value[k]), "percent_of_rms_error": float(self.relative.error[k]),
+                "rms_error_over_rms": float(self.rms_error[k]),
+            }  # fmt: skip
+            for kind, table in self.confusion.items():
+                row[f"right_{kind}"] = float(table[k, k] / table[k].sum())
+            for kind, found in self.transfer.items():
+                for b in range(found.value.shape[1]):
+                    name = f"transfer_{kind}_{self.edges[b]:.0f}_{self.edges[b + 1]:.0f}"
+                    row[name], row[f"{name}_error"] = float(found.value[k, b]), float(found.error[k, b])
+            rows.append(row)
+        return rows
+
+    def facts(self) -> dict[str, Any]:
+        """What the numbers refer to."""
+        return {
+            "network": self.name, "classifier": self.classifier, "hole_share": self.hole_share,
+            "n_s": self.ns, "confusion": {kind: table.tolist() for kind, table in self.confusion.items()},
+            "accuracy": {kind: self.accuracy(kind) for kind in self.confusion},
+            "mean_shift_of_n_s": {kind: self.kept(kind) for kind in self.confusion},
+            "windows": "spectra as in the patches (beam and pixel window in), Hann window",
+        }  # fmt: skip
+
+
+def study_classes(
+    trained: Trained,
+    state: State,
+    targets: Targets,
+    others: Targets,
+    valid: BoolArray,
+    classifier: Classifier,
+) -> ClassStudy:
+    """Fill patches of every class behind one mask, and look at them class by class.
+
+    Parameters
+    ----------
+    trained, state
+        The network, and when.
+    targets
+        Patches of all classes, some of each.
+    others
+        Patches of all classes from other skies, which realizations take their fluctuations from.
+    valid
+        (side, side), True = observed.
+    classifier
+        Tells the classes apart.
+
+    Raises
+    ------
+    DataSetError
+        If there is one class, a class has no patches, or the classifier knows other classes.
+    MaskError
+        If the mask hides all or nothing.
+    """
+    check_masks({"of the classes": valid})
+    n = len(targets.ns)
+    _check_classes(targets, others, classifier)
+    filler = trained.filler(state, targets)
+    prediction = np.where(valid, targets.data, filler.fill(targets.data, valid).field_uK)
+    missed = np.where(valid, 0.0, others.data - filler.fill(others.data, valid).field_uK)
+    own = _partners(targets.labels, others.labels)
+    assumed = _partners(np.full_like(targets.labels, targets.fiducial), others.labels)
+    shown = {
+        TARGET: targets.data.astype(np.float64),
+        PREDICTION: prediction,
+        REALIZATION: prediction + missed[own],
+        ASSUMED: prediction + missed[assumed],
+    }
+    groups = [targets.labels == k for k in range(n)]
+    rms = np.array([targets.truth[g].std(dtype=np.float64) for g in groups])
+    away = np.abs(prediction - targets.truth)[:, ~valid]
+    error = _by_class([mean(away[g].mean(1)) for g in groups])
+    edges = np.linspace(
+        2.5 * 2 * np.pi / (targets.side * targets.step_rad), np.pi / targets.step_rad, _BANDS + 1
+    )
+    power = {kind: _bandpowers(fields, targets, edges) for kind, fields in shown.items()}
+    return ClassStudy(
+        name=trained.name,
+        classifier=classifier.name,
+        ns=targets.ns,
+        patches=np.bincount(targets.labels, minlength=n),
+        hole_share=float(np.mean(~valid)),
+        rms_uK=rms,
+        error=error,
+        relative=Estimate(100 * error.value / rms, 100 * error.error / rms),
+        rms_error=np.array([np.sqrt(np.mean(away[g] ** 2)) for g in groups]) / rms,
+        edges=edges,
+        power=_by_class([mean(power[TARGET][g]) for g in groups]),
+        transfer={
+            kind: _by_class([ratio_of_means(power[kind][g], power[TARGET][g]) for g in groups])
+            for kind in (PREDICTION, REALIZATION, ASSUMED)
+        },
+        confusion={
+            kind: confusion_table(targets.labels, classifier.classify(fields, targets.rms_uK), n)
+            for kind, fields in shown.items()
+        },
+    )
+
+
+def _check_classes(targets: Targets, others: Targets, classifier: Classifier) -> None:
+    n = len(targets.ns)
+    if n < 2:
+        raise DataSetError(
+            f"the data set has one class (n_s = {targets.ns[0]:g}); classes are compared in a set of several, as "
+            "`cmbinpaint dataset data-new-small` makes one: name it with --data"
+        )
+    if classifier.classes != n:
+        raise DataSetError(
+            f"the classifier knows {classifier.classes} classes, the data set has {n}; give one trained on this set"
+        )
+    for name, some in (("patches", targets), ("patches of other skies", others)):
+        missing = np.flatnonzero(np.bincount(some.labels, minlength=n) == 0)
+        if missing.size:
+            raise DataSetError(
+                f"class n_s = {targets.ns[missing[0]]:g} has no {name}; ask for some of each class"
+            )
+
+
+def _partners(wanted: IntArray, labels: IntArray) -> IntArray:
+    """(n,) for each wanted class the number of a patch of it; those of a class are taken in turn."""
+    chosen = np.zeros(wanted.size, np.int64)
+    for k in np.unique(wanted):
+        here, pool = np.flatnonzero(wanted == k), np.flatnonzero(labels == k)
+        chosen[here] = pool[np.arange(here.size) % pool.size]
+    return chosen
+
+
+def _bandpowers(fields: FloatArray, targets: Targets, edges: FloatArray) -> FloatArray:
+    hann = np.sin(np.pi * (np.arange(targets.side) + 0.5) / targets.side) ** 2
+    cut = {"window": hann[:, None] * hann, "edges": edges}
+    return np.stack([flat_cl(field, targets.step_rad, **cut)[1] for field in fields])
+
+
+def _by_class(found: list[Estimate]) -> Estimate:
+    return Estimate(np.stack([f.value for f in found]), np.stack([f.error for f in found]))

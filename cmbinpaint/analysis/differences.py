@@ -1,0 +1,208 @@
+"""Gross differences: mean and standard deviation of |prediction - target|, on temperatures and on pictures of them.
+
+Takes: a trained network, patches of known truth, masks. Gives: `DifferenceStudy`. Floor: 5.
+
+The seed gives a difference in percent of the target's mean color. That serves pictures, whose values lie in [0, 1] and
+have a mean; a temperature fluctuation has mean zero, and a percentage of it would be of any size. Temperatures are
+therefore taken over the rms of the field, over all patches of the study: one number, the same for every patch, hole and
+checkpoint, in which a fill with zeros scores 80 % (the mean of a Gaussian's absolute value) in large holes.
+
+The regions are: all pixels of the network's own picture, as the seed counts (it draws observed pixels anew); the same
+with the observed pixels put back, as a map is filled; the holes; and the holes by depth.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cmbinpaint._types import BoolArray, FloatArray
+from cmbinpaint.analysis.studies import Progress, check_masks, depth_regions
+from cmbinpaint.sphere.colors import LIMIT_uK, render
+from cmbinpaint.training.targets import Targets
+from cmbinpaint.training.trained import Fill, State, Trained
+
+ALL, KEPT, HOLES = "all, as drawn", "all, observed kept", "holes"
+KINDS = ("temperature", "rgb")
+
+
+@dataclass(frozen=True, eq=False)
+class Difference:
+    """|prediction - target| of n patches in several regions, NaN in regions without pixels.
+
+    Attributes
+    ----------
+    mean, std
+        (n, regions) over the region's pixels (and colors), in µK, or in units of the full scale of a color.
+    percent
+        (n, regions) the mean in percent: of the field's rms, or of the target's mean color over the whole patch.
+    """
+
+    mean: FloatArray
+    std: FloatArray
+    percent: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class DifferenceStudy:
+    """Differences at several states of a training, behind several masks, of several patches.
+
+    Attributes
+    ----------
+    name
+        Of the network.
+    states, masks
+        What the first two axes are; `hole_share`: (masks,) share of hole pixels.
+    regions
+        What the last axis is; `pixels`: (masks, regions) how many.
+    temperature, rgb
+        Each array is (states, masks, patches, regions).
+    rms_uK
+        What percentages of temperature refer to.
+    colors_uK
+        Where colors end.
+    """
+
+    name: str
+    states: tuple[State, ...]
+    masks: tuple[str, ...]
+    hole_share: FloatArray
+    regions: tuple[str, ...]
+    pixels: FloatArray
+    temperature: Difference
+    rgb: Difference
+    rms_uK: float
+    colors_uK: tuple[float, float]
+
+    @property
+    def patches(self) -> int:
+        """How many patches."""
+        return int(self.temperature.mean.shape[2])
+
+    def kind(self, kind: str) -> Difference:
+        """The differences of "temperature" or "rgb"."""
+        return {"temperature": self.temperature, "rgb": self.rgb}[kind]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row for each state, mask, region and kind: means over patches, and their scatter between patches.
+
+        `mean` and `std` are those of the pixels of a patch; `mean_scatter` and so on are standard deviations over
+        patches, the error bars of the seed's figures (0 for one patch).
+        """
+        rows = []
+        for s, state in enumerate(self.states):
+            for m, mask in enumerate(self.masks):
+                for r, region in enumerate(self.regions):
+                    for kind in KINDS:
+                        found = self.kind(kind)
+                        row: dict[str, Any] = {
+                            "step": state.step, "stage": state.stage, "mask": mask,
+                            "hole_share": float(self.hole_share[m]), "region": region,
+                            "pixels": int(self.pixels[m, r]), "kind": kind, "patches": self.patches,
+                        }  # fmt: skip
+                        for key in ("mean", "std", "percent"):
+                            values = getattr(found, key)[s, m, :, r]
+                            row[key], row[f"{key}_scatter"] = float(values.mean()), float(values.std())
+                        rows.append(row)
+        return rows
+
+    def facts(self) -> dict[str, Any]:
+        """What the numbers refer to."""
+        return {
+            "network": self.name, "patches": self.patches, "rms_uK": self.rms_uK, "colors_uK": self.colors_uK,
+            "percent_of": {"temperature": "the field's rms", "rgb": "the target's mean color"},
+            "mean_std_unit": {"temperature": "uK", "rgb": "full scale of a color"},
+            "scatter": "standard deviation over patches",
+        }  # fmt: skip
+
+
+def study_differences(
+    trained: Trained, targets: Targets, masks: Mapping[str, BoolArray], states: Sequence[State], *,
+    colors_uK: tuple[float, float] = (-LIMIT_uK, LIMIT_uK), progress: Progress | None = None,
+) -> DifferenceStudy:  # fmt: skip
+    """Measure differences of all targets, behind each mask, at each state.
+
+    Parameters
+    ----------
+    trained, states
+        The network, and when.
+    targets
+        The patches.
+    masks
+        (side, side) by name, True = observed.
+    colors_uK
+        Where the colors of the pictures end: T_min and T_max.
+    progress
+        Called with how many fills are done and how many there are.
+
+    Raises
+    ------
+    MaskError
+        If a mask hides all or nothing.
+    MapError
+        If T_min is not below T_max.
+    """
+    check_masks(masks)
+    pictures = render(targets.truth, *colors_uK)
+    rms = float(np.sqrt(np.mean(np.square(targets.truth, dtype=np.float64))))
+    found: dict[str, list[Difference]] = {kind: [] for kind in KINDS}
+    total, done = len(states) * len(masks), 0
+    for state in states:
+        filler = trained.filler(state, targets)
+        for valid in masks.values():
+            fill = filler.fill(targets.data, valid)
+            drawn = render(fill.field_uK, *colors_uK) if fill.rgb is None else fill.rgb
+            found["temperature"].append(_temperature(fill, targets, valid, rms))
+            found["rgb"].append(_rgb(drawn, pictures, valid))
+            done += 1
+            if progress is not None:
+                progress(done, total)
+    shape = (len(states), len(masks), len(targets), -1)
+    return DifferenceStudy(
+        name=trained.name,
+        states=tuple(states),
+        masks=tuple(masks),
+        hole_share=np.array([np.mean(~valid) for valid in masks.values()]),
+        regions=tuple(_regions(next(iter(masks.values())))),
+        pixels=np.array(
+            [[np.count_nonzero(r) for r in _regions(valid).values()] for valid in masks.values()]
+        ),
+        temperature=_stacked(found["temperature"], shape),
+        rgb=_stacked(found["rgb"], shape),
+        rms_uK=rms,
+        colors_uK=colors_uK,
+    )
+
+
+def _regions(valid: BoolArray) -> dict[str, BoolArray]:
+    everywhere = np.ones_like(valid)
+    return {ALL: everywhere, KEPT: everywhere, HOLES: ~valid, **depth_regions(valid)}
+
+
+def _temperature(fill: Fill, targets: Targets, valid: BoolArray, rms: float) -> Difference:
+    away = np.abs(fill.field_uK - targets.truth)
+    return _measure(away[..., None], valid, np.full(len(away), rms))
+
+
+def _rgb(drawn: Any, pictures: Any, valid: BoolArray) -> Difference:
+    away = np.abs(drawn.astype(np.float64) - pictures)
+    return _measure(away, valid, np.mean(pictures, axis=(1, 2, 3), dtype=np.float64))
+
+
+def _measure(away: FloatArray, valid: BoolArray, scale: FloatArray) -> Difference:
+    """Of (n, side, side, channels) absolute differences; percentages of (n,) `scale`."""
+    columns = []
+    for name, region in _regions(valid).items():
+        values = np.where(~valid[..., None], away, 0.0) if name == KEPT else away
+        inside = values[:, region].reshape(len(away), -1)
+        empty = np.full(len(away), np.nan)
+        columns.append((inside.mean(1), inside.std(1)) if inside.size else (empty, empty))
+    mean, std = (np.stack(part, axis=1) for part in zip(*columns, strict=True))
+    return Difference(mean, std, 100 * mean / scale[:, None])
+
+
+def _stacked(parts: list[Difference], shape: tuple[int, ...]) -> Difference:
+    return Difference(
+        *(np.stack([getattr(p, key) for p in parts]).reshape(shape) for key in ("mean", "std", "percent"))
+    )

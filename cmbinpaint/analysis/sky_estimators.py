@@ -1,0 +1,225 @@
+"""Estimators of bandpowers on simulated skies of the sphere: cut skies and filled ones.
+
+Takes: a setting, an inpainter. Gives: `EstimatorEnsemble`. Floor: 5.
+
+The sky model is told and fixed. Every prediction is linear in the data, so that the mean of an estimate is linear in
+the true C_ell, and its response to a band is what it makes of a sky that has power there alone; a realization adds what
+does not depend on the data, and responds as its prediction does.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from cmbinpaint._types import BoolArray, FloatArray
+from cmbinpaint.analysis.fisher import MOST_PIXELS, fisher_scatter, mode_scatter
+from cmbinpaint.analysis.ks import ks_test
+from cmbinpaint.analysis.responses import EstimatorEnsemble, grade
+from cmbinpaint.analysis.setting import Setting
+from cmbinpaint.analysis.studies import Progress
+from cmbinpaint.errors import CmbInpaintError
+from cmbinpaint.inpainters.protocol import Inpainter
+from cmbinpaint.patches.plan import InpaintingPlan
+from cmbinpaint.sims.skies import simulate_sky
+from cmbinpaint.sphere import masks, spectra
+from cmbinpaint.sphere.harmonics import Harmonics, draw_alm
+from cmbinpaint.sphere.pixels import pixel_size
+
+MASKED, MASTER, APODIZED = "masked / fsky", "MASTER", "MASTER, apodized"
+PREDICTION, REALIZATION, MEAN = "prediction", "realization", "mean over realizations"
+_BANDS = 6
+_APODIZATION_PIXELS = 2.0
+_MARGIN = 8  # multipoles above the last band that MASTER solves for
+
+
+def standard_setting(valid: BoolArray, seed: int, bands: int = _BANDS) -> Setting:
+    """The standard setting with bands that a cut sky resolves."""
+    setting = Setting.standard(valid, seed)
+    width = spectra.narrowest_band(masks.apodize(valid, _apodization_deg(setting.nside)))
+    last = setting.bands.lmax
+    most = max(1, min(bands, (last - 1) // width))
+    return Setting(
+        setting.plan, setting.cl, setting.fwhm, setting.noise_std, seed,
+        spectra.log_bands(2, last, most, min_width=width), lmax=setting.lmax,
+    )  # fmt: skip
+
+
+def study_sky_estimators(
+    setting: Setting, inpainter: Inpainter, skies: int = 40, *, realizations: int = 4, samples: int = 20,
+    progress: Progress | None = None,
+) -> EstimatorEnsemble:  # fmt: skip
+    """Grade estimators on simulated skies.
+
+    Parameters
+    ----------
+    setting
+        The skies and the bands.
+    inpainter
+        Fills them.
+    skies
+        How many; twenty or more.
+    realizations
+        Of each sky; the example has five times as many.
+    samples
+        Skies of one band each, for the response.
+    progress
+        Called with what is done and how much there is.
+
+    Raises
+    ------
+    CmbInpaintError
+        If there are too few skies, or samples.
+    """
+    if skies < 20 or samples < 2 or realizations < 1:
+        raise CmbInpaintError(
+            f"{skies} skies, {samples} samples and {realizations} realizations came; expected 20, 2 and 1 or more"
+        )
+    run = _Run(setting, inpainter)
+    done, total = 0, skies + samples * setting.bands.n
+
+    def tell() -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(done, total)
+
+    true, found, pixels = [], [], []
+    example: dict[str, FloatArray] = {}
+    drawn = np.zeros((0, setting.bands.n))
+    for index in range(skies):
+        n = realizations if index else 5 * realizations
+        power, values, hole, each = run.sky(index, n)
+        if not index:
+            example, drawn = {"target": power, **values}, each
+        true.append(power)
+        found.append(values)
+        pixels.append(hole)
+        tell()
+    moved, moves = run.responses(samples, tell)
+    signal = setting.bands.bin(setting.sky_model.signal_cl)
+    exact = np.count_nonzero(setting.plan.valid) <= MOST_PIXELS
+    limit = (fisher_scatter if exact else mode_scatter)(setting.plan.valid, setting.sky_model, setting.bands)
+    return EstimatorEnsemble(
+        facts={
+            "model": inpainter.name, "nside": setting.nside, "fsky": setting.plan.fsky, "skies": skies,
+            "realizations": realizations, "response_samples": samples, "seed": setting.seed,
+        },
+        edges=setting.bands.edges.astype(np.float64),
+        true=np.mean(true, axis=0),
+        estimators={
+            name: grade(np.array([f[name] for f in found]), np.array(true), signal, moved[name], moves)
+            for name in found[0]
+        },
+        limit=limit,
+        limit_kind="Fisher, exact" if exact else "counted modes, fsky",
+        example=example,
+        realizations=drawn,
+        ks={
+            name: ks_test(np.array([p[name] for p in pixels]), np.array([p["target"] for p in pixels]))
+            for name in (PREDICTION, REALIZATION)
+        },
+        unit="µK",
+        windows=f"beam of {np.degrees(setting.fwhm) * 60:.0f} arcmin, pixel window and noise included",
+    )  # fmt: skip
+
+
+class _Run:
+    """One model prepared for one setting."""
+
+    def __init__(self, setting: Setting, inpainter: Inpainter) -> None:
+        plan = setting.plan
+        self.setting, self.valid = setting, plan.valid
+        fresh = InpaintingPlan(plan.nside, plan.valid, plan.targets, plan.excluded)
+        self.predictor = inpainter.prepare(fresh, setting.sky_model)
+        self.soft = masks.apodize(plan.valid, _apodization_deg(plan.nside))
+        self.lmax = min(setting.bands.lmax + _MARGIN, 3 * plan.nside - 1)
+        coupling = {name: spectra.coupling_matrix(w, self.lmax) for name, w in self._weights().items()}
+        self.cut: dict[str, Callable[[FloatArray], FloatArray]] = {
+            name: self._decoupler(w, coupling[name]) for name, w in self._weights().items()
+        }
+        model = setting.sky_model
+        self.sigma = float(np.sqrt(model.rms**2 + np.mean(np.square(model.noise_std))))
+
+    def _weights(self) -> dict[str, FloatArray]:
+        return {MASTER: self.valid.astype(np.float64), APODIZED: self.soft}
+
+    def _decoupler(self, weights: FloatArray, coupling: FloatArray) -> Callable[[FloatArray], FloatArray]:
+        def decouple(sky: FloatArray) -> FloatArray:
+            centered = np.where(weights > 0, sky - np.average(sky, weights=weights), 0.0)
+            return spectra.decouple(
+                spectra.pseudo_cl(centered, weights, self.lmax), coupling, self.setting.bands
+            )
+
+        return decouple
+
+    def power(self, sky: FloatArray) -> FloatArray:
+        """(bands,) of a full sky."""
+        return self.setting.bands.bin(spectra.anafast(sky, self.setting.bands.lmax))
+
+    def cut_powers(self, sky: FloatArray) -> dict[str, FloatArray]:
+        """By the estimators that look at observed pixels alone."""
+        weights = self.valid.astype(np.float64)
+        centered = np.where(self.valid, sky - np.average(sky, weights=weights), 0.0)
+        masked = spectra.pseudo_cl(centered, weights, self.setting.bands.lmax) / np.mean(weights**2)
+        return {
+            MASKED: self.setting.bands.bin(masked),
+            **{name: decouple(sky) for name, decouple in self.cut.items()},
+        }
+
+    def filled(self, sky: FloatArray) -> FloatArray:
+        """A sky with the prediction in its holes."""
+        seen = np.where(self.valid, sky, 0.0)
+        return np.where(self.valid, sky, self.predictor.predict(seen))
+
+    def sky(
+        self, index: int, n: int
+    ) -> tuple[FloatArray, dict[str, FloatArray], dict[str, FloatArray], FloatArray]:
+        """True power, estimates, hole pixels over their standard deviation, and the powers of n realizations."""
+        observed, _ = self.setting.sky(index)
+        prediction = self.filled(observed)
+        first, powers = np.zeros(0), []
+        for j in range(n):
+            other = self._fluctuation(index, j)
+            realization = np.where(self.valid, observed, prediction + other - self.filled(other))
+            first = realization if j == 0 else first
+            powers.append(self.power(realization))
+        maps = {"target": observed, PREDICTION: prediction, REALIZATION: first}
+        values = {
+            **self.cut_powers(observed), PREDICTION: self.power(prediction), REALIZATION: powers[0],
+            MEAN: np.mean(powers, axis=0),
+        }  # fmt: skip
+        hole = {name: sky[~self.valid] / self.sigma for name, sky in maps.items()}
+        return self.power(observed), values, hole, np.array(powers)
+
+    def responses(self, samples: int, tell: Callable[[], None]) -> tuple[dict[str, FloatArray], FloatArray]:
+        """What each estimator makes of skies of one band, and their power, (samples, bands) each."""
+        names = (MASKED, MASTER, APODIZED, PREDICTION)
+        shape = (samples, self.setting.bands.n)
+        moved, moves = {name: np.zeros(shape) for name in names}, np.zeros(shape)
+        cl, edges = self.setting.sky_model.signal_cl, self.setting.bands.edges
+        harmonics = Harmonics(self.setting.nside, cl.size - 1)
+        for b in range(self.setting.bands.n):
+            part = np.zeros_like(cl)
+            part[edges[b] : edges[b + 1]] = cl[edges[b] : edges[b + 1]]
+            for i in range(samples):
+                sky = harmonics.synthesis(draw_alm(part, self._rng(2, b, i)))
+                moves[i, b] = self.power(sky)[b]
+                values = {**self.cut_powers(sky), PREDICTION: self.power(self.filled(sky))}
+                for name in names:
+                    moved[name][i, b] = values[name][b]
+                tell()
+        return {**moved, REALIZATION: moved[PREDICTION], MEAN: moved[PREDICTION]}, moves
+
+    def _fluctuation(self, index: int, j: int) -> FloatArray:
+        setting = self.setting
+        return simulate_sky(
+            setting.cl, setting.nside, fwhm=setting.fwhm, noise_std=setting.noise_std, pixwin=True,
+            lmax=setting.sky_model.lmax, rng=self._rng(3, index, j),
+        )  # fmt: skip
+
+    def _rng(self, *key: int) -> np.random.Generator:
+        return np.random.default_rng(np.random.SeedSequence(self.setting.seed, spawn_key=key))
+
+
+def _apodization_deg(nside: int) -> float:
+    return float(np.degrees(_APODIZATION_PIXELS * pixel_size(nside)))

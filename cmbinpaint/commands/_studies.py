@@ -1,0 +1,303 @@
+"""The studies of `cmbinpaint analyze`: what each computes, the tables and figures it writes.
+
+Takes: a command's options. Gives: files. Floor: 7.
+
+A study names its files before it works, so that what exists is refused first; it draws when all its numbers are there.
+"""
+
+import argparse
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cmbinpaint import __version__
+from cmbinpaint.commands import _common as common
+
+if TYPE_CHECKING:
+    from cmbinpaint._types import BoolArray
+    from cmbinpaint.analysis.classifiers import Classifier
+    from cmbinpaint.training.targets import Targets
+    from cmbinpaint.training.trained import State, Trained
+
+_FORMATS = (".png", ".pdf")
+_OTHERS = 160  # patches of other skies that realizations take their fluctuations from
+_LEARNED = 200  # patches of a class that the discriminant learns from
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study: its name, its tables (CSV and JSON each) and figures (PNG and PDF each), and what makes them."""
+
+    name: str
+    tables: tuple[str, ...]
+    figures: tuple[str, ...]
+    make: "Callable[[Source], Iterator[tuple[str, Any]]]"  # a name with rows and facts, or a drawing
+
+    def outputs(self, folder: Path) -> list[Path]:
+        """All files."""
+        names = [f"{table}{end}" for table in self.tables for end in (".csv", ".json")]
+        names += [f"{figure}{end}" for figure in self.figures for end in _FORMATS]
+        return [folder / name for name in names]
+
+    def write(self, source: "Source", folder: Path) -> None:
+        """Compute, then write every file beside its name and rename it."""
+        from cmbinpaint import plots
+
+        for name, made in self.make(source):
+            if isinstance(made, tuple):
+                rows, facts = made
+                common.write_text(folder / f"{name}.csv", as_csv(rows))
+                common.write_text(folder / f"{name}.json", as_json(rows, {**facts, **source.provenance}))
+            else:
+                figure = getattr(made, "figure", None) or made
+                for end in _FORMATS:
+                    plots.save_figure(figure, folder / f"{name}{end}")
+                    figure.set_layout_engine("none")  # the places found once serve all formats
+
+
+class Source:
+    """What is analyzed, opened when it is needed."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args = args
+
+    @cached_property
+    def trained(self) -> "Trained":
+        """The training or the network."""
+        from cmbinpaint.training.trained import Trained
+
+        return Trained.open(self.args.source)
+
+    @cached_property
+    def states(self) -> "tuple[State, ...]":
+        """Its states, or the last."""
+        from cmbinpaint.analysis.studies import take_states
+
+        return take_states(self.trained, last=self.args.last)
+
+    def targets(self, n: int, *, split: str | None = None, per_class: bool = False) -> "Targets":
+        """Patches of known truth."""
+        from cmbinpaint.training.targets import take_targets
+
+        return take_targets(
+            self.trained.data, n, self.args.seed, folder=self.args.data, split=split or self.args.split,
+            per_class=per_class, name=self.trained.name,
+        )  # fmt: skip
+
+    def mask(self, side: int) -> "dict[str, BoolArray]":
+        """The one mask, by name: of random shapes, or the one given."""
+        from cmbinpaint.analysis.studies import RANDOM, random_mask
+        from cmbinpaint.training.pictures import read_picture
+
+        if self.args.mask is None:
+            return {RANDOM: random_mask(side, self.args.seed)}
+        return {self.args.mask.name: read_picture(self.args.mask)}
+
+    @property
+    def colors_uK(self) -> tuple[float, float]:
+        """T_min and T_max."""
+        return self.args.t_min_uK, self.args.t_max_uK
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What every JSON says of its making."""
+        return {
+            "command": common.command_line(self.args.argv),
+            "seed": self.args.seed,
+            "version": __version__,
+        }
+
+
+def differences(source: Source) -> Iterator[tuple[str, Any]]:
+    """Gross differences of many patches behind one mask."""
+    from cmbinpaint.analysis.differences import study_differences
+    from cmbinpaint.plots import differences as plots
+
+    states, targets = source.states, source.targets(source.args.patches)
+    with _progress("differences") as tell:
+        study = study_differences(
+            source.trained,
+            targets,
+            source.mask(targets.side),
+            states,
+            colors_uK=source.colors_uK,
+            progress=tell,
+        )
+    yield "differences", (study.rows(), study.facts())
+    yield "differences", plots.draw_difference_figure(study)
+    yield "differences_depth", plots.draw_difference_depths(study)
+
+
+def mask_size(source: Source) -> Iterator[tuple[str, Any]]:
+    """Gross differences behind thirteen circles and one other mask."""
+    from cmbinpaint.analysis.differences import study_differences
+    from cmbinpaint.analysis.studies import circles
+    from cmbinpaint.plots import differences as plots
+
+    states, targets = source.states, source.targets(source.args.size_patches)
+    masks = {**circles(targets.side), **source.mask(targets.side)}
+    with _progress("mask sizes") as tell:
+        study = study_differences(
+            source.trained, targets, masks, states, colors_uK=source.colors_uK, progress=tell
+        )
+    yield "mask_size", (study.rows(), study.facts())
+    yield "mask_size_temperature", plots.draw_mask_size_figure(study, "temperature")
+    yield "mask_size_rgb", plots.draw_mask_size_figure(study, "rgb")
+    yield "mask_size_last_temperature", plots.draw_mask_size(study, "temperature")
+    yield "mask_size_last_rgb", plots.draw_mask_size(study, "rgb")
+
+
+def colors(source: Source) -> Iterator[tuple[str, Any]]:
+    """Distributions of color, patches side by side, and what pictures do to spectra."""
+    import numpy as np
+
+    from cmbinpaint.analysis.clipping import study_clipping
+    from cmbinpaint.analysis.colors import fill_panels, study_colors
+    from cmbinpaint.analysis.studies import circles
+    from cmbinpaint.plots import clipping as clip_plots
+    from cmbinpaint.plots import colors as plots
+
+    states, trained = source.states, source.trained
+    targets = source.targets(source.args.patches)
+    few, one = targets[: source.args.color_patches], source.mask(targets.side)
+    three = {**one, **circles(targets.side, (25, 50))}
+    how: dict[str, Any] = {"colors_uK": source.colors_uK, "colors": source.args.colors}
+    with _progress("colors") as tell:
+        history = study_colors(trained, few, one, states, **how, progress=tell)
+    last = study_colors(trained, few, three, states[-1:], **how)
+    panels = fill_panels(trained, few, three, **how)
+    valid = next(iter(one.values()))
+    fill = trained.filler(states[-1], targets).fill(targets.data, valid).field_uK
+    filled = np.where(valid, targets.truth, fill)
+    clipping = study_clipping(targets.truth.astype(np.float64), targets.step_rad, filled_uK=filled)
+    yield "colors", (history.rows(), history.facts())
+    yield "colors_masks", (last.rows(), last.facts())
+    yield "clipping", (clipping.rows(), clipping.facts())
+    yield "colors_fits", plots.draw_color_figure(history)
+    yield "colors_over_training", plots.draw_color_distributions(history, over="states")
+    yield "colors_by_mask", plots.draw_color_distributions(last)
+    yield "panels_temperature", plots.draw_panels(panels)
+    yield "panels_rgb", plots.draw_panels(panels, pictures=True)
+    yield "clipped_spectra", clip_plots.draw_clipping_figure(clipping, source.args.t_max_uK)
+
+
+def classes(source: Source) -> Iterator[tuple[str, Any]]:
+    """Fills class by class."""
+    from cmbinpaint.analysis.classes import study_classes
+    from cmbinpaint.plots import classes as plots
+
+    n, state = source.args.class_patches, source.trained.states[-1]
+    targets = source.targets(n, per_class=True)
+    others = source.targets(n, split="train", per_class=True)
+    valid = next(iter(source.mask(targets.side).values()))
+    study = study_classes(source.trained, state, targets, others, valid, _classifier(source))
+    yield "classes", (study.rows(), study.facts())
+    yield "classes_spectra", plots.draw_class_figure(study)
+    yield "confusion", plots.draw_confusions(study)
+
+
+def patch_spectra(source: Source) -> Iterator[tuple[str, Any]]:
+    """Estimators on patches of the fiducial class."""
+    from cmbinpaint.analysis.patch_estimators import study_patch_estimators
+    from cmbinpaint.plots import estimators as plots
+
+    trained = source.trained
+    targets, others = (
+        source.targets(n, split=split, per_class=True)
+        for n, split in ((source.args.patches, source.args.split), (_OTHERS, "train"))
+    )
+    own, fluctuations = (some[some.labels == some.fiducial] for some in (targets, others))
+    valid = next(iter(source.mask(targets.side).values()))
+    with _progress("spectra of patches") as tell:
+        found = study_patch_estimators(trained, trained.states[-1], own, fluctuations, valid, progress=tell)
+    yield "patch_spectra", (found.rows(), found.to_dict())
+    yield "patch_spectra_estimators", plots.draw_estimators(found)
+    yield "patch_spectra_example", plots.draw_example(found)
+
+
+def sky_spectra(source: Source) -> Iterator[tuple[str, Any]]:
+    """Estimators on skies of the sphere, behind a Planck-like mask."""
+    from cmbinpaint.analysis.sky_estimators import standard_setting, study_sky_estimators
+    from cmbinpaint.inpainters import find_inpainter
+    from cmbinpaint.plots import estimators as plots
+    from cmbinpaint.sphere.maps import check_nside
+    from cmbinpaint.sphere.planck_mask import planck_like_mask
+
+    nside = check_nside(source.args.nside)
+    setting = standard_setting(planck_like_mask(nside), source.args.seed)
+    with _progress("spectra of skies") as tell:
+        found = study_sky_estimators(
+            setting, find_inpainter(str(source.args.source), nside), source.args.skies, progress=tell
+        )
+    yield "sky_spectra", (found.rows(), found.to_dict())
+    yield "sky_spectra_estimators", plots.draw_estimators(found)
+    yield "sky_spectra_example", plots.draw_example(found)
+
+
+STUDIES = {
+    study.name: study
+    for study in (
+        Study("differences", ("differences",), ("differences", "differences_depth"), differences),
+        Study("mask-size", ("mask_size",), (
+            "mask_size_temperature", "mask_size_rgb", "mask_size_last_temperature", "mask_size_last_rgb",
+        ), mask_size),
+        Study("colors", ("colors", "colors_masks", "clipping"), (
+            "colors_fits", "colors_over_training", "colors_by_mask", "panels_temperature", "panels_rgb",
+            "clipped_spectra",
+        ), colors),
+        Study("patch spectra", ("patch_spectra",), ("patch_spectra_estimators", "patch_spectra_example"),
+              patch_spectra),
+        Study("sky spectra", ("sky_spectra",), ("sky_spectra_estimators", "sky_spectra_example"), sky_spectra),
+        Study("classes", ("classes",), ("classes_spectra", "confusion"), classes),
+    )
+}  # fmt: skip
+
+
+def as_csv(rows: list[dict[str, Any]]) -> str:
+    """A table with the columns of its first row; what is not a number is empty."""
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({key: _cell(value) for key, value in row.items()})
+    return stream.getvalue()
+
+
+def as_json(rows: list[dict[str, Any]], facts: dict[str, Any]) -> str:
+    """Facts, then rows; what is not a number is null."""
+    from cmbinpaint.analysis.validation import plain
+
+    return json.dumps({**plain(facts), "rows": plain(rows)}, indent=1) + "\n"
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, float):
+        return f"{value:.8g}" if value == value else ""
+    return value
+
+
+def _classifier(source: Source) -> "Classifier":
+    from cmbinpaint.analysis.classifiers import RingDiscriminant
+    from cmbinpaint.training.trained import TrainedClassifier
+
+    if source.args.classifier is not None:
+        return TrainedClassifier.open(source.args.classifier)
+    known = source.targets(_LEARNED, split="train", per_class=True)
+    return RingDiscriminant.learn(known.truth, known.labels)
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    with common.progress_bar(what) as bar:
+
+        def tell(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield tell

@@ -1,0 +1,319 @@
+"""A network as it was at each checkpoint of its training, or as it ships, ready to fill patches.
+
+Takes: a training folder, or the name or file of a network; patches in µK with a mask. Gives: predictions. Floor: 3.
+
+Predictions are the network's own pictures, observed pixels included: the seed's family draws those anew, and how well
+is a question of its own. Whoever fills a map puts the data back.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cmbinpaint._types import BoolArray, Float32Array, FloatArray, IntArray
+from cmbinpaint.errors import CheckpointError, MaskError, WeightsError
+from cmbinpaint.nn.inputs import conditions, patch_rms
+from cmbinpaint.nn.models import build_model
+from cmbinpaint.sphere.colors import LIMIT_uK, from_rgb
+from cmbinpaint.training.checkpoint import check_fits, list_checkpoints, read_checkpoint, step_of
+from cmbinpaint.training.examples import Rendering
+from cmbinpaint.training.recipe import Recipe
+from cmbinpaint.training.stream import PatchGuess, krige_patch, plane_power, torus_side
+from cmbinpaint.training.targets import Targets
+from cmbinpaint.weights.store import load_weights
+
+_BATCH = 16
+_NEIGHBORS = 16  # of the guess that networks of the linear family are given; as in their training
+_FILLERS = ("pconv", "linear")
+
+
+@dataclass(frozen=True)
+class State:
+    """A network at one moment of its training.
+
+    Attributes
+    ----------
+    step
+        Optimizer steps done.
+    stage
+        The stage it is in, from 1.
+    path
+        Its checkpoint; None for a network that ships.
+    """
+
+    step: int
+    stage: int
+    path: Path | None
+
+
+@dataclass(frozen=True, eq=False)
+class Fill:
+    """Predictions for n patches.
+
+    Attributes
+    ----------
+    field_uK
+        (n, side, side) temperatures.
+    rgb
+        (n, side, side, 3) in [0, 1], of networks that draw pictures; None of others.
+    """
+
+    field_uK: FloatArray
+    rgb: Float32Array | None = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A training, or a network that has been trained.
+
+    Attributes
+    ----------
+    name
+        Of the recipe, or of the network.
+    model
+        Its architecture, for `build_model`.
+    data
+        The recipe's ``[data]`` table; None where a network does not come with its recipe.
+    seed
+        Of the training.
+    states
+        From the first step to the last.
+    shipped
+        Name or file of a network that is no training.
+    """
+
+    name: str
+    model: Mapping[str, Any]
+    data: Mapping[str, Any] | None
+    seed: int
+    states: tuple[State, ...]
+    shipped: str | Path | None = None
+
+    @classmethod
+    def open(cls, what: str | Path) -> "Trained":
+        """Open a training folder (or its ``checkpoints``), or a network by its name or file.
+
+        Raises
+        ------
+        CheckpointError
+            If a folder holds no checkpoint, or none that can be read.
+        WeightsError
+            If there is no such network.
+        """
+        path = Path(what)
+        if not path.is_dir():
+            card, _ = load_weights(what)
+            architecture = {"family": card.family, **card.architecture}
+            return cls(card.name, architecture, None, card.seed, (State(card.steps, 1, None),), what)
+        folder = path if list_checkpoints(path) else path / "checkpoints"
+        found = list_checkpoints(folder)
+        if not found:
+            raise CheckpointError(
+                f"{path} holds no checkpoints; name the folder that `cmbinpaint train` wrote, or a network"
+            )
+        newest = read_checkpoint(found[-1])
+        recipe = Recipe.from_mapping(newest.recipe)
+        ends = np.cumsum([stage.steps for stage in recipe.plan])
+        states = (
+            State(step_of(p), min(int(np.searchsorted(ends, step_of(p))) + 1, len(ends)), p) for p in found
+        )
+        return cls(recipe.name, recipe.model, recipe.data, recipe.seed, tuple(states))
+
+    def needs_several(self) -> None:
+        """Refuse a training that cannot be followed.
+
+        Raises
+        ------
+        CheckpointError
+            If it has a single state.
+        """
+        if len(self.states) < 2:
+            where = "it is a finished network" if self.states[0].path is None else "it kept no other"
+            raise CheckpointError(
+                f"{self.name} has a single checkpoint (step {self.states[0].step}; {where}): nothing can be "
+                "followed over the training. Ask for the final state alone (--last), or train with "
+                "keep_checkpoints = 0"
+            )
+
+    def network(self, state: State) -> nn.Module:
+        """The network at a state, with the weights that are validated and shipped.
+
+        Raises
+        ------
+        CheckpointError, WeightsError
+            If weights are damaged, or of another architecture.
+        """
+        network = build_model(self.model).eval().requires_grad_(False)
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        tensors = self._tensors(state)
+        check_fits(tensors, network.state_dict())
+        network.load_state_dict(tensors)
+        return network
+
+    def filler(self, state: State, targets: Targets) -> "PatchFiller":
+        """What fills patches like `targets`, as of a state."""
+        family = self.model.get("family")
+        if family not in _FILLERS:
+            raise WeightsError(
+                f"{self.name} is a network of family {family!r}, which fills no patches; known: {', '.join(_FILLERS)}"
+            )
+        limit = float((self.data or {}).get("limit_uK", LIMIT_uK))
+        return PatchFiller(self.network(state), str(family), targets, limit)
+
+    def _tensors(self, state: State) -> Mapping[str, Tensor]:
+        if self.shipped is not None:
+            return load_weights(self.shipped)[1]
+        if state.path is None:
+            raise CheckpointError(f"step {state.step} of {self.name} has no checkpoint")
+        return read_checkpoint(state.path).ema
+
+
+class PatchFiller:
+    """A network and what it is told of the patches.
+
+    Parameters
+    ----------
+    network
+        Of one of the families that fill.
+    family
+        Which.
+    targets
+        Says the field's rms, pixel and spectrum.
+    limit_uK
+        Where the colors of a network that draws pictures end.
+    """
+
+    def __init__(self, network: nn.Module, family: str, targets: Targets, limit_uK: float = LIMIT_uK) -> None:
+        self.network, self.family, self.targets, self.limit_uK = network, family, targets, limit_uK
+        self.channels = int(getattr(network, "architecture", {}).get("channels", 1))
+        self._guesses: dict[bytes, PatchGuess] = {}
+
+    @property
+    def linear(self) -> bool:
+        """Whether a prediction is linear in the data."""
+        return self.family == "linear"
+
+    def fill(self, data_uK: Float32Array | FloatArray, valid: BoolArray) -> Fill:
+        """Predict n patches behind one mask.
+
+        Parameters
+        ----------
+        data_uK
+            (n, side, side); not read in holes.
+        valid
+            (side, side) bool, True = observed.
+
+        Raises
+        ------
+        MaskError
+            If nothing is observed, or shapes differ.
+        """
+        if data_uK.shape[1:] != valid.shape:
+            raise MaskError(
+                f"patches of {data_uK.shape[1:]} px came with a mask of {valid.shape}; they must agree"
+            )
+        if not valid.any():
+            raise MaskError(
+                "all pixels of the patch are masked: nothing is observed, so nothing can be filled"
+            )
+        parts = [self._batch(data_uK[i : i + _BATCH], valid) for i in range(0, len(data_uK), _BATCH)]
+        drawn = np.concatenate(parts)
+        if self.channels == 3:
+            rgb = np.moveaxis(drawn, 1, -1)
+            return Fill(from_rgb(rgb, -self.limit_uK, self.limit_uK), rgb)
+        return Fill(drawn[:, 0].astype(np.float64))
+
+    def _batch(self, data_uK: Float32Array | FloatArray, valid: BoolArray) -> Float32Array:
+        """(n, C, side, side): µK, or RGB."""
+        if self.family == "linear":
+            return self._improved(data_uK, valid)
+        rendering = Rendering(self.channels, self.targets.rms_uK, self.limit_uK)
+        batch = rendering.hide(np.where(valid, data_uK, 0.0), None, np.broadcast_to(valid, data_uK.shape))
+        with torch.inference_mode():
+            drawn = self.network(torch.from_numpy(batch.x), torch.from_numpy(batch.valid[:1])).numpy()
+        return drawn if self.channels == 3 else drawn * np.float32(self.targets.rms_uK)
+
+    def _improved(self, data_uK: Float32Array | FloatArray, valid: BoolArray) -> Float32Array:
+        """The kriged guess from the patch's own pixels, made better by a network of the linear family."""
+        side = valid.shape[0]
+        guess = self._guess(valid)
+        rms, told = self._told
+        x = np.where(valid, data_uK, 0.0) / rms
+        x[:, ~valid] = np.einsum("nk,rnk->rn", guess.weights, x.reshape(len(x), -1)[:, guess.neighbors])
+        spread = np.zeros((1, 1, side, side), np.float32)
+        spread[0, 0, ~valid] = guess.spread
+        arrays = (x[None].astype(np.float32), valid[None, None].astype(np.float32), spread, told[None])
+        with torch.inference_mode():
+            better = self.network(*(torch.from_numpy(np.ascontiguousarray(a)) for a in arrays)).numpy()
+        return better[0][:, None] * np.float32(rms)
+
+    @cached_property
+    def _told(self) -> tuple[float, Float32Array]:
+        cl, step = self.targets.fiducial_cl, self.targets.step_rad
+        rms = patch_rms(cl, step, self.targets.side)
+        return rms, conditions(cl, self.targets.noise_uK, step, self.targets.side)
+
+    def _guess(self, valid: BoolArray) -> PatchGuess:
+        key = np.packbits(valid).tobytes()
+        if key not in self._guesses:
+            side, rms = valid.shape[0], self._told[0]
+            power = plane_power(self.targets.fiducial_cl / rms**2, torus_side(side), self.targets.step_rad)
+            k = min(_NEIGHBORS, int(valid.sum()))
+            noise = self.targets.noise_uK / rms
+            self._guesses = {key: krige_patch(valid, slice(0, side), power, noise, k)}
+        return self._guesses[key]
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedClassifier:
+    """A classifier of patches from its training.
+
+    Attributes
+    ----------
+    name
+        Of its recipe.
+    network
+        Gives logits.
+    """
+
+    name: str
+    network: nn.Module
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "TrainedClassifier":
+        """The newest state of a classifier's training.
+
+        Raises
+        ------
+        WeightsError
+            If the folder holds another network.
+        CheckpointError
+            If it holds none.
+        """
+        trained = Trained.open(folder)
+        if trained.model.get("family") != "vgg16" or not trained.model.get("classes"):
+            raise WeightsError(
+                f"{folder} is the training of {trained.name!r}, no classifier; train one with "
+                "`cmbinpaint train vgg16-cmb`"
+            )
+        return cls(trained.name, trained.network(trained.states[-1]))
+
+    @property
+    def classes(self) -> int:
+        """How many classes it knows."""
+        return int(self.network.architecture["classes"])  # type: ignore[index]
+
+    def classify(self, patches_uK: FloatArray | Float32Array, rms_uK: float) -> IntArray:
+        """(n,) the class of each of (n, side, side) patches."""
+        found = []
+        with torch.inference_mode():
+            for i in range(0, len(patches_uK), _BATCH):
+                x = (patches_uK[i : i + _BATCH, None] / rms_uK).astype(np.float32)
+                found.append(self.network(torch.from_numpy(x)).argmax(1).numpy())
+        return np.concatenate(found)

@@ -1,0 +1,144 @@
+"""`cmbinpaint analyze`: everything on a toy training, the same twice, and clear words for what cannot be done."""
+
+import csv
+import json
+import shutil
+import time
+from argparse import Namespace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cmbinpaint import cli
+from cmbinpaint.analysis.differences import study_differences
+from cmbinpaint.analysis.studies import RANDOM, random_mask
+from cmbinpaint.commands._studies import STUDIES, as_csv, as_json
+from cmbinpaint.commands.analyze import _network_note
+from cmbinpaint.training.targets import take_targets
+from cmbinpaint.training.trained import Trained
+
+FEW = ["--patches", "20", "--color-patches", "2", "--class-patches", "4", "--seed", "3"]
+
+
+@pytest.fixture(scope="module")
+def out(small_training: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("analysis")
+    start = time.monotonic()
+    assert cli.main(["analyze", "all", str(small_training), "-o", str(folder), *FEW]) == 0
+    assert time.monotonic() - start < 300
+    return folder
+
+
+def test_all_files_are_there_and_nothing_else(out: Path) -> None:
+    wanted = {p.name for name, s in STUDIES.items() if name != "sky spectra" for p in s.outputs(out)}
+    assert {p.name for p in out.iterdir()} == wanted
+    assert all(p.read_bytes()[:4] == b"%PDF" for p in out.glob("*.pdf"))
+    assert all(p.read_bytes()[1:4] == b"PNG" for p in out.glob("*.png"))
+
+
+def test_numbers_are_those_of_the_library(out: Path, small_training: Path) -> None:
+    trained = Trained.open(small_training)
+    targets = take_targets(trained.data, 20, 3)
+    study = study_differences(trained, targets, {RANDOM: random_mask(32, 3)}, trained.states)
+    with open(out / "differences.csv", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    expected = study.rows()
+    assert len(rows) == len(expected)
+    for row, goal in zip(rows, expected, strict=True):
+        assert row["region"] == goal["region"] and int(row["step"]) == goal["step"]
+        assert (
+            (row["mean"] == "")
+            if np.isnan(goal["mean"])
+            else float(row["mean"]) == pytest.approx(goal["mean"])
+        )
+    told = json.loads((out / "differences.json").read_text())
+    assert (
+        told["seed"] == 3
+        and told["network"] == "small"
+        and told["command"].startswith("cmbinpaint analyze all")
+    )
+    assert told["rows"][0]["mean"] == pytest.approx(expected[0]["mean"], rel=1e-5)
+    assert json.loads((out / "classes.json").read_text())["n_s"] == [0.7, 1.3]
+    assert set(json.loads((out / "patch_spectra.json").read_text())["ks"]) == {"prediction", "realization"}
+
+
+def test_the_same_seed_gives_the_same_numbers_and_existing_files_are_refused(
+    out: Path, small_training: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "differences.csv").write_text("mine")
+    again = ["analyze", "differences", str(small_training), "-o", str(tmp_path), "--last", *FEW]
+    assert cli.main(again) == 1
+    assert "differences.csv exists already; give another output, or --overwrite" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["differences.csv"], "nothing was begun"
+    assert cli.main([*again, "--overwrite"]) == 0
+    new, old = ((f / "differences.csv").read_text().splitlines() for f in (tmp_path, out))
+    assert new[1:] == [line for line in old if line.startswith("12,")], (
+        "the last state's rows, digit by digit"
+    )
+
+
+def test_a_model_without_training(
+    small_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    skies = ["--nside", "8", "--skies", "20", "-o", str(tmp_path)]
+    assert cli.main(["analyze", "spectra", "kriging16", *skies]) == 0
+    told = json.loads((tmp_path / "sky_spectra.json").read_text())
+    assert told["model"] == "kriging16" and told["nside"] == 8 and told["limit"] == "Fisher, exact"
+    assert (tmp_path / "sky_spectra_estimators.pdf").is_file()
+
+
+def test_where_networks_do_not_show_it_is_said() -> None:
+    def note(source: str, nside: int) -> list[str]:
+        return _network_note(Namespace(source=Path(source), nside=nside))
+
+    assert (
+        "up to nside 64 networks give the exact answer, which is shown; --nside 128"
+        in note("linear-first", 64)[0]
+    )
+    assert note("kriging16", 16) == note("linear-first", 128) == note(".", 16) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["colours", "TRAINING"], "spectra, classes, all; did you mean 'colors'?"),
+        (["differences", "SET"], "holds no checkpoints; name the folder that `cmbinpaint train` wrote"),
+        (["all", "ONE"], "small has a single checkpoint (step 12; it kept no other)"),
+        (["differences", "linear-first", "--last"], "no target is known: linear-first comes without its data"),
+        (["differences", "TRAINING", "--mask", "MASK"], "mask 'all.npy' hides all pixels of the patch"),
+        (["colors", "TRAINING", "--t-min-uK", "300"], "T_min = 300 µK to T_max = 300 µK came; expected T_min"),
+        (["colors", "TRAINING", "--colors", "plank"], "unknown color map 'plank'; known: planck, grey"),
+        (["spectra", "TRAINING", "--patches", "5"], "5 patches came, and 40 to draw fluctuations from; expected 20"),
+        (["spectra", "linear-frist"], "linear-first"),
+        (["classes", "TRAINING", "--classifier", "TRAINING"], "no classifier; train one with"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_done_is_said_in_one_line(
+    words: list[str], says: str, small_training: Path, small_set: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    shutil.copytree(
+        small_training / "checkpoints" / "step_00000012", tmp_path / "one" / "checkpoints" / "step_00000012"
+    )
+    np.save(tmp_path / "all.npy", np.zeros((32, 32)))
+    places = {
+        "TRAINING": small_training,
+        "SET": small_set,
+        "ONE": tmp_path / "one",
+        "MASK": tmp_path / "all.npy",
+    }
+    argv = ["analyze", *(str(places.get(word, word)) for word in words), "-o", str(tmp_path / "out")]
+    assert cli.main(argv) in (1, 2)
+    said = capsys.readouterr().err
+    assert says in said and said.count("\n") == 1
+    assert not list((tmp_path / "out").glob("*")), "nothing is written"
+
+
+def test_what_is_not_a_number_is_empty_or_null() -> None:
+    rows = [{"a": 1.0, "b": float("nan"), "c": "x, y"}]
+    assert as_csv(rows) == 'a,b,c\n1,,"x, y"\n'
+    assert json.loads(as_json(rows, {"n": np.float64(2)})) == {
+        "n": 2.0,
+        "rows": [{"a": 1.0, "b": None, "c": "x, y"}],
+    }
