@@ -37,8 +37,6 @@ NOISE_FLOOR = 5.0e-3
 # A plateau is believed when it is above this fraction of the power that bridges leak to high multipoles,
 # which varies from sky to sky by 2 to 4 %.
 BELIEVED_PLATEAU = 0.15
-# Signal over noise below which an ell tells of noise alone, and how many of them are asked.
-NEGLIGIBLE_SIGNAL, LEAST_PLATEAU = 0.02, 10
 # How much the ratio of observed to fitted power may wander from band to band (bands are 8 % wide in ell).
 WANDER = 0.03
 # How far the leaked power scatters from that of one simulation, over its mean, for a full sky's modes.
@@ -233,26 +231,7 @@ def _fit(
 
     theta = _best(likelihood, power, bands, power.size - 1)
     signal, level = parts(theta)
-    if noise is None:
-        level = _plateau(power, leak, signal, level, share)
     return _Fit(signal * _correction(power, leak, signal, level, bands, share), level)
-
-
-def _plateau(
-    power: FloatArray, leak: FloatArray, signal: FloatArray, level: float, share: FloatArray
-) -> float:
-    """Return the noise where the signal is negligible beside it; `level` if there is no such ell.
-
-    The likelihood's own level also mends what a Gaussian beam misses where signal and noise are alike, and comes
-    out some 5 % low for it.
-    """
-    ell = np.arange(power.size)
-    quiet = (signal[: power.size] < NEGLIGIBLE_SIGNAL * level) & (ell >= LOW_ELL)
-    if np.count_nonzero(quiet) < LEAST_PLATEAU:
-        return level
-    weight = share * (2 * ell + 1) / np.square(level + np.maximum(leak, 0.0))
-    found = np.average((power - leak - signal[: power.size])[quiet], weights=weight[quiet])
-    return float(found) if found > 0 else level
 
 
 def _best(likelihood: Likelihood, power: FloatArray, bands: IntArray, lmax: int) -> FloatArray:

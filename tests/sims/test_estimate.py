@@ -75,15 +75,6 @@ def test_signal_and_noise_are_found() -> None:
     assert "from the plateau" in found.source
 
 
-def test_noise_is_read_where_nothing_else_is() -> None:
-    """Without holes nothing leaks: what is left is the scatter of the plateau's modes, 0.6 %."""
-    nside = 64
-    whole = np.ones(12 * nside**2, dtype=bool)
-    found = [estimate_sky_model(observation(seed, nside), whole, nside=nside).noise_std for seed in range(4)]
-    np.testing.assert_allclose(found, NOISE, rtol=0.019)  # three times that
-    assert np.mean(found) == pytest.approx(NOISE, rel=0.0095)
-
-
 def test_below_ell_30_the_shape_is_the_fiducial_s(model: SkyModel) -> None:
     ratio = model.signal_cl[2:30] / truth()[2:30]
     steps = np.diff(np.log(ratio))
