@@ -86,9 +86,11 @@ class Filler:
         watch: Watch | None = None,
     ) -> FloatArray:
         """One constrained realization (npix,): of the observation, or of the signal alone."""
-        signal, noise = draw_observation(self.sky_model, rng)
-        simulated = signal + noise
-        return self.constrain(observed, simulated, simulated if with_noise else signal, watch=watch)
+        simulated, noise = draw_observation(self.sky_model, rng)
+        fluctuation = None if with_noise else simulated.copy()
+        simulated += noise
+        del noise  # a whole map
+        return self.constrain(observed, simulated, fluctuation, watch=watch)
 
     def constrain(
         self,

@@ -143,11 +143,9 @@ class GaussianSolver:
             self.factor = hole_factor(self.valid, sky_model, threads=threads) if factor is None else factor
             self.holes = self.factor.holes
         self._classes = self._depth_classes()
-        # One map for all transforms: at nside 2048 each holds 0.4 GB.
-        self._sky = np.zeros(self.harmonics.npix)
         self._alm = np.empty(self.harmonics.size, dtype=np.complex128)
         weight = float(self._inverse_noise.sum(dtype=np.float64))
-        self._preconditioner = Preconditioner(self.harmonics, signal_cl, weight, self.factor, self._sky)
+        self._preconditioner = Preconditioner(self.harmonics, signal_cl, weight, self.factor)
         if self.factor is not None and signal_cl[1] > BROAD * signal_cl[2:].max():
             modes = self._open_dipoles(self.factor)
             self._preconditioner.solve_apart(modes, [self.apply(mode) for mode in modes])
@@ -169,7 +167,7 @@ class GaussianSolver:
         observed
             (npix,) float64, RING; values where not valid are never read.
         start
-            A filled (npix,) map to start from; None: from the factor's mean.
+            A filled (npix,) map to start from, read in the holes; None: from the factor's mean.
         steps
             Take exactly so many steps; None: until converged.
         tolerance
@@ -189,14 +187,12 @@ class GaussianSolver:
         observed = self._checked_map(observed, "the observed map")
         constant = self._constant_in(observed)
         right = self._right_hand_side(observed, constant)
-        if start is None and self.factor is not None:
-            start = np.where(self.valid, observed, 0.0)
-            start[self.holes] = self.factor.mean(observed)
-        if start is None:
-            x = np.zeros(self.harmonics.size, dtype=np.complex128)
+        if start is not None:
+            x = self._warm_start(observed, self._checked_map(start, "the start")[self.holes], constant)
+        elif self.factor is not None:
+            x = self._warm_start(observed, self.factor.mean(observed), constant)
         else:
-            x = self._warm_start(start, constant)
-            del start  # a whole map
+            x = np.zeros(self.harmonics.size, dtype=np.complex128)
         convergence = Convergence(*self._classes)
         limit = max_steps if steps is None else steps
         taken = 0
@@ -242,20 +238,20 @@ class GaussianSolver:
         ConvergenceError
             If the tolerance was not reached.
         """
-        filled = np.where(self.valid, observed, filled)
         if steps == 0 or not self.holes.size:
-            return filled, 0
+            return np.where(self.valid, observed, filled), 0
         solution = self.solve(observed, start=filled, steps=steps, tolerance=tolerance, progress=progress)
-        filled[self.holes] = solution.mean[self.holes]
-        return filled, solution.steps
+        polished = solution.mean
+        np.copyto(polished, observed, where=self.valid)
+        return polished, solution.steps
 
     def apply(self, x: ComplexArray) -> ComplexArray:
         """`(1 + S^½ Yᵀ N⁻¹ Y S^½) x`: a new array; what `Y S^½ x` is in the holes is kept."""
         scaled(x, self._root, out=self._alm)
-        self.harmonics.synthesis(self._alm, out=self._sky)
-        self._in_holes = self._sky[self.holes]
-        self._sky *= self._inverse_noise
-        out = self.harmonics.adjoint(self._sky)
+        sky = self.harmonics.synthesis(self._alm)
+        self._in_holes = sky[self.holes]
+        sky *= self._inverse_noise
+        out = self.harmonics.adjoint(sky)
         scaled(out, self._root, out=out)
         out += x
         return out
@@ -306,7 +302,7 @@ class GaussianSolver:
         for component in pixel_vectors(self.harmonics.nside).T:
             beyond = np.zeros(self.harmonics.npix)
             beyond[factor.holes] = component[factor.holes] - factor.mean(component)
-            modes.append(self._warm_start(beyond, 0.0))
+            modes.append(self._filtered(beyond))
         return modes
 
     def _constant_in(self, observed: FloatArray) -> float:
@@ -328,11 +324,18 @@ class GaussianSolver:
         right = self.harmonics.adjoint(weighted)
         return scaled(right, self._root, out=right)
 
-    def _warm_start(self, filled: AnyArray, constant: float) -> ComplexArray:
-        """`S^½ (S + N)⁻¹ map2alm(filled)`: the exact answer if the fill is exact and the noise even."""
-        filled = self._checked_map(filled, "the start") - constant
-        if not np.all(np.isfinite(filled)):
+    def _warm_start(self, observed: FloatArray, in_holes: FloatArray, constant: float) -> ComplexArray:
+        """The filtered map of the data and of what is thought to be in the holes."""
+        if not np.all(np.isfinite(in_holes)):
             raise MapError("the start holds values that are not finite; start from a map filled everywhere")
+        filled = np.zeros(self.harmonics.npix)
+        np.copyto(filled, observed, where=self.valid)
+        filled[self.holes] = in_holes
+        filled -= constant
+        return self._filtered(filled)
+
+    def _filtered(self, filled: FloatArray) -> ComplexArray:
+        """`S^½ (S + N)⁻¹ map2alm(filled)`: the exact answer if the fill is exact and the noise even."""
         x = self.harmonics.analysis(filled, iterations=START_ITERATIONS)
         wiener = np.sqrt(self.signal_cl) / (self.signal_cl + self._noise_cl)
         return scaled(x, per_real(wiener), out=x)

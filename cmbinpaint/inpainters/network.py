@@ -46,7 +46,7 @@ FAMILY = "linear"  # of `cmbinpaint.nn.models`: a guess, its spread and the sky 
 _BATCH = (
     8  # patches a pass, always padded to it, so that a fill does not depend on how patches fall into batches
 )
-_CUT = 512  # patches evaluated at a time: each evaluation costs one transform of the whole sphere beforehand
+_CUT = 256  # patches evaluated at a time: each evaluation costs one transform of the whole sphere beforehand
 _LEAST_SPREAD = 1e-3  # over the patch's rms, the network's own floor
 
 
@@ -142,7 +142,7 @@ class NetworkPredictor:
     factor: HoleFactor
     weights: KrigingWeights
     tiling: Tiling
-    deep: AnyArray = field(repr=False)  # (npix,) float32, the share of the coarse-to-fine guess, 0 to 1
+    deep: AnyArray = field(repr=False)  # (npix,) float16, the share of the coarse-to-fine guess, 0 to 1
     spread: AnyArray = field(
         repr=False
     )  # (npix,) float32, the guess's standard deviation over the patch's rms
@@ -162,7 +162,7 @@ class NetworkPredictor:
             targets=near,
             thin=True,
         )
-        deep = np.zeros(plan.valid.size, np.float32)
+        deep = np.zeros(plan.valid.size, np.float16)
         deep[factor.holes] = _smooth_step(
             np.log2(np.maximum(factor.depth, 1e-9) / FADE[0]) / np.log2(FADE[1] / FADE[0])
         )
@@ -196,7 +196,10 @@ class NetworkPredictor:
         told = conditions(self.sky_model.signal_cl, noise, grid.step_rad, grid.side)
         # All that the pixels hold: the noise too is part of what the network is used to.
         # A constant changes nothing, but the transform of a large one would leave ripples.
-        alm = Harmonics(nside, 3 * nside - 1).analysis(filled - filled.mean(), iterations=1)
+        # Single precision is what the network works in.
+        centered = (filled - filled.mean()).astype(np.float32)
+        alm = Harmonics(nside, 3 * nside - 1, single=True).analysis(centered, iterations=1)
+        del centered
         for start in range(0, len(self.tiling), _CUT):
             planes = self.tiling.planes[start : start + _CUT]
             members = self.tiling.members[start : start + _CUT]

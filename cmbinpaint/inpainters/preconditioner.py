@@ -40,8 +40,6 @@ class Preconditioner:
         Sum of N⁻¹ over the data.
     factor
         The distribution of the hole pixels; None: the diagonal of A alone.
-    sky
-        (npix,) a buffer that may be overwritten; None: one of its own.
     """
 
     def __init__(
@@ -50,12 +48,10 @@ class Preconditioner:
         signal_cl: FloatArray,
         weight: float,
         factor: HoleFactor | None,
-        sky: FloatArray | None = None,
     ) -> None:
         self._harmonics, self._factor = harmonics, factor
         if factor is not None:
             weight += factor.holes.size / factor.noise_std**2
-            self._sky = np.zeros(harmonics.npix) if sky is None else sky
             self._alm = np.empty(harmonics.size, dtype=np.complex128)
         inverse = 1.0 / (1.0 + signal_cl * weight / (4 * np.pi))
         self._diagonal = per_real(inverse)
@@ -73,8 +69,8 @@ class Preconditioner:
         """The approximate inverse of the system times `alm`; written to `out` (not `alm` itself) if given."""
         out = scaled(alm, self._diagonal, out=out)
         if self._factor is not None:
-            factor, sky = self._factor, self._sky
-            self._harmonics.synthesis(scaled(alm, self._through, out=self._alm), out=sky)
+            factor = self._factor
+            sky = self._harmonics.synthesis(scaled(alm, self._through, out=self._alm))
             values = factor.covariance(sky[factor.holes])
             values /= factor.noise_std**4
             sky[:] = 0.0

@@ -201,3 +201,17 @@ def test_errors_say_what_came():
         harmonics.alm_to_cl(np.zeros(45, dtype=complex), 7)
     with pytest.raises(SpectrumError, match="alm has size 45; lmax 7 needs 36"):
         harmonics.resize_alm(np.zeros(45, dtype=complex), 7, 8)
+
+
+def test_single_precision_gives_the_same_to_seven_digits() -> None:
+    alm = harmonics.draw_alm(np.ones(25), np.random.default_rng(0))
+    double, single = Harmonics(16, 24), Harmonics(16, 24, single=True)
+    sky = double.synthesis(alm)
+    found = single.analysis(sky.astype(np.float32), iterations=1)
+    assert found.dtype == np.complex64
+    np.testing.assert_allclose(found, double.analysis(sky, iterations=1), atol=1e-5)
+    theta, phi = np.array([0.3, 2.0]), np.array([1.0, 6.0])
+    values = harmonics.evaluate(found, 24, theta, phi, epsilon=1e-5)
+    assert values.dtype == np.float32
+    expected = harmonics.evaluate(found.astype(complex), 24, theta, phi)
+    np.testing.assert_allclose(values, expected, atol=1e-3)  # of a field of rms 7
