@@ -160,7 +160,6 @@ class NetworkPredictor:
             sky_model.noise_std,
             neighbors=(NEIGHBORS,),
             targets=near,
-            thin=True,
         )
         deep = np.zeros(plan.valid.size, np.float16)
         deep[factor.holes] = _smooth_step(

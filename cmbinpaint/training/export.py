@@ -38,8 +38,9 @@ def export_weights(out_dir: str | Path, *, best: bool = False) -> Path:
 
     Returns
     -------
-    The card's path. `cmbinpaint inpaint --model` takes it for a network of family 'linear', ``[perceptual] weights``
-    for one of family 'vgg16'.
+    Path
+        Of the card. `cmbinpaint inpaint --model` takes it for a network of family 'linear', ``[perceptual] weights``
+        for one of family 'vgg16'.
 
     Raises
     ------
