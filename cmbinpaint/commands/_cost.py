@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from cmbinpaint._types import BoolArray
 
-# Measured on one core with `inpaint_map` on one realization of the demo's kind of sky (fsky 0.76): processor time
-# 6, 19 and 61 s (default) and 4, 10 and 33 s (kriging) at nside 128, 256 and 512; peak memory 500, 817 and 1324 MB,
-# and 447, 610 and 1155 MB; kriging at nside 1024: 125 s, 2.9 GB. Another processor may take half or twice as long.
-_BASE_SECONDS = 4.0  # Python and its libraries
+# Measured on one core with `inpaint_map` on one realization of the demo's kind of sky (fsky 0.76), start included:
+# processor time 8.4 and 19 s (default), 5.5 and 13 s (kriging), 3.7 and 9.0 s (gaussian) at nside 128 and 256; peak memory
+# of the default 479 and 774 MB, and some 7.5 GB at nside 2048. Another processor may take half or twice as long.
+_BASE_SECONDS = 3.0  # Python and its libraries
 _SECONDS_PER_PIXEL = 1.8e-6  # the sky model
-_SECONDS_PER_TARGET = 35e-6  # neighbor weights
+_SECONDS_PER_TARGET = 45e-6  # neighbor weights
+_SECONDS_PER_TARGET_SOLVED = 20e-6  # of the solver's factor alone
 _SECONDS_PER_PATCH_PIXEL = 2.4e-6  # cutting and network
 _SECONDS_PER_STEP = (3.8e-7, 8e-10)  # conjugate gradients, times nside² and nside³
 _STEPS = 6  # polishing; each costs about three plain ones, preconditioner included
-_BASE_BYTES = 430e6
-_BYTES_PER_PIXEL = 210
+_BASE_BYTES = 450e6
+_BYTES_OF_PATCHES = 170e6  # cut at a time, where they have 128 px
+_BYTES_PER_PIXEL = 145
 
 
 class Cost(NamedTuple):
@@ -40,15 +42,15 @@ def estimate(valid: "BoolArray") -> tuple[Cost, Cost]:
     nside, targets = npix_to_nside(valid.size), int(np.count_nonzero(~valid))
     square, cube = _SECONDS_PER_STEP
     step = square * nside**2 + cube * nside**3
-    size = _BASE_BYTES + _BYTES_PER_PIXEL * valid.size
+    size = _BASE_BYTES + _BYTES_PER_PIXEL * valid.size + (_BYTES_OF_PATCHES if nside > 128 else 0.0)
     common = _BASE_SECONDS + _SECONDS_PER_PIXEL * valid.size
     kriging = Cost("kriging", common + _SECONDS_PER_TARGET * targets, size)
     if nside <= EXACT_NSIDE:
-        return Cost("gaussian", kriging.seconds + 3 * _STEPS * step, size), kriging
+        solved = common + _SECONDS_PER_TARGET_SOLVED * targets + 3 * _STEPS * step
+        return Cost("gaussian", solved, size), kriging
     card = next(card for card in list_models() if card.name == DEFAULT_NETWORK)
     network = _SECONDS_PER_PATCH_PIXEL * _patch_pixels(valid, nside)
-    polish = 3 * _STEPS * step + _SECONDS_PER_TARGET * targets
-    return Cost(card.name, kriging.seconds + network + polish, size), kriging
+    return Cost(card.name, kriging.seconds + network + 3 * _STEPS * step, size), kriging
 
 
 def _patch_pixels(valid: "BoolArray", nside: int) -> int:
