@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from cmbinpaint._types import BoolArray
 
 # Measured on one core with `inpaint_map` on one realization of the demo's kind of sky (fsky 0.76), start included:
-# processor time 8.4 and 19 s (default), 5.5 and 13 s (kriging), 3.7 and 9.0 s (gaussian) at nside 128 and 256; peak memory
-# of the default 479 and 774 MB, and some 7.5 GB at nside 2048. Another processor may take half or twice as long.
+# processor time 8.4 and 19 s (default), 5.5 and 13 s (kriging), 3.7 and 9.0 s (gaussian) at nside 128 and 256; peak
+# memory of the default 479 and 774 MB, some 7.5 GB at nside 2048. Another processor may take half or twice as long.
 _BASE_SECONDS = 3.0  # Python and its libraries
 _SECONDS_PER_PIXEL = 1.8e-6  # the sky model
 _SECONDS_PER_TARGET = 45e-6  # neighbor weights
