@@ -172,7 +172,14 @@ def _other_table(d: Figures) -> str:
         p = "" if chi["mean_p"] is None else f"{chi['mean_p']:.3g} ({chi['bands']} bands)"
         scatter = {k: [chi["scatter"][k]] for k in ("value", "error")}
         rows.append(
-            (m, p, *_cells(scatter, ".2f"), f["steps"], f"{f['plan_seconds']:.2g}", f"{f['map_seconds']:.2g}")
+            (
+                m,
+                p,
+                *_cells(scatter, ".2f"),
+                _steps(f["steps"]),
+                f"{f['plan_seconds']:.2g}",
+                f"{f['map_seconds']:.2g}",
+            )
         )
     title = (
         "Chi-square of filled less true bandpowers, against the exact realizations of other skies; and cost"
@@ -223,3 +230,8 @@ def misspecified_markdown(figures: Figures) -> str:
             rows = [(name, *_cells(rise, "+.2f", 100)) for name, rise in rises.items()]
             parts.append(_table(f"Rise of the rms error, percent: {heading}", result["depths"], rows))
     return "\n\n".join(parts) + "\n"
+
+
+def _steps(taken: int) -> str:
+    """Records hold -1 where the solver stopped by its own accuracy."""
+    return "to 0.1 std" if taken < 0 else str(taken)
