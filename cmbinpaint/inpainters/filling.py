@@ -87,10 +87,14 @@ class Filler:
     ) -> FloatArray:
         """One constrained realization (npix,): of the observation, or of the signal alone."""
         simulated, noise = draw_observation(self.sky_model, rng)
-        fluctuation = None if with_noise else simulated.copy()
+        holes = ~self.plan.valid
+        wanted = simulated[holes]
         simulated += noise
-        del noise  # a whole map
-        return self.constrain(observed, simulated, fluctuation, watch=watch)
+        if with_noise:
+            wanted = simulated[holes]
+        del noise  # each of these is a whole map
+        difference = np.subtract(observed, simulated, out=simulated)
+        return self._constrained(observed, difference, wanted, watch)
 
     def constrain(
         self,
@@ -118,9 +122,17 @@ class Filler:
         -------
         (npix,) the data where valid, ``fluctuation + predict(d - d')`` elsewhere.
         """
-        difference = np.where(self.plan.valid, observed - simulated, 0.0)
+        wanted = (simulated if fluctuation is None else fluctuation)[~self.plan.valid]
+        return self._constrained(observed, observed - simulated, wanted, watch)
+
+    def _constrained(
+        self, observed: FloatArray, difference: FloatArray, wanted: FloatArray, watch: Watch | None
+    ) -> FloatArray:
+        """The data where valid, what is wanted plus the prediction of the difference elsewhere."""
+        holes = ~self.plan.valid
+        difference[holes] = 0.0
         filled = self.predict(difference, watch=watch)
-        filled += simulated if fluctuation is None else fluctuation
+        filled[holes] += wanted
         np.copyto(filled, observed, where=self.plan.valid)
         return filled
 
@@ -130,7 +142,9 @@ def draw_observation(sky_model: SkyModel, rng: np.random.Generator) -> tuple[Flo
     cl = sky_model.signal_cl.copy()
     cl[:2] = 0.0  # they hold a prior, not a sky
     signal = Harmonics(sky_model.nside, sky_model.lmax).synthesis(draw_alm(cl, rng))
-    return signal, sky_model.noise_std * rng.standard_normal(signal.size)
+    noise = rng.standard_normal(signal.size)
+    noise *= sky_model.noise_std
+    return signal, noise
 
 
 def realization_rng(seed: int, index: int) -> np.random.Generator:
