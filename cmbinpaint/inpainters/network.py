@@ -196,7 +196,7 @@ class NetworkPredictor:
         # All that the pixels hold: the noise too is part of what the network is used to.
         # A constant changes nothing, but the transform of a large one would leave ripples.
         # Single precision is what the network works in.
-        centered = np.empty(filled.size, np.float32)
+        centered: AnyArray = np.empty(filled.size, np.float32)
         np.subtract(filled, filled.mean(), out=centered, casting="same_kind")
         alm = Harmonics(nside, 3 * nside - 1, single=True).analysis(centered, iterations=1)
         del centered
