@@ -15,7 +15,7 @@ import numpy as np
 
 from cmbinpaint._types import BoolArray, FloatArray
 from cmbinpaint.errors import MapError
-from cmbinpaint.inpainters.protocol import take_observed
+from cmbinpaint.inpainters.protocol import check_same_nside, take_observed
 from cmbinpaint.patches.plan import InpaintingPlan
 from cmbinpaint.sims.skymodel import SkyModel
 from cmbinpaint.sphere.kriging import KrigingWeights, kriging_weights
@@ -108,10 +108,7 @@ class KrigingInpainter:
         MapError
             If plan and sky model have different nside.
         """
-        if plan.nside != sky_model.nside:
-            raise MapError(
-                f"the plan has nside {plan.nside}, the sky model {sky_model.nside}; degrade one of them"
-            )
+        check_same_nside(plan, sky_model)
         weights = kriging_weights(
             plan.valid,
             sky_model.signal_cl,

@@ -1,5 +1,5 @@
-"""What an inpainter is. Takes: nothing. Gives: the two protocols that the pipeline asks for, and the check that
-predictors share. Floor: 3.
+"""What an inpainter is. Takes: nothing. Gives: the two protocols that the pipeline asks for, and the checks that
+methods share. Floor: 3.
 
 An `Inpainter` is a method; prepared for a plan and a sky model it becomes a `Predictor`, which holds whatever
 costs time once (neighbor weights, patches, transforms) and fills map after map.
@@ -52,3 +52,17 @@ def take_observed(observed: AnyArray, valid: BoolArray) -> FloatArray:
     if observed.shape != valid.shape:
         raise MapError(f"the map has shape {observed.shape}; this plan is for {valid.shape}")
     return observed
+
+
+def check_same_nside(plan: InpaintingPlan, sky_model: SkyModel) -> None:
+    """Refuse a sky model of another resolution than the plan's.
+
+    Raises
+    ------
+    MapError
+        If their nside differ.
+    """
+    if plan.nside != sky_model.nside:
+        raise MapError(
+            f"the plan has nside {plan.nside}, the sky model {sky_model.nside}; degrade one of them"
+        )

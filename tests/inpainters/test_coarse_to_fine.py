@@ -12,12 +12,12 @@ from cmbinpaint.inpainters.coarse_to_fine import CoarseToFineInpainter
 from cmbinpaint.inpainters.filling import draw_observation
 from cmbinpaint.inpainters.gaussian import GaussianSolver
 from cmbinpaint.inpainters.kriging import KrigingPredictor
-from cmbinpaint.inpainters.protocol import Inpainter, Predictor
 from cmbinpaint.patches.plan import InpaintingPlan
 from cmbinpaint.sims.skymodel import SkyModel
 from cmbinpaint.sims.theory import fiducial_cl
 from cmbinpaint.sphere.pixels import pixel_size
 from cmbinpaint.sphere.planck_mask import planck_like_mask
+from tests.inpainters.promises import keeps_its_promises
 
 NSIDE = 16
 NPIX = 12 * NSIDE**2
@@ -40,22 +40,8 @@ def plan_of(seed: int, guard: int = 0) -> InpaintingPlan:
 @given(seed=st.integers(0, 1000), guard=st.integers(0, 1))
 @settings(max_examples=8, deadline=None)
 def test_a_predictor_keeps_its_promises(seed: int, guard: int) -> None:
-    plan, method = plan_of(seed, guard), CoarseToFineInpainter()
-    predictor = method.prepare(plan, MODEL)
-    assert isinstance(method, Inpainter) and isinstance(predictor, Predictor)
-    rng = np.random.default_rng(seed)
-    first, second = rng.normal(size=(2, NPIX))
-    first[~plan.valid] = np.nan
-    filled = predictor.predict(first)
-    np.testing.assert_array_equal(filled[plan.valid], first[plan.valid])
-    np.testing.assert_array_equal(filled[plan.excluded], 0)
-    assert np.isfinite(filled).all()
-    first[~plan.valid] = 1e30
-    np.testing.assert_array_equal(predictor.predict(first), filled)
-    both = predictor.predict(2 * first - 3 * second + 5)
-    expected = np.where(plan.excluded, 0, 2 * filled - 3 * predictor.predict(second) + 5)
     # Single precision of data of size 10, handed on some ten times.
-    np.testing.assert_allclose(both[~plan.excluded], expected[~plan.excluded], rtol=0, atol=3e-5)
+    keeps_its_promises(CoarseToFineInpainter(), plan_of(seed, guard), MODEL, seed, 3e-5)
 
 
 @pytest.mark.parametrize("seed", [0, 1])

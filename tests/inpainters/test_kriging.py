@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from cmbinpaint.errors import MapError
 from cmbinpaint.inpainters.kriging import THREE_RESOLUTIONS, KrigingInpainter
-from cmbinpaint.inpainters.protocol import Inpainter, Predictor
 from cmbinpaint.patches.plan import InpaintingPlan
 from cmbinpaint.sims.skymodel import SkyModel
 from cmbinpaint.sphere import kriging as weights_of
 from cmbinpaint.sphere.harmonics import draw_alm
+from tests.inpainters.promises import keeps_its_promises
 
 NSIDE = 16
 NPIX = 12 * NSIDE**2
@@ -39,21 +39,7 @@ def plan_of(seed: int = 0, guard: int = 0) -> InpaintingPlan:
 @given(seed=st.integers(0, 1000), guard=st.integers(0, 1))
 @settings(max_examples=5, deadline=None)
 def test_a_predictor_keeps_its_promises(method: KrigingInpainter, seed: int, guard: int) -> None:
-    plan = plan_of(seed, guard)
-    predictor = method.prepare(plan, MODEL)
-    assert isinstance(method, Inpainter) and isinstance(predictor, Predictor)
-    rng = np.random.default_rng(seed)
-    first, second = rng.normal(size=(2, NPIX))
-    first[~plan.valid] = np.nan
-    filled = predictor.predict(first)
-    np.testing.assert_array_equal(filled[plan.valid], first[plan.valid])
-    np.testing.assert_array_equal(filled[plan.excluded], 0)
-    assert np.isfinite(filled).all()
-    first[~plan.valid] = 1e30
-    np.testing.assert_array_equal(predictor.predict(first), filled)
-    both = predictor.predict(2 * first - 3 * second + 5)
-    expected = np.where(plan.excluded, 0, 2 * filled - 3 * predictor.predict(second) + 5)
-    np.testing.assert_allclose(both[~plan.excluded], expected[~plan.excluded], rtol=0, atol=100 * ROUNDING)
+    keeps_its_promises(method, plan_of(seed, guard), MODEL, seed, 100 * ROUNDING)
 
 
 def test_the_weights_are_those_of_the_sphere() -> None:
