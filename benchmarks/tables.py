@@ -76,7 +76,83 @@ def solver(d: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def contest(d: dict[str, Any]) -> str:
+    """One table a pixel size: excess, distance and bias of every arm, of the guesses and of the patch alone."""
+    edges = (0, *d["depths_px"], "∞")
+    rows = {
+        **{f"guess alone, {k} neighbors": {"by_step": v} for k, v in d["guesses"].items()},
+        **d["arms"],
+        "exact mean of the patch alone": {"by_step": d["patch_alone"]},
+    }
+    lines = [head("arm", "what differs", "weights", "patches/s", "training, min")]
+    for name, arm in d["arms"].items():
+        minutes = f"{arm['training_s'] / 60:.1f}" if "training_s" in arm else ""
+        lines.append(
+            row(name, arm["what"], f"{arm['weights'] / 1e6:.2f} M", f"{arm['patches_s']:.0f}", minutes)
+        )
+    for step in d["steps_arcmin"]:
+        lines += [
+            "",
+            f"Pixels of {step:g}': excess by depth (px); distance in posterior standard deviations; bias",
+            "",
+        ]
+        depths = [f"({a},{b}]" for a, b in pairwise(edges)]
+        lines.append(head("", *depths, *depths, "largest bias, %"))
+        for name, arm in rows.items():
+            grades = arm["by_step"].get(f"{step:g}")
+            if grades is not None:
+                numbers = [f"{v:.3f}" for v in grades["excess"]] + [f"{v:.2f}" for v in grades["distance"]]
+                worst = max(range(len(grades["bias"])), key=lambda b: abs(grades["bias"][b]))
+                shift, error = 100 * grades["bias"][worst], 100 * grades["bias_error"][worst]
+                lines.append(row(name, *numbers, f"{shift:+.2f} ± {error:.2f}"))
+    return "\n".join(lines)
+
+
+def patch_circles(d: dict[str, Any]) -> str:
+    """Per setting: excess of each filler, and the transfer of prediction and realization, by mask."""
+    lines = []
+    for setting in ("seed", "map"):
+        rows = d[setting]
+        names = [n for n, v in next(iter(rows.values())).items() if isinstance(v, dict)]
+        lines += [f"Setting: {setting}. Excess (rms of the exact mean's error over the field's first)", ""]
+        lines.append(head("holes", "share", "exact/field", *names[1:]))
+        for mask, r in rows.items():
+            best = r["exact"]["rms_uK"] / r["exact"]["field_rms_uK"]
+            excess = (f"{r[n]['excess']:.3f}" for n in names[1:])
+            lines.append(row(mask, f"{r['hole_share']:.3f}", f"{best:.3f}", *excess))
+        for what in ("prediction", "realization"):
+            lines += [
+                "",
+                f"Setting: {setting}. Power of the {what} over the truth's, largest deviation of the bands, %",
+                "",
+            ]
+            lines.append(head("holes", *names))
+            for mask, r in rows.items():
+                lines.append(row(mask, *(_worst(r[n][what]) for n in names)))
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _worst(t: dict[str, list[float]]) -> str:
+    b = max(range(len(t["value"])), key=lambda i: abs(t["value"][i] - 1))
+    return f"{100 * (t['value'][b] - 1):+.1f} ± {100 * t['error'][b]:.1f}"
+
+
+def neighbors(d: dict[str, Any]) -> str:
+    bands = [f"{a}-{b - 1}" if b - a > 1 else str(a) for a, b in pairwise(d["bands"])]
+    lines = [head("coarse groups", "nearest", *(f"bin {i + 1}" for i in range(5)), *bands, "plan, s")]
+    for r in d["rows"]:
+        bias = (f"{v:+.2f}" for v in r["bias_percent"])
+        lines.append(
+            row(r["coarse"], r["nearest"], *(f"{v:.3f}" for v in r["excess"]), *bias, f"{r['plan_s']:.1f}")
+        )
+    return "\n".join(lines)
+
+
 TABLES = {
+    "contest": contest,
+    "patch circles": patch_circles,
+    "neighbors": neighbors,
     "excess": excess,
     "speed": speed,
     "solver": solver,

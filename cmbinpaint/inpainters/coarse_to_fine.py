@@ -24,8 +24,10 @@ from cmbinpaint.patches.plan import InpaintingPlan
 from cmbinpaint.sims.skymodel import SkyModel
 from cmbinpaint.sphere.vecchia import HoleFactor
 
-# Twice the solver's, which mends the rest in steps: here nothing does.
-NEAREST = 32
+# More than the solver's, which mends the rest in steps: here nothing does. Beyond so many hole pixels half as many
+# neighbors, which is what fits into memory at nside 2048.
+NEAREST, NEAREST_OF_MANY = 64, 32
+MANY = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,14 +67,14 @@ class CoarseToFineInpainter:
     Parameters
     ----------
     nearest
-        Neighbors of a pixel (those of coarse groups have more).
+        Neighbors of a pixel (those of coarse groups have more); None: 64, or 32 of more than a million hole pixels.
     threads
         None: all available cores.
     """
 
     name = "kriging"
 
-    def __init__(self, nearest: int = NEAREST, *, threads: int | None = None) -> None:
+    def __init__(self, nearest: int | None = None, *, threads: int | None = None) -> None:
         self.nearest = nearest
         self.threads = threads
 
@@ -89,5 +91,8 @@ class CoarseToFineInpainter:
             return CoarseToFinePredictor(plan, None)
         if float(np.sqrt(np.mean(np.square(sky_model.noise_std)))) > sky_model.rms:
             return KrigingInpainter(THREE_RESOLUTIONS, threads=self.threads).prepare(plan, sky_model)
-        factor = hole_factor(plan.valid, sky_model, nearest=self.nearest, quiet=False, threads=self.threads)
+        nearest = self.nearest
+        if nearest is None:
+            nearest = NEAREST if np.count_nonzero(~plan.valid) <= MANY else NEAREST_OF_MANY
+        factor = hole_factor(plan.valid, sky_model, nearest=nearest, quiet=False, threads=self.threads)
         return CoarseToFinePredictor(plan, factor)

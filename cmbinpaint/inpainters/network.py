@@ -1,10 +1,10 @@
-"""Inpainting by a network: kriged guesses, corrected on tangent planes where holes are shallow.
+"""Inpainting by a network: a guess kriged from coarse to fine, corrected on tangent planes where holes are shallow.
 
 Takes: a plan, a sky model, a network of the linear family. Gives: `NetworkInpainter`. Floor: 3.
 
-Near the data the guess is direct kriging from the nearest of them, and the network adds what kriging cannot see. A
-patch sees only so far: what lies deeper is kriged from coarse to fine (`sphere.vecchia`), and between the two the one
-fades into the other. Every step is linear in the data.
+Near the data the network adds what kriging from a few neighbors cannot see; deep inside, where a patch would see too
+little, kriging from coarse to fine (`sphere.vecchia`) is within a fraction of a percent of the best, and the network
+fades out. Every step is linear in the data.
 """
 
 from collections.abc import Iterator
@@ -17,8 +17,9 @@ from torch import nn
 from cmbinpaint._types import AnyArray, BoolArray, FloatArray
 from cmbinpaint.errors import WeightsError
 from cmbinpaint.inpainters import EXACT_NSIDE
+from cmbinpaint.inpainters.coarse_to_fine import CoarseToFineInpainter, CoarseToFinePredictor
 from cmbinpaint.inpainters.exact import GaussianInpainter
-from cmbinpaint.inpainters.factor import hole_factor, spread_by_depth
+from cmbinpaint.inpainters.factor import spread_by_depth
 from cmbinpaint.inpainters.protocol import Predictor
 from cmbinpaint.nn.devices import find_device
 from cmbinpaint.nn.inputs import conditions, patch_rms
@@ -29,19 +30,13 @@ from cmbinpaint.patches.plan import InpaintingPlan
 from cmbinpaint.patches.tiling import Tiling
 from cmbinpaint.sims.skymodel import SkyModel
 from cmbinpaint.sphere.harmonics import Harmonics
-from cmbinpaint.sphere.kriging import KrigingWeights, kriging_weights
 from cmbinpaint.sphere.vecchia import HoleFactor
 from cmbinpaint.weights import Card, load_into, load_weights
 
-# Of the kriged guess. Networks are trained on guesses from 16, which is cheaper; twice as many make the answer
-# better at every depth (docs/measured.md), for what the spread tells the network holds for any guess.
-NEIGHBORS = 32
-# Depths in pixels between which the network's answer fades into what is kriged from coarse to fine. Measured at nside
-# 128 (20 skies), error over the exact mean's at 2.3 to 4.3 px and at 4.3 to 8.3 px, and largest bias of a realization
-# at ell 5 to 30: 4 to 8 px 1.015, 1.005, 0.8 %; 3 to 6 px 1.013, 1.004, 0.6 %; 2 to 4 px 1.015, 1.004, 0.5 %.
+# Depths in pixels between which the network's correction fades out.
 FADE = (3.0, 6.0)
-# Edges of the classes of depth in which the spread beyond the fading is told.
-_SPREAD_EDGES = tuple(float(2 ** (0.5 * i)) for i in range(5, 20))
+# Edges of the classes of depth in which the guess's spread is told.
+SPREAD_EDGES = tuple(0.9 * 2 ** (0.25 * i) for i in range(24))
 FAMILY = "linear"  # of `cmbinpaint.nn.models`: a guess, its spread and the sky model come in
 _BATCH = (
     8  # patches a pass, always padded to it, so that a fill does not depend on how patches fall into batches
@@ -93,10 +88,13 @@ class NetworkInpainter:
         return cls(card, network, device)
 
     def prepare(self, plan: InpaintingPlan, sky_model: SkyModel) -> Predictor:
-        """Do what is done once per mask and sky model: the holes' distribution, neighbor weights, patches."""
+        """Do what is done once per mask and sky model: the holes' distribution, and patches."""
         if plan.nside <= EXACT_NSIDE or plan.valid.all():
             return GaussianInpainter().prepare(plan, sky_model)
-        return NetworkPredictor.prepare(self, plan, sky_model)
+        guess = CoarseToFineInpainter().prepare(plan, sky_model)
+        if not isinstance(guess, CoarseToFinePredictor) or guess.factor is None:
+            return guess  # more noise than signal: no network has learned from such maps
+        return NetworkPredictor.prepare(self, plan, sky_model, guess.factor)
 
     def correct(self, x: FloatArray, valid: BoolArray, spread: FloatArray, told: AnyArray) -> FloatArray:
         """What the network adds to the guess, over the spread: (n, side, side), meaningful in holes.
@@ -129,60 +127,46 @@ class NetworkPredictor:
     Attributes
     ----------
     factor
-        The hole pixels' distribution: the guess in the depths, and what a solver is conditioned with.
-    weights
-        The kriged guess of the unobserved pixels down to where the network has faded.
+        The hole pixels' distribution: the guess, and what a solver is conditioned with.
     tiling
-        The patches over the targets there.
+        The patches over the targets that the network has a say in.
+    share
+        (npix,) float16: the network's share, from 1 where holes are shallow to 0.
+    spread
+        (npix,) float32: the guess's standard deviation over the patch's rms.
     """
 
     inpainter: NetworkInpainter
     plan: InpaintingPlan
     sky_model: SkyModel
     factor: HoleFactor
-    weights: KrigingWeights
     tiling: Tiling
-    deep: AnyArray = field(repr=False)  # (npix,) float16, the share of the coarse-to-fine guess, 0 to 1
-    spread: AnyArray = field(
-        repr=False
-    )  # (npix,) float32, the guess's standard deviation over the patch's rms
+    share: AnyArray = field(repr=False)
+    spread: AnyArray = field(repr=False)
 
     @classmethod
     def prepare(
-        cls, inpainter: NetworkInpainter, plan: InpaintingPlan, sky_model: SkyModel
+        cls, inpainter: NetworkInpainter, plan: InpaintingPlan, sky_model: SkyModel, factor: HoleFactor
     ) -> "NetworkPredictor":
-        """Compute weights and patches."""
-        factor = hole_factor(plan.valid, sky_model)
+        """Lay out patches, and tell how uncertain the guess is."""
         near = np.sort(factor.holes[factor.depth < FADE[1]])
-        weights = kriging_weights(
-            plan.valid,
-            sky_model.signal_cl,
-            sky_model.noise_std,
-            neighbors=(NEIGHBORS,),
-            targets=near,
-        )
-        deep = np.zeros(plan.valid.size, np.float16)
-        deep[factor.holes] = _smooth_step(
-            np.log2(np.maximum(factor.depth, 1e-9) / FADE[0]) / np.log2(FADE[1] / FADE[0])
-        )
+        share = np.zeros(plan.valid.size, np.float16)
+        depth = np.maximum(factor.depth, 1e-9)
+        share[factor.holes] = 1 - _smooth_step(np.log2(depth / FADE[0]) / np.log2(FADE[1] / FADE[0]))
         tiling = Tiling.cover(plan.nside, near[plan.targets[near]])
         rms = patch_rms(sky_model.signal_cl, tiling.grid.step_rad, tiling.grid.side)
         spread = np.zeros(plan.valid.size, np.float32)
-        class_of, std = spread_by_depth(factor, _SPREAD_EDGES)
+        class_of, std = spread_by_depth(factor, SPREAD_EDGES)
         spread[factor.holes] = std[class_of] / rms
-        spread[weights.targets] = weights.spread / rms
-        return cls(inpainter, plan, sky_model, factor, weights, tiling, deep, spread)
+        return cls(inpainter, plan, sky_model, factor, tiling, share, spread)
 
     def predict(self, observed: FloatArray) -> FloatArray:
         """Fill the targets (see `Predictor`)."""
-        plan = self.plan
-        filled = np.where(plan.valid, observed, 0.0)
+        filled = np.where(self.plan.valid, observed, 0.0)
         filled[self.factor.holes] = self.factor.mean(filled)
-        near = self.weights.targets
-        filled[near] += (1 - self.deep[near]) * (self.weights.apply(filled) - filled[near])
         for pixels, correction in self._corrections(filled):  # which have seen the guess, and see no change
-            filled[pixels] += (1 - self.deep[pixels]) * correction
-        filled[plan.excluded] = 0.0
+            filled[pixels] += self.share[pixels] * correction
+        filled[self.plan.excluded] = 0.0
         return filled
 
     def _corrections(self, filled: FloatArray) -> Iterator[tuple[AnyArray, FloatArray]]:

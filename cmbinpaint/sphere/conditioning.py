@@ -24,11 +24,8 @@ from cmbinpaint.sphere.pixels import pixel_vectors
 # Neighbors of every pixel; twice as many are twice as good, and cost twice the memory.
 NEAREST = 16
 # (spacing from which on, nearest neighbors, neighbors in each sparser subset): the few pixels of coarse groups are
-# cheap, and what they miss everybody inherits. Measured at nside 128 (Planck-like mask, beam 3 px, noise 3 µK, 20
-# skies), error over the exact mean's by depth and largest bias of a realization at ell 5 to 30: 16 and 6 from 4 px on
-# alone 1.22 1.09 1.03 1.01 1.02, 1.3 %; as below 1.21 1.08 1.02 1.00 1.00, 0.5 %; with 32 nearest everywhere
-# 1.09 1.03 1.01 1.00 1.00, 0.5 %.
-COARSE = ((16, 96, 32), (8, 48, 12), (4, 0, 6))
+# cheap, and what they miss everybody inherits. Measured by benchmarks/neighbors.py (docs/measured.md).
+COARSE = ((16, 192, 64), (8, 96, 32), (4, 0, 8))
 STRIDES = (4, 16, 64, 256)
 # Pixels handled at a time: bounds the memory.
 _PIECE = 1 << 19

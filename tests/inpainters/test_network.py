@@ -13,7 +13,6 @@ from cmbinpaint.patches.plan import InpaintingPlan
 from cmbinpaint.sims.skies import simulate_sky
 from cmbinpaint.sims.skymodel import SkyModel
 from cmbinpaint.sims.theory import fiducial_cl
-from cmbinpaint.sphere import conditioning
 from cmbinpaint.sphere.pixels import pixel_size, pixel_vectors
 from cmbinpaint.weights import Card
 
@@ -74,7 +73,7 @@ def test_what_lies_deep_is_kriged_from_coarse_to_fine(
     predictor: NetworkPredictor, plan: InpaintingPlan, sky_model: SkyModel, sky: np.ndarray
 ) -> None:
     filled = predictor.predict(sky)
-    expected = CoarseToFineInpainter(conditioning.NEAREST).prepare(plan, sky_model).predict(sky)
+    expected = CoarseToFineInpainter().prepare(plan, sky_model).predict(sky)
     deep = plan.depth > FADE[1]
     assert deep.sum() > 1000
     assert np.array_equal(filled[deep], expected[deep])
