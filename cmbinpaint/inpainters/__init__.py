@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 # The names that need no weights; whatever else is asked for is looked up among the trained networks.
 WEIGHTLESS = ("gaussian", "kriging", "kriging16", "kriging64", "diffusive")
 # The network that `default` is at higher nside.
-DEFAULT_NETWORK = "linear-first"
+DEFAULT_NETWORK = "linear-sphere"
 # Up to here the exact answer takes seconds, and `default` is it.
 EXACT_NSIDE = 64
 
