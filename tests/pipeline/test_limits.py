@@ -62,9 +62,9 @@ def test_beyond_what_the_card_states_a_warning() -> None:
     warn_beyond_card(Named(card), model_at(128, 3.0))  # 27.48' is the card's 27.5'
     warn_beyond_card(Named(card), model_at(128, 1e-3))  # less noise is no ground
     warn_beyond_card(Named(), model_at(64, 1e4))
-    with pytest.warns(CmbInpaintWarning, match="pixels are 55 arcmin wide; .* trained on 0.86 to 27.5"):
+    with pytest.warns(CmbInpaintWarning, match="pixels are 55 arcmin wide; .* trained on 1.7 to 27.5"):
         warn_beyond_card(Named(card), model_at(64, 3.0))
-    with pytest.warns(CmbInpaintWarning, match="the noise is .* of the signal's rms on a patch; .* up to 1:"):
+    with pytest.warns(CmbInpaintWarning, match="the noise is .* of the signal's rms on a patch; .* up to 0.5:"):
         warn_beyond_card(Named(card), model_at(128, 500.0))
     silent = replace(card, data={"steps_arcmin": "any", "noise_over_patch_rms": [0, 1, 2]})
     warn_beyond_card(Named(silent), model_at(64, 1e4))
@@ -89,7 +89,7 @@ def test_realizations_of_the_network_do_not_depend_on_the_batch(refine: int) -> 
     }
     both, info = inpaint_map(sky, n_realizations=2, return_info=True, **options)
     alone = inpaint_map(sky, first_realization=1, **options)
-    assert info.model == "linear-first" and info.refine == refine
+    assert info.model == "linear-sphere" and info.refine == refine
     # At equal threads; transforms may split their sums otherwise: rounding.
     np.testing.assert_allclose(alone, both[1], atol=1e-6, rtol=0)
     assert np.array_equal(alone[mask], sky[mask]) and np.std((both[1] - both[0])[~mask]) > 1
