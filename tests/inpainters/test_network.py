@@ -7,6 +7,7 @@ import torch
 from cmbinpaint.errors import DeviceError, WeightsError
 from cmbinpaint.inpainters import find_inpainter
 from cmbinpaint.inpainters.coarse_to_fine import CoarseToFineInpainter
+from cmbinpaint.inpainters.kriging import KrigingPredictor
 from cmbinpaint.inpainters.network import FADE, NetworkInpainter, NetworkPredictor
 from cmbinpaint.nn.linear import LinearUNet
 from cmbinpaint.patches.plan import InpaintingPlan
@@ -117,6 +118,11 @@ def test_the_deep_is_near_the_exact_mean(plan: InpaintingPlan, sky_model: SkyMod
     # 0.07 and 0.023 on this sky
     for chosen, within in ((plan.depth > 13, 0.1), ((plan.depth > 0) & (plan.depth < 1.3), 0.04)):
         assert np.std((guess - exact)[chosen]) < within * sky_model.rms
+
+
+def test_where_noise_rules_no_network_is_asked(plan: InpaintingPlan, sky_model: SkyModel) -> None:
+    loud = SkyModel(nside=NSIDE, signal_cl=sky_model.signal_cl, noise_std=1.1 * sky_model.rms)
+    assert isinstance(tiny_network(0.3).prepare(plan, loud), KrigingPredictor)
 
 
 def test_low_nside_is_exact(sky_model: SkyModel) -> None:

@@ -64,7 +64,9 @@ def test_beyond_what_the_card_states_a_warning() -> None:
     warn_beyond_card(Named(), model_at(64, 1e4))
     with pytest.warns(CmbInpaintWarning, match="pixels are 55 arcmin wide; .* trained on 1.7 to 27.5"):
         warn_beyond_card(Named(card), model_at(64, 3.0))
-    with pytest.warns(CmbInpaintWarning, match="the noise is .* of the signal's rms on a patch; .* up to 0.5:"):
+    with pytest.warns(
+        CmbInpaintWarning, match="the noise is .* of the signal's rms on a patch; .* up to 0.5:"
+    ):
         warn_beyond_card(Named(card), model_at(128, 500.0))
     silent = replace(card, data={"steps_arcmin": "any", "noise_over_patch_rms": [0, 1, 2]})
     warn_beyond_card(Named(silent), model_at(64, 1e4))

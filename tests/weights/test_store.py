@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -19,6 +20,8 @@ from torch import Tensor, nn
 
 from cmbinpaint.errors import WeightsError
 from cmbinpaint.nn import PConvUNet
+from cmbinpaint.nn.inputs import N_CONDITIONS
+from cmbinpaint.nn.models import build_model
 from cmbinpaint.weights import Card, as_stored, list_models, load_into, load_weights, save_weights, store
 
 BFLOAT16_ROUNDING = 2.0**-8  # 8 bits of mantissa, rounded to nearest
@@ -360,6 +363,20 @@ def test_shipped_weights_are_sound_and_small(card: Card) -> None:
     assert card.golden is not None
     assert card.limits
     assert card.figures
+
+
+@pytest.mark.parametrize(
+    "card", [c for c in list_models() if c.family == "linear"], ids=lambda card: card.name
+)
+def test_shipped_networks_give_their_golden_output(card: Card) -> None:
+    """With a spread of one in the hole, and conditions of zero."""
+    _, tensors = load_weights(card.name)
+    network = build_model({"family": card.family, **card.architecture}).eval()
+    network.load_state_dict(tensors)
+    assert card.golden is not None
+    x, valid = (torch.from_numpy(np.asarray(array, np.float32)) for array in card.golden.draw())
+    with torch.inference_mode():
+        card.golden.check(network(x, valid, 1 - valid, torch.zeros(len(x), N_CONDITIONS)))
 
 
 def test_listing_models_does_not_import_torch() -> None:
