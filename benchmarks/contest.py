@@ -273,7 +273,7 @@ def grade(answer: Answer, scenes: list[Scene]) -> dict[str, Any]:
         for s, values in enumerate(squares):
             sums[s] += np.bincount(depth, values.mean(0), len(DEPTHS) + 1)
         sums[3] += np.bincount(depth, minlength=len(DEPTHS) + 1)
-        bias.append(bias_of(made, truth, scene.model.step))
+        bias.append(bias_of(made, truth, scene.model))
     mean = sums[:3] / sums[3]
     shift = np.mean(bias, axis=0)
     error = np.std(bias, axis=0) / np.sqrt(len(bias))
@@ -283,15 +283,16 @@ def grade(answer: Answer, scenes: list[Scene]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def bias_of(made: np.ndarray, truth: np.ndarray, step: float) -> np.ndarray:
-    """-2 C(F, R) / C behind a Hann window in five bands: F the filled patch, R what it misses; mean over skies."""
-    side = made.shape[-1]
+def bias_of(made: np.ndarray, truth: np.ndarray, model: FlatModel) -> np.ndarray:
+    """-2 C(F, R) / C behind a Hann window in five bands: F the filled patch, R what it misses; mean over skies.
+
+    Bands go up to 1.5 nside of a map with such pixels, or to where the noise is as strong as the signal.
+    """
+    side, step = made.shape[-1], model.step
     hann = np.sin(np.pi * (np.arange(side) + 0.5) / side) ** 2
-    # Up to 1.5 nside of a map with such pixels: beyond, a beam of three pixels leaves nothing to compare with.
-    cut = {
-        "window": hann[:, None] * hann,
-        "edges": np.linspace(2.5 * 2 * np.pi / (side * step), 1.54 / step, 6),
-    }
+    above = np.flatnonzero(model.cl > (model.noise * step) ** 2)
+    highest = min(1.54 / step, float(above[-1]))
+    cut = {"window": hann[:, None] * hann, "edges": np.linspace(2.5 * 2 * np.pi / (side * step), highest, 6)}
 
     def power(fields: np.ndarray) -> np.ndarray:
         return np.mean([flat_cl(f, step, **cut)[1] for f in fields], axis=0)

@@ -24,9 +24,9 @@ from cmbinpaint.patches.plan import InpaintingPlan
 from cmbinpaint.sims.skymodel import SkyModel
 from cmbinpaint.sphere.vecchia import HoleFactor
 
-# More than the solver's, which mends the rest in steps: here nothing does. Beyond so many hole pixels half as many
-# neighbors, which is what fits into memory at nside 2048.
-NEAREST, NEAREST_OF_MANY = 64, 32
+# Where nothing mends what is missing. Half as many neighbors where a solver does, which then costs a step more and
+# saves two thirds of the plan, and beyond so many hole pixels, which is what fits into memory at nside 2048.
+NEAREST, FEWER = 64, 32
 MANY = 1 << 20
 
 
@@ -78,6 +78,10 @@ class CoarseToFineInpainter:
         self.nearest = nearest
         self.threads = threads
 
+    def for_polishing(self) -> "CoarseToFineInpainter":
+        """The same from fewer neighbors, unless their number was given."""
+        return CoarseToFineInpainter(FEWER if self.nearest is None else self.nearest, threads=self.threads)
+
     def prepare(self, plan: InpaintingPlan, sky_model: SkyModel) -> Predictor:
         """Condition the hole pixels on the data and on one another.
 
@@ -93,6 +97,6 @@ class CoarseToFineInpainter:
             return KrigingInpainter(THREE_RESOLUTIONS, threads=self.threads).prepare(plan, sky_model)
         nearest = self.nearest
         if nearest is None:
-            nearest = NEAREST if np.count_nonzero(~plan.valid) <= MANY else NEAREST_OF_MANY
+            nearest = NEAREST if np.count_nonzero(~plan.valid) <= MANY else FEWER
         factor = hole_factor(plan.valid, sky_model, nearest=nearest, quiet=False, threads=self.threads)
         return CoarseToFinePredictor(plan, factor)

@@ -58,8 +58,13 @@ class Filler:
         cls, inpainter: Inpainter, plan: InpaintingPlan, sky_model: SkyModel, refine: int | None
     ) -> "Filler":
         """Prepare a model; `refine=None` polishes networks to `ACCURACY` and leaves others as they are."""
-        predictor = inpainter.prepare(plan, sky_model)
         steps = 0 if refine is None and getattr(inpainter, "card", None) is None else refine
+        cheaper = getattr(
+            inpainter, "for_polishing", None
+        )  # some models have a way that leaves more to the solver
+        if steps != 0 and cheaper is not None:
+            inpainter = cheaper()
+        predictor = inpainter.prepare(plan, sky_model)
         if isinstance(predictor, GaussianPredictor):
             steps = 0  # it is the exact mean
         solver = None

@@ -8,6 +8,7 @@ fades out. Every step is linear in the data.
 """
 
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -64,6 +65,7 @@ class NetworkInpainter:
     def __init__(self, card: Card, network: nn.Module, device: str = "auto") -> None:
         self.card = card
         self.name = card.name
+        self.guess = CoarseToFineInpainter()
         self.device = find_device(device)
         self.network = network.to(self.device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.network.requires_grad_(False)
@@ -87,11 +89,17 @@ class NetworkInpainter:
         load_into(network, tensors, card.name)
         return cls(card, network, device)
 
+    def for_polishing(self) -> "NetworkInpainter":
+        """The same with a guess from fewer neighbors."""
+        cheaper = copy(self)
+        cheaper.guess = self.guess.for_polishing()
+        return cheaper
+
     def prepare(self, plan: InpaintingPlan, sky_model: SkyModel) -> Predictor:
         """Do what is done once per mask and sky model: the holes' distribution, and patches."""
         if plan.nside <= EXACT_NSIDE or plan.valid.all():
             return GaussianInpainter().prepare(plan, sky_model)
-        guess = CoarseToFineInpainter().prepare(plan, sky_model)
+        guess = self.guess.prepare(plan, sky_model)
         if not isinstance(guess, CoarseToFinePredictor) or guess.factor is None:
             return guess  # more noise than signal: no network has learned from such maps
         return NetworkPredictor.prepare(self, plan, sky_model, guess.factor)

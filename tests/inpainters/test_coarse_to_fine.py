@@ -74,11 +74,17 @@ def test_it_is_what_kriging_means() -> None:
     assert find_inpainter("kriging").name == "kriging"
 
 
-def test_of_very_many_hole_pixels_each_has_fewer_neighbors(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_very_many_hole_pixels_or_before_a_solver_each_has_fewer_neighbors(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     plan = plan_of(0)
     observed = np.random.default_rng(0).standard_normal(NPIX)
     few, default = (CoarseToFineInpainter(k).prepare(plan, MODEL).predict(observed) for k in (32, None))
     assert not np.array_equal(few, default)
+    np.testing.assert_array_equal(
+        CoarseToFineInpainter().for_polishing().prepare(plan, MODEL).predict(observed), few
+    )
+    assert CoarseToFineInpainter(8).for_polishing().nearest == 8
     monkeypatch.setattr(coarse_to_fine, "MANY", 10)
     np.testing.assert_array_equal(CoarseToFineInpainter().prepare(plan, MODEL).predict(observed), few)
 
