@@ -18,8 +18,8 @@ from cmbinpaint.sphere import conditioning
 BANDS = (2, 3, 5, 8, 12, 20, 31, 49, 77, 122, 193)  # first multipoles; of nside 128
 COARSE = {
     "nothing more": (),
-    "few": ((16, 96, 32), (8, 48, 12), (4, 0, 6)),
-    "chosen": conditioning.COARSE,
+    "few": conditioning.COARSE,
+    "more": conditioning.COARSE_OF_MANY,
     "many": ((16, 192, 64), (8, 96, 32), (4, 64, 12)),
 }
 NEAREST = (16, 32, 64)
@@ -35,8 +35,8 @@ def main() -> None:
     total = np.mean([bands(hp.anafast(o, lmax=BANDS[-1] - 1, iter=1)) for o, _ in skies], axis=0)
     rows = []
     for name, coarse in COARSE.items():
-        for nearest in NEAREST if name in ("chosen", "few") else NEAREST[1:2]:
-            conditioning.COARSE = coarse
+        for nearest in NEAREST if name in ("more", "few") else NEAREST[1:2]:
+            conditioning.COARSE = conditioning.COARSE_OF_MANY = coarse
             start = time.perf_counter()
             factor = hole_factor(valid, setting.sky_model, nearest=nearest)
             seconds = time.perf_counter() - start

@@ -24,8 +24,12 @@ from cmbinpaint.sphere.pixels import pixel_vectors
 # Neighbors of every pixel; twice as many are twice as good, and cost twice the memory.
 NEAREST = 16
 # (spacing from which on, nearest neighbors, neighbors in each sparser subset): the few pixels of coarse groups are
-# cheap, and what they miss everybody inherits. Measured by benchmarks/neighbors.py (docs/measured.md).
-COARSE = ((16, 192, 64), (8, 96, 32), (4, 0, 8))
+# cheap, and what they miss everybody inherits. More of them halve the bias of a mean that has to stand alone, which
+# is one that asks for many neighbors anyway; a solver mends that in a step. Measured by benchmarks/neighbors.py
+# (docs/measured.md).
+COARSE = ((16, 96, 32), (8, 48, 12), (4, 0, 6))
+COARSE_OF_MANY = ((16, 192, 64), (8, 96, 32), (4, 0, 8))
+MANY = 64
 STRIDES = (4, 16, 64, 256)
 # Pixels handled at a time: bounds the memory.
 _PIECE = 1 << 19
@@ -117,7 +121,7 @@ class Conditioning:
 
 def neighbors_at(spacing: int, nearest: int) -> tuple[int, int]:
     """How many nearest neighbors, and how many in each sparser subset, a pixel of a group that far apart has."""
-    for least, k, sparse in COARSE:
+    for least, k, sparse in COARSE_OF_MANY if nearest >= MANY else COARSE:
         if spacing >= least:
             return max(k, nearest), sparse
     return nearest, 0
