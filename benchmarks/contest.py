@@ -2,8 +2,8 @@
 
     python benchmarks/contest.py --runs RUNS -o benchmarks/results/contest.json [--arm NAME ...] [--patches 20000]
 
-Each arm is the base recipe with one change. Trained runs in RUNS are kept and not trained again. Patches of 64 px in
-48 px of margin (guesses see it, networks do not); skies at the pixel of nside 128, 512 and 2048.
+Each arm is the base recipe with one change. Trained runs in RUNS are kept and not trained again. Patches of 64 px with
+16 px of margin (guesses see it, networks do not); skies at the pixel of nside 128, 512 and 2048.
 """
 
 import argparse
@@ -99,7 +99,7 @@ def told_nothing(batch: PatchBatch) -> Batch:
 
 
 def only_holes(batch: PatchBatch) -> Batch:
-    """As the seed's family takes it: each sky with a mask of its own, zeros in its holes."""
+    """As the seed's family takes it: a mask for each sky (here the same), zeros in its holes."""
     skies = batch.x.shape[1]
     valid = np.repeat(batch.valid, skies, axis=0)
     x = batch.x.reshape(-1, 1, *batch.x.shape[2:])
@@ -204,7 +204,7 @@ def recipe_of(name: str, patches: int, seed: int) -> Recipe:
 
 
 def trained(name: str, folder: Path, patches: int, seed: int) -> tuple[nn.Module, float]:
-    """The arm's network, trained now or before, and the hours that took."""
+    """The arm's network, trained now or before, and the seconds that took."""
     arm, recipe = ARMS[name], recipe_of(name, patches, seed)
     options = {k: v for k, v in recipe.model.items() if k != "family"}
     make = (lambda: arm.build(**options)) if arm.build else (lambda: build_model(recipe.model))  # type: ignore[misc]
@@ -256,7 +256,7 @@ def answer_of(network: nn.Module, see: Callable[[PatchBatch], Batch], neighbors:
 
 
 def grade(answer: Answer, scenes: list[Scene]) -> dict[str, Any]:
-    """Excess and distance by depth, and the largest bias of a realization's spectrum."""
+    """Excess and distance by depth, and the bias of a realization's spectrum by band."""
     sums = np.zeros((4, len(DEPTHS) + 1))  # error, the exact mean's, distance over posterior std, pixels
     bias = []
     for scene in scenes:
@@ -273,36 +273,50 @@ def grade(answer: Answer, scenes: list[Scene]) -> dict[str, Any]:
         for s, values in enumerate(squares):
             sums[s] += np.bincount(depth, values.mean(0), len(DEPTHS) + 1)
         sums[3] += np.bincount(depth, minlength=len(DEPTHS) + 1)
-        bias.append(bias_of(made, truth, scene.model))
+        bias.append(cross_and_whole(made, scene))
     mean = sums[:3] / sums[3]
-    shift = np.mean(bias, axis=0)
-    error = np.std(bias, axis=0) / np.sqrt(len(bias))
+    shift, error = jackknife(np.array(bias))
     return {
         "excess": np.sqrt(mean[0] / mean[1]), "distance": np.sqrt(mean[2]), "pixels": sums[3],
         "bias": shift, "bias_error": error,
     }  # fmt: skip
 
 
-def bias_of(made: np.ndarray, truth: np.ndarray, model: FlatModel) -> np.ndarray:
-    """-2 C(F, R) / C behind a Hann window in five bands: F the filled patch, R what it misses; mean over skies.
+def cross_and_whole(made: np.ndarray, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
+    """(skies, bands) -2 C(F, R) and C behind a Hann window: F the filled observation, R what it misses.
 
     Bands go up to 1.5 nside of a map with such pixels, or to where the noise is as strong as the signal.
     """
-    side, step = made.shape[-1], model.step
+    side, model, hole = made.shape[-1], scene.model, scene.hole
+    step = model.step
     hann = np.sin(np.pi * (np.arange(side) + 0.5) / side) ** 2
     above = np.flatnonzero(model.cl > (model.noise * step) ** 2)
     highest = min(1.54 / step, float(above[-1]))
     cut = {"window": hann[:, None] * hann, "edges": np.linspace(2.5 * 2 * np.pi / (side * step), highest, 6)}
 
     def power(fields: np.ndarray) -> np.ndarray:
-        return np.mean([flat_cl(f, step, **cut)[1] for f in fields], axis=0)
+        return np.array([flat_cl(f, step, **cut)[1] for f in fields])
 
-    whole, filled, missed = power(truth), power(made), power(truth - made)
-    return -(whole - filled - missed) / whole  # C(F + R) = C(F) + C(R) + 2 C(F, R)
+    filled = np.where(hole, made, scene.batch(16).x[0])
+    missed = np.where(hole, scene.truth - made, 0.0)
+    whole = power(filled + missed)
+    return power(filled) + power(missed) - whole, whole  # C(F + R) = C(F) + C(R) + 2 C(F, R)
+
+
+def jackknife(parts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(scenes, 2, skies, bands): the mean over scenes of one sum over the other, and its error over skies."""
+    skies = parts.shape[2]
+
+    def mean(chosen: np.ndarray) -> np.ndarray:
+        sums = chosen.sum(axis=2)
+        return np.mean(sums[:, 0] / sums[:, 1], axis=0)
+
+    without = np.array([mean(np.delete(parts, i, axis=2)) for i in range(skies)])
+    return mean(parts), np.sqrt((skies - 1) / skies * np.sum(np.square(without - without.mean(0)), axis=0))
 
 
 def cost(answer: Answer, scene: Scene) -> float:
-    """Patches a second of one core, in a batch of eight."""
+    """Patches a second of one core: eight skies behind one mask; the guess is there."""
     answer(scene)
     times = []
     for _ in range(5):

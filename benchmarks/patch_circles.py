@@ -3,8 +3,10 @@
     python benchmarks/patch_circles.py --card linear-first --card combine128 -o benchmarks/results/patch_circles.json
 
 What the seed's paper shows (arXiv 2011.01433), graded: rms error and its excess over the exact mean's, power of
-prediction and realization over the truth's behind a Hann window. Networks see the patch and nothing around it, and so
-does the exact mean. Two settings: the seed's (no beam, no noise, pixels of 6.87') and a map's (beam 3 px, 3 µK).
+prediction and realization over the observation's behind a Hann window. Networks see the patch and nothing around it,
+and so does the exact mean, which leaves the patch's mean open: a network that knows it to be zero can be better by up
+to 1 % behind the largest circles. Two settings: the seed's (no beam, no noise, pixels of 6.87') and a map's (beam 3 px,
+3 µK).
 """
 
 import argparse

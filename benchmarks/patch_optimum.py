@@ -123,7 +123,7 @@ class FlatModel:
 
 
 def inverse(matrix: np.ndarray) -> np.ndarray:
-    """Of a positive definite matrix, in its place."""
+    """Of a positive definite matrix, which is overwritten."""
     from scipy.linalg.lapack import dpotrf, dpotri
 
     lower, info = dpotrf(matrix.T, lower=1, overwrite_a=1, clean=0)

@@ -142,7 +142,7 @@ def neighbors(d: dict[str, Any]) -> str:
     bands = [f"{a}-{b - 1}" if b - a > 1 else str(a) for a, b in pairwise(d["bands"])]
     lines = [head("coarse groups", "nearest", *(f"bin {i + 1}" for i in range(5)), *bands, "plan, s")]
     for r in d["rows"]:
-        bias = (f"{v:+.2f}" for v in r["bias_percent"])
+        bias = (f"{v:+.2f} ± {e:.2f}" for v, e in zip(r["bias_percent"], r["error_percent"], strict=True))
         lines.append(
             row(r["coarse"], r["nearest"], *(f"{v:.3f}" for v in r["excess"]), *bias, f"{r['plan_s']:.1f}")
         )

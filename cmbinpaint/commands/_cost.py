@@ -9,13 +9,14 @@ if TYPE_CHECKING:
     from cmbinpaint._types import BoolArray
 
 # Measured on one core with `inpaint_map` on one realization of the demo's kind of sky (fsky 0.76), start included:
-# processor time 8.4 and 19 s (default), 5.5 and 13 s (kriging), 3.7 and 9.0 s (gaussian) at nside 128 and 256; peak
-# memory of the default 479 and 774 MB, some 7.5 GB at nside 2048. Another processor may take half or twice as long.
+# processor time 9 and 23 s (default), 10 and 35 s (kriging), 4 and 9 s (gaussian) at nside 128 and 256; peak memory of
+# the default 456 and 731 MB, 3.2 GB at nside 1024. Another processor may take half or twice as long.
 _BASE_SECONDS = 3.0  # Python and its libraries
 _SECONDS_PER_PIXEL = 1.8e-6  # the sky model
-_SECONDS_PER_TARGET = 45e-6  # neighbor weights
+_SECONDS_PER_TARGET = 75e-6  # neighbor weights of a guess that is polished
+_SECONDS_PER_TARGET_ALONE = 150e-6  # and of one that is not, from twice as many neighbors
 _SECONDS_PER_TARGET_SOLVED = 20e-6  # of the solver's factor alone
-_SECONDS_PER_PATCH_PIXEL = 2.4e-6  # cutting and network
+_SECONDS_PER_PATCH_PIXEL = 0.6e-6  # cutting and network
 _SECONDS_PER_STEP = (3.8e-7, 8e-10)  # conjugate gradients, times nside² and nside³
 _STEPS = 6  # polishing; each costs about three plain ones, preconditioner included
 _BASE_BYTES = 450e6
@@ -36,6 +37,7 @@ def estimate(valid: "BoolArray") -> tuple[Cost, Cost]:
     import numpy as np
 
     from cmbinpaint.inpainters import DEFAULT_NETWORK, EXACT_NSIDE
+    from cmbinpaint.inpainters.coarse_to_fine import MANY
     from cmbinpaint.sphere.maps import npix_to_nside
     from cmbinpaint.weights import list_models
 
@@ -44,13 +46,14 @@ def estimate(valid: "BoolArray") -> tuple[Cost, Cost]:
     step = square * nside**2 + cube * nside**3
     size = _BASE_BYTES + _BYTES_PER_PIXEL * valid.size + (_BYTES_OF_PATCHES if nside > 128 else 0.0)
     common = _BASE_SECONDS + _SECONDS_PER_PIXEL * valid.size
-    kriging = Cost("kriging", common + _SECONDS_PER_TARGET * targets, size)
+    guess = common + _SECONDS_PER_TARGET * targets
+    kriging = Cost("kriging", guess if targets > MANY else common + _SECONDS_PER_TARGET_ALONE * targets, size)
     if nside <= EXACT_NSIDE:
         solved = common + _SECONDS_PER_TARGET_SOLVED * targets + 3 * _STEPS * step
         return Cost("gaussian", solved, size), kriging
     card = next(card for card in list_models() if card.name == DEFAULT_NETWORK)
     network = _SECONDS_PER_PATCH_PIXEL * _patch_pixels(valid, nside)
-    return Cost(card.name, kriging.seconds + network + 3 * _STEPS * step, size), kriging
+    return Cost(card.name, guess + network + 3 * _STEPS * step, size), kriging
 
 
 def _patch_pixels(valid: "BoolArray", nside: int) -> int:

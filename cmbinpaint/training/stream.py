@@ -148,9 +148,9 @@ def _wavenumbers(torus: int) -> FloatArray:
 
 
 def plane_power(cl: FloatArray, torus: int, step: float) -> FloatArray:
-    """(torus, torus//2+1): variance of each Fourier mode, normalized to the spectrum's own variance of one.
+    """(torus, torus//2+1): variance of each Fourier mode, in the spectrum's unit.
 
-    Modes longer than the torus would be lost; their variance goes into its constant, which ordinary kriging ignores.
+    Modes longer than the torus are lost, and its constant is zero: ordinary kriging ignores it.
     """
     ell = _wavenumbers(torus) / step
     power = np.interp(ell, np.arange(cl.size), cl, right=0.0) * (torus**2 / step**2)
