@@ -43,7 +43,7 @@ def main() -> None:
         guess = np.zeros(observed.size)
         guess[solver.holes] = solver.factor.mean(observed)
         first: dict[str, np.ndarray] = {zero: observed, own: np.where(plan.valid, observed, guess)}
-        errors.setdefault("the solver's own first guess (refine=0)", []).append(
+        errors.setdefault("the solver's own first guess (before steps)", []).append(
             setting.squares(guess - signal)
         )
         for name, filler in starts.items():
@@ -52,7 +52,7 @@ def main() -> None:
             start = time.perf_counter()
             first[name] = filler.predictor.predict(observed)
             seconds.setdefault(name, []).append(time.perf_counter() - start)
-            errors.setdefault(f"{name} (refine=0)", []).append(setting.squares(first[name] - signal))
+            errors.setdefault(f"{name} (before steps)", []).append(setting.squares(first[name] - signal))
         exact = solver.solve(observed, tolerance=1e-3).mean
         errors.setdefault("exact", []).append(setting.squares(exact - signal))
         default = starts[args.model]
