@@ -10,6 +10,7 @@ import argparse
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,10 @@ from cmbinpaint.nn.models import build_model
 from cmbinpaint.nn.unet import PRESETS
 from cmbinpaint.plane.power import flat_cl
 from cmbinpaint.training import Recipe, train
+from cmbinpaint.training.datasets import build_stream
 from cmbinpaint.training.examples import HoleBatch
-from cmbinpaint.training.stream import PatchBatch, SkyStream
+from cmbinpaint.training.resume import final_weights
+from cmbinpaint.training.stream import PatchBatch
 from cmbinpaint.weights import load_weights
 from cmbinpaint.weights.store import load_into
 
@@ -110,7 +113,7 @@ def only_holes(batch: PatchBatch) -> Batch:
 class Seen:
     """A stream as an arm sees it."""
 
-    stream: SkyStream
+    stream: Any  # of `PatchBatch`es
     change: Callable[[PatchBatch], Batch]
 
     def batch(self, index: int, split: str = "train") -> Batch:
@@ -193,8 +196,8 @@ def recipe_of(name: str, patches: int, seed: int) -> Recipe:
     arm = ARMS[name]
     table = dict(BASE)
     for key, value in arm.change.items():
-        whole = (key in ("model", "optimizer") and "family" in {**value}) or key == "optimizer"
-        table[key] = value if whole or not isinstance(value, Mapping) else {**table.get(key, {}), **value}
+        whole = key == "optimizer" or "family" in value
+        table[key] = value if whole else {**table.get(key, {}), **value}
     table["loss"] = {k: v for k, v in table["loss"].items() if v}
     per_step = BASE["data"]["masks"] * BASE["data"]["skies"]
     return Recipe.from_mapping(
@@ -210,7 +213,7 @@ def trained(name: str, folder: Path, patches: int, seed: int) -> tuple[nn.Module
     make = (lambda: arm.build(**options)) if arm.build else (lambda: build_model(recipe.model))  # type: ignore[misc]
     torch.manual_seed(seed)
     network, place = make(), folder / f"{name}-{patches}-{seed}"
-    stream = Seen(SkyStream(seed=seed, **{k: _tuple(v) for k, v in recipe.data.items()}), arm.see)
+    stream = Seen(build_stream(recipe.data, seed), arm.see)
     start = time.perf_counter()
     result = train(recipe, place, stream=stream, model=network)
     if not result.finished:
@@ -218,20 +221,8 @@ def trained(name: str, folder: Path, patches: int, seed: int) -> tuple[nn.Module
     took = place / "seconds.txt"
     if not took.exists():
         took.write_text(f"{time.perf_counter() - start:.1f}\n", encoding="utf-8")
-    return running_mean(place, network), float(took.read_text())
-
-
-def running_mean(place: Path, network: nn.Module) -> nn.Module:
-    """The network with the weights' running mean of the newest checkpoint."""
-    from cmbinpaint.training.checkpoint import list_checkpoints, read_checkpoint
-
-    checkpoint = read_checkpoint(list_checkpoints(place / "checkpoints")[-1])
-    network.load_state_dict(checkpoint.ema)
-    return network.eval()
-
-
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+    network.load_state_dict(final_weights(place))
+    return network.eval(), float(took.read_text())
 
 
 # --- grading
@@ -297,7 +288,7 @@ def cross_and_whole(made: np.ndarray, scene: Scene) -> tuple[np.ndarray, np.ndar
     def power(fields: np.ndarray) -> np.ndarray:
         return np.array([flat_cl(f, step, **cut)[1] for f in fields])
 
-    filled = np.where(hole, made, scene.batch(16).x[0])
+    filled = np.where(hole, made, scene.observed)
     missed = np.where(hole, scene.truth - made, 0.0)
     whole = power(filled + missed)
     return power(filled) + power(missed) - whole, whole  # C(F + R) = C(F) + C(R) + 2 C(F, R)
@@ -328,15 +319,15 @@ def cost(answer: Answer, scene: Scene) -> float:
 
 def patch_alone(scene: Scene) -> np.ndarray:
     """The exact mean of what the patch alone shows: what seeing beyond it could bring at most."""
-    model = replace(scene.model, margin=0)
-    model.__dict__["power"] = scene.model.power  # the torus too is part of what the field is
-    if model not in _NEAR:
-        _NEAR[model] = model
-    observed = np.where(scene.hole, 0.0, scene.batch(16).x[0])
-    return conditional_mean(_NEAR[model], ~scene.hole, observed)[0]
+    return conditional_mean(without_margin(scene.model), ~scene.hole, scene.observed, width=False)[0]
 
 
-_NEAR: dict[FlatModel, FlatModel] = {}  # whose inverses have been computed
+@cache
+def without_margin(model: FlatModel) -> FlatModel:
+    """The same field on the patch alone; it keeps its inverse."""
+    near = replace(model, margin=0)
+    near.__dict__["power"] = model.power  # the torus too is part of what the field is
+    return near
 
 
 def main() -> None:
@@ -364,7 +355,11 @@ def main() -> None:
         card, tensors = load_weights(what)
         network = build_model({"family": card.family, **card.architecture})
         load_into(network, tensors, card.name)
-        k = card.data.get("neighbors", 16)
+        k = card.recipe["data"].get("neighbors")
+        if k is None:
+            raise SystemExit(
+                f"{card.name} was not trained on a guess from nearest neighbors; it has no exam here"
+            )
         arms[card.name] = {"what": f"weights {card.name}", **grader.network(network.eval(), as_it_is, k)}
     guesses = {str(k): grader.by_step(lambda s, k=k: s.batch(k).x[0]) for k in (16, 32, 64)}
     write(

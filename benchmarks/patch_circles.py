@@ -21,6 +21,7 @@ from patch_optimum import FlatModel, conditional_mean
 
 from cmbinpaint.plane.power import flat_cl
 from cmbinpaint.plane.shapes import circle, random_shapes
+from cmbinpaint.training.skies import field_rms
 from cmbinpaint.training.stream import draw_fields, krige_patch
 from cmbinpaint.training.targets import Targets
 from cmbinpaint.training.trained import Trained
@@ -45,20 +46,18 @@ def masks(shapes: int) -> Iterator[tuple[str, np.ndarray]]:
 def targets_of(model: FlatModel, data: np.ndarray) -> Targets:
     """The patches as networks of either family are told of them."""
     cl = model.cl * model.rms_uK**2
-    ell = np.arange(cl.size)
-    rms = float(np.sqrt(np.sum((2 * ell + 1) * cl) / (4 * np.pi)))
     fields = data.astype(np.float32)
     labels = np.zeros(len(data), np.int64)
-    return Targets(fields, fields, labels, (0.9649,), cl[None], rms, model.step_arcmin, model.noise_uK)
+    return Targets(
+        fields, fields, labels, (0.9649,), cl[None], field_rms(cl), model.step_arcmin, model.noise_uK
+    )
 
 
 def kriging(model: FlatModel, k: int) -> Fill:
     def fill(data: np.ndarray, valid: np.ndarray) -> np.ndarray:
         guess = krige_patch(valid, slice(0, SIDE), model.power, model.noise, k)
         made = np.where(valid, data, 0.0)
-        made[:, ~valid] = np.einsum(
-            "nk,rnk->rn", guess.weights, made.reshape(len(data), -1)[:, guess.neighbors]
-        )
+        made[:, ~valid] = guess.apply(made)
         return made
 
     return fill

@@ -8,7 +8,7 @@ With T = S + N the covariance of the observation and P its inverse, the mean of 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
@@ -22,9 +22,8 @@ from cmbinpaint.training.stream import ARCMIN, PatchBatch, draw_fields, krige_pa
 DEPTHS = (1.3, 2.3, 4.3, 8.3)  # pixels, between the classes
 _LMAX = 6200
 NUGGET = 1e-8  # of the variance, where there is no noise
-_CONSTANT = (
-    100.0  # variance of the patch's mean over the field's: ordinary kriging leaves it open, and so do we
-)
+# Variance of the patch's mean over the field's: ordinary kriging leaves it open, and so do we.
+_CONSTANT = 100.0
 
 
 @dataclass(frozen=True)
@@ -166,6 +165,11 @@ class Scene:
         return ~self._cut(self.valid)
 
     @property
+    def observed(self) -> np.ndarray:
+        """(R, side, side), 0 in holes."""
+        return self._cut(self.data)
+
+    @property
     def truth(self) -> np.ndarray:
         """(R, side, side)."""
         return self._cut(self.signal)
@@ -185,13 +189,13 @@ class Scene:
         """(side, side) pixels from each hole pixel to the nearest datum."""
         return self._cut(distance_transform_edt(~self.valid))
 
-    @lru_cache(maxsize=4)  # noqa: B019  (scenes live as long as the process)
+    @cache  # noqa: B019  (scenes live as long as the process)
     def batch(self, neighbors: int) -> PatchBatch:
         """What a network sees: one mask, R skies, the guess from so many neighbors in the holes."""
         model, hole = self.model, self.hole
         guess = krige_patch(self.valid, model.crop, model.power, model.noise, neighbors)
-        x, spread = self._cut(self.data).copy(), np.zeros(hole.shape)
-        x[:, hole] = np.einsum("nk,rnk->rn", guess.weights, self.data.reshape(len(x), -1)[:, guess.neighbors])
+        x, spread = self.observed.copy(), np.zeros(hole.shape)
+        x[:, hole] = guess.apply(self.data)
         spread[hole] = guess.spread
         arrays = (x[None], ~hole[None, None], spread[None, None], self.truth[None])
         return PatchBatch(*(np.ascontiguousarray(a, np.float32) for a in arrays), model.told[None])

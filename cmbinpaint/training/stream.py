@@ -94,7 +94,7 @@ class SkyStream:
         x = data[:, crop, crop].copy()
         spread = np.zeros((1, side, side))
         hole = ~valid[crop, crop]
-        x[:, hole] = np.einsum("nk,rnk->rn", guess.weights, data.reshape(self.skies, -1)[:, guess.neighbors])
+        x[:, hole] = guess.apply(data)
         spread[0, hole] = guess.spread
         told = conditions(signal_cl, noise, step, side)
         arrays = (x, (~hole)[None], spread, signal[:, crop, crop])
@@ -134,6 +134,11 @@ class PatchGuess:
     neighbors: IntArray  # (n, k) flat indices into the wide patch
     weights: FloatArray  # (n, k)
     spread: FloatArray  # (n,)
+
+    def apply(self, fields: FloatArray) -> FloatArray:
+        """(R, n) the guesses from R wide patches (R, wide, wide)."""
+        values = fields.reshape(len(fields), -1)[:, self.neighbors]
+        return np.asarray(np.einsum("nk,rnk->rn", self.weights, values))
 
 
 def torus_side(side: int) -> int:

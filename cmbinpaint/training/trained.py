@@ -245,7 +245,7 @@ class PatchFiller:
         guess = self._guess(valid)
         rms, told = self._told
         x = np.where(valid, data_uK, 0.0) / rms
-        x[:, ~valid] = np.einsum("nk,rnk->rn", guess.weights, x.reshape(len(x), -1)[:, guess.neighbors])
+        x[:, ~valid] = guess.apply(x)
         spread = np.zeros((1, 1, side, side), np.float32)
         spread[0, 0, ~valid] = guess.spread
         arrays = (x[None].astype(np.float32), valid[None, None].astype(np.float32), spread, told[None])
