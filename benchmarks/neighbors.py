@@ -19,7 +19,7 @@ BANDS = (2, 3, 5, 8, 12, 20, 31, 49, 77, 122, 193)  # first multipoles; of nside
 COARSE = {
     "nothing more": (),
     "few": conditioning.COARSE,
-    "more": conditioning.COARSE_OF_MANY,
+    "more": conditioning.COARSE_ALONE,
     "many": ((16, 192, 64), (8, 96, 32), (4, 64, 12)),
 }
 NEAREST = (16, 32, 64)
@@ -36,7 +36,7 @@ def main() -> None:
     rows = []
     for name, coarse in COARSE.items():
         for nearest in NEAREST if name in ("more", "few") else NEAREST[1:2]:
-            conditioning.COARSE = conditioning.COARSE_OF_MANY = coarse
+            conditioning.COARSE = conditioning.COARSE_ALONE = coarse
             start = time.perf_counter()
             factor = hole_factor(valid, setting.sky_model, nearest=nearest)
             seconds = time.perf_counter() - start

@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     from cmbinpaint._types import BoolArray
 
 # Measured on one core with `inpaint_map` on one realization of the demo's kind of sky (fsky 0.76), start included:
-# processor time 9 and 23 s (default), 10 and 35 s (kriging), 4 and 9 s (gaussian) at nside 128 and 256; peak memory of
-# the default 456 and 731 MB, 3.2 GB at nside 1024. Another processor may take half or twice as long.
+# processor time 7.2 and 14 s (default), 11 and 32 s (kriging), 3.1 and 6.5 s (gaussian) at nside 128 and 256; peak
+# memory of the default 440 and 731 MB, 3.1 GB at nside 1024. Another processor may take half or twice as long.
 _BASE_SECONDS = 3.0  # Python and its libraries
 _SECONDS_PER_PIXEL = 1.8e-6  # the sky model
-_SECONDS_PER_TARGET = 75e-6  # neighbor weights of a guess that is polished
+_SECONDS_PER_TARGET = 50e-6  # neighbor weights of a guess that is polished
 _SECONDS_PER_TARGET_ALONE = 150e-6  # and of one that is not, from twice as many neighbors
 _SECONDS_PER_TARGET_SOLVED = 20e-6  # of the solver's factor alone
 _SECONDS_PER_PATCH_PIXEL = 0.6e-6  # cutting and network

@@ -4,7 +4,7 @@ Takes: a plan and a sky model. Gives: `CoarseToFineInpainter`. Floor: 3.
 
 Direct kriging sees as far as its neighbors; here what one pixel learned is handed on to the next finer ones, so that
 even the middle of a wide cut knows of all rims (`sphere.vecchia`). Predictions are within a percent of the exact
-mean's error but for the smallest holes, and realizations within half a percent of the spectrum.
+mean's error but for the smallest holes, and realizations within about half a percent of the spectrum.
 
 Where the noise of a pixel exceeds the signal, single pixels say too little, however many are asked: direct kriging
 from means over coarse pixels too is then the better one (nside 128, 2 skies, noise 1 and 3 times the signal's rms,
@@ -22,11 +22,13 @@ from cmbinpaint.inpainters.kriging import THREE_RESOLUTIONS, KrigingInpainter
 from cmbinpaint.inpainters.protocol import Predictor, check_same_nside, take_observed
 from cmbinpaint.patches.plan import InpaintingPlan
 from cmbinpaint.sims.skymodel import SkyModel
+from cmbinpaint.sphere.conditioning import ALONE
 from cmbinpaint.sphere.vecchia import HoleFactor
 
-# Where nothing mends what is missing. Half as many neighbors where a solver does, which then costs a step more and
-# saves two thirds of the plan, and beyond so many hole pixels, which is what fits into memory at nside 2048.
-NEAREST, FEWER = 64, 32
+# Neighbors of a pixel where nothing mends what is missing (`conditioning.ALONE`). Half as many where a solver does,
+# which then costs a step more and saves two thirds of the plan, and beyond so many hole pixels: twice as many would not
+# fit into memory at nside 2048.
+NEAREST, FEWER = ALONE, 32
 MANY = 1 << 20
 
 
@@ -68,19 +70,25 @@ class CoarseToFineInpainter:
     ----------
     nearest
         Neighbors of a pixel (those of coarse groups have more); None: 64, or 32 of more than a million hole pixels.
+    quiet
+        Without a warning of noise below the floor.
     threads
         None: all available cores.
     """
 
     name = "kriging"
 
-    def __init__(self, nearest: int | None = None, *, threads: int | None = None) -> None:
+    def __init__(
+        self, nearest: int | None = None, *, quiet: bool = False, threads: int | None = None
+    ) -> None:
         self.nearest = nearest
+        self.quiet = quiet
         self.threads = threads
 
     def for_polishing(self) -> "CoarseToFineInpainter":
-        """The same from fewer neighbors, unless their number was given."""
-        return CoarseToFineInpainter(FEWER if self.nearest is None else self.nearest, threads=self.threads)
+        """The same from fewer neighbors, unless their number was given; the solver warns of the noise."""
+        nearest = FEWER if self.nearest is None else self.nearest
+        return CoarseToFineInpainter(nearest, quiet=True, threads=self.threads)
 
     def prepare(self, plan: InpaintingPlan, sky_model: SkyModel) -> Predictor:
         """Condition the hole pixels on the data and on one another.
@@ -98,5 +106,5 @@ class CoarseToFineInpainter:
         nearest = self.nearest
         if nearest is None:
             nearest = NEAREST if np.count_nonzero(~plan.valid) <= MANY else FEWER
-        factor = hole_factor(plan.valid, sky_model, nearest=nearest, quiet=False, threads=self.threads)
+        factor = hole_factor(plan.valid, sky_model, nearest=nearest, quiet=self.quiet, threads=self.threads)
         return CoarseToFinePredictor(plan, factor)

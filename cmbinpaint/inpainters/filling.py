@@ -59,9 +59,8 @@ class Filler:
     ) -> "Filler":
         """Prepare a model; `refine=None` polishes networks to `ACCURACY` and leaves others as they are."""
         steps = 0 if refine is None and getattr(inpainter, "card", None) is None else refine
-        cheaper = getattr(
-            inpainter, "for_polishing", None
-        )  # some models have a way that leaves more to the solver
+        # Some models have a cheaper way, which leaves more to the solver.
+        cheaper = getattr(inpainter, "for_polishing", None)
         if steps != 0 and cheaper is not None:
             inpainter = cheaper()
         predictor = inpainter.prepare(plan, sky_model)

@@ -34,7 +34,7 @@ from cmbinpaint.sphere.harmonics import Harmonics
 from cmbinpaint.sphere.vecchia import HoleFactor
 from cmbinpaint.weights import Card, load_into, load_weights
 
-# Depths in pixels between which the network's correction fades out.
+# Depths in pixels between which the network's correction fades out; deeper nothing was asked of it in training.
 FADE = (3.0, 6.0)
 # Edges of the classes of depth in which the guess's spread is told.
 SPREAD_EDGES = tuple(0.9 * 2 ** (0.25 * i) for i in range(24))

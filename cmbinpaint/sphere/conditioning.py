@@ -28,8 +28,8 @@ NEAREST = 16
 # is one that asks for many neighbors anyway; a solver mends that in a step. Measured by benchmarks/neighbors.py
 # (docs/measured.md).
 COARSE = ((16, 96, 32), (8, 48, 12), (4, 0, 6))
-COARSE_OF_MANY = ((16, 192, 64), (8, 96, 32), (4, 0, 8))
-MANY = 64
+COARSE_ALONE = ((16, 192, 64), (8, 96, 32), (4, 0, 8))
+ALONE = 64  # nearest neighbors from which on a mean is taken to stand alone
 STRIDES = (4, 16, 64, 256)
 # Pixels handled at a time: bounds the memory.
 _PIECE = 1 << 19
@@ -121,7 +121,7 @@ class Conditioning:
 
 def neighbors_at(spacing: int, nearest: int) -> tuple[int, int]:
     """How many nearest neighbors, and how many in each sparser subset, a pixel of a group that far apart has."""
-    for least, k, sparse in COARSE_OF_MANY if nearest >= MANY else COARSE:
+    for least, k, sparse in COARSE_ALONE if nearest >= ALONE else COARSE:
         if spacing >= least:
             return max(k, nearest), sparse
     return nearest, 0

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from cmbinpaint.errors import CmbInpaintWarning
 from cmbinpaint.inpainters import find_inpainter
+from cmbinpaint.inpainters.coarse_to_fine import CoarseToFineInpainter
 from cmbinpaint.inpainters.dense import DenseSolver
 from cmbinpaint.inpainters.filling import Filler, draw_observation, realization_rng
 from cmbinpaint.patches.plan import InpaintingPlan
@@ -64,6 +66,23 @@ def test_refining_moves_a_fill_to_the_exact_mean() -> None:
     error = np.std((plain - exact)[plan().targets])
     assert error > 1e-3
     assert np.std((refined - exact)[plan().targets]) < 1e-3 * error + 1e-3 * model().rms
+
+
+@pytest.mark.parametrize("refine", [2, None])
+def test_before_a_solver_a_cheaper_guess_is_made_and_one_warning_given(refine: int | None) -> None:
+    class Named(CoarseToFineInpainter):
+        card = "what has one is polished by default"
+
+        def for_polishing(self) -> CoarseToFineInpainter:
+            return CoarseToFineInpainter(4, quiet=True)
+
+    observed = np.where(plan().valid, sum(draw_observation(model(), realization_rng(4, 0))), 0.0)
+    for steps, nearest in ((refine, 4), (0, None)):
+        with pytest.warns(CmbInpaintWarning, match="noise_std is below") as caught:
+            made = Filler.prepare(Named(), plan(), model(0.0), steps)
+        assert len(caught) == 1
+        expected = CoarseToFineInpainter(nearest, quiet=True).prepare(plan(), model(0.0))
+        np.testing.assert_array_equal(made.predictor.predict(observed), expected.predict(observed))
 
 
 def test_the_bias_of_realizations_is_minus_twice_the_cross_spectrum() -> None:

@@ -120,6 +120,15 @@ def test_the_deep_is_near_the_exact_mean(plan: InpaintingPlan, sky_model: SkyMod
         assert np.std((guess - exact)[chosen]) < within * sky_model.rms
 
 
+def test_for_polishing_the_guess_is_the_cheaper_one(
+    plan: InpaintingPlan, sky_model: SkyModel, sky: np.ndarray
+) -> None:
+    alone = tiny_network(0.0)
+    guess = CoarseToFineInpainter().for_polishing().prepare(plan, sky_model).predict(sky)
+    assert np.array_equal(alone.for_polishing().prepare(plan, sky_model).predict(sky), guess)
+    assert not np.array_equal(alone.prepare(plan, sky_model).predict(sky), guess)  # and itself is as it was
+
+
 def test_where_noise_rules_no_network_is_asked(plan: InpaintingPlan, sky_model: SkyModel) -> None:
     loud = SkyModel(nside=NSIDE, signal_cl=sky_model.signal_cl, noise_std=1.1 * sky_model.rms)
     assert isinstance(tiny_network(0.3).prepare(plan, loud), KrigingPredictor)
