@@ -114,7 +114,10 @@ def patch_circles(d: dict[str, Any]) -> str:
     for setting in ("seed", "map"):
         rows = d[setting]
         names = [n for n, v in next(iter(rows.values())).items() if isinstance(v, dict)]
-        lines += [f"Setting: {setting}. Excess (rms of the exact mean's error over the field's first)", ""]
+        lines += [
+            f"Setting: {setting}. Excess, and first the exact mean's rms error over the field's rms",
+            "",
+        ]
         lines.append(head("holes", "share", "exact/field", *names[1:]))
         for mask, r in rows.items():
             best = r["exact"]["rms_uK"] / r["exact"]["field_rms_uK"]
@@ -123,7 +126,7 @@ def patch_circles(d: dict[str, Any]) -> str:
         for what in ("prediction", "realization"):
             lines += [
                 "",
-                f"Setting: {setting}. Power of the {what} over the truth's, largest deviation of the bands, %",
+                f"Setting: {setting}. Power of the {what} over the observation's: largest deviation of the four bands, %",
                 "",
             ]
             lines.append(head("holes", *names))
