@@ -126,7 +126,7 @@ def patch_circles(d: dict[str, Any]) -> str:
         for what in ("prediction", "realization"):
             lines += [
                 "",
-                f"Setting: {setting}. Power of the {what} over the observation's: largest deviation of the four bands, %",
+                f"Setting: {setting}. Largest deviation of the {what}'s power from the observation's in four bands, %",
                 "",
             ]
             lines.append(head("holes", *names))
