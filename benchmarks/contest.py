@@ -10,19 +10,18 @@ import argparse
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from common import write
+from contest_networks import FreeData, HalfPixel, SolverSteps, TwoScales
 from patch_optimum import DEPTHS, FlatModel, Scene, conditional_mean, standard_scenes
 from scipy.ndimage import distance_transform_edt
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
-from cmbinpaint.nn.linear import LinearUNet
 from cmbinpaint.nn.models import build_model
 from cmbinpaint.nn.unet import PRESETS
 from cmbinpaint.plane.power import flat_cl
@@ -30,7 +29,7 @@ from cmbinpaint.training import Recipe, train
 from cmbinpaint.training.datasets import build_stream
 from cmbinpaint.training.examples import HoleBatch
 from cmbinpaint.training.resume import final_weights
-from cmbinpaint.training.stream import PatchBatch
+from cmbinpaint.training.stream import PatchBatch, SkyStream
 from cmbinpaint.weights import load_weights
 from cmbinpaint.weights.store import load_into
 
@@ -68,6 +67,11 @@ _ONE_SKY = {
     "noise_over_rms": [0.03, 0.03],
     "tilt_std": 0.0,
 }
+_PHYSICAL = {
+    "data": _ONE_SKY, "loss": {"relative_l2": 0.0, "physical": 1.0},
+    "sky": {"step_arcmin": 6.87, "fwhm_arcmin": float(np.hypot(20.61, 6.87 * np.sqrt(8 * np.log(2) / 12))),
+            "noise_over_rms": 0.03},
+}  # fmt: skip
 
 Batch = PatchBatch | HoleBatch
 
@@ -120,21 +124,11 @@ class Seen:
         return self.change(self.stream.batch(index, split))
 
 
-# --- networks that are no option of the package
+class WideStream(SkyStream):
+    """The stream with its margins."""
 
-
-class HalfPixel(nn.Module):
-    """The linear network on a grid of half the step; its correction is averaged back."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__()
-        self.network = LinearUNet(**options)
-
-    def forward(self, x: Tensor, valid: Tensor, spread: Tensor, conditions: Tensor) -> Tensor:
-        fine = functional.interpolate(x, scale_factor=2, mode="bicubic", align_corners=False)
-        seen, width = (functional.interpolate(a, scale_factor=2, mode="nearest") for a in (valid, spread))
-        change = functional.avg_pool2d(self.network(fine, seen, width, conditions) - fine, 2)
-        return torch.where(valid > 0, x, x + change)
+    def _crop(self, side: int) -> slice:
+        return slice(0, side + side // 2)
 
 
 @dataclass(frozen=True)
@@ -146,6 +140,7 @@ class Arm:
     see: Callable[[PatchBatch], Batch] = as_it_is
     build: Callable[..., nn.Module] | None = None
     steps: tuple[int, ...] = (0, 1, 2)  # of MODELS, that it can be graded on
+    wide: bool = False  # whether it sees the margins
 
 
 ARMS = {
@@ -163,13 +158,16 @@ ARMS = {
         {"model": {"widths": [24, 72, 144, 192, 192], "gate_widths": [24, 36, 72, 96, 96]}},
     ),
     "half-pixel": Arm("on half the step", build=HalfPixel),
+    "margin": Arm("on the patch with its margins", wide=True),
+    "two-scales": Arm(
+        "the same, a group at two pixels a step first", build=partial(TwoScales, MARGIN), wide=True
+    ),
     "one-sky": Arm("one sky model only (nside 512's)", {"data": _ONE_SKY}, steps=(1,)),
-    "physical": Arm(
-        "the same by WienerNet's physical loss", {
-            "data": _ONE_SKY, "loss": {"relative_l2": 0.0, "physical": 1.0},
-            "sky": {"step_arcmin": 6.87, "fwhm_arcmin": float(np.hypot(20.61, 6.87 * np.sqrt(8 * np.log(2) / 12))),
-                    "noise_over_rms": 0.03},
-        }, steps=(1,),
+    "physical": Arm("the same by WienerNet's physical loss", _PHYSICAL, steps=(1,)),
+    "physical-free": Arm("the same, free to change observed pixels", _PHYSICAL, build=FreeData, steps=(1,)),
+    "solver-steps": Arm(
+        f"one sky model: preconditioner of {SolverSteps.STEPS} steps of conjugate gradients, margins too",
+        {"data": _ONE_SKY}, build=partial(SolverSteps, lambda: MODELS[1].precision), steps=(1,), wide=True,
     ),
     "seed": Arm(
         "the seed's family (unet128 less a level), nothing in the holes, squared error",
@@ -213,7 +211,10 @@ def trained(name: str, folder: Path, patches: int, seed: int) -> tuple[nn.Module
     make = (lambda: arm.build(**options)) if arm.build else (lambda: build_model(recipe.model))  # type: ignore[misc]
     torch.manual_seed(seed)
     network, place = make(), folder / f"{name}-{patches}-{seed}"
-    stream = Seen(build_stream(recipe.data, seed), arm.see)
+    skies = build_stream(recipe.data, seed)
+    if arm.wide:
+        skies = WideStream(**{f.name: getattr(skies, f.name) for f in fields(skies)})
+    stream = Seen(skies, arm.see)
     start = time.perf_counter()
     result = train(recipe, place, stream=stream, model=network)
     if not result.finished:
@@ -231,17 +232,20 @@ def trained(name: str, folder: Path, patches: int, seed: int) -> tuple[nn.Module
 Answer = Callable[[Scene], np.ndarray]  # (R, side, side), meaningful in holes
 
 
-def answer_of(network: nn.Module, see: Callable[[PatchBatch], Batch], neighbors: int) -> Answer:
+def answer_of(
+    network: nn.Module, see: Callable[[PatchBatch], Batch], neighbors: int, *, wide: bool = False
+) -> Answer:
     """What a network makes of a scene; where it keeps what it was given, that."""
 
     def answer(scene: Scene) -> np.ndarray:
-        batch = see(scene.batch(neighbors))
+        batch = see(scene.batch(neighbors, wide=wide))
         inputs = {
             f.name: torch.from_numpy(getattr(batch, f.name)) for f in fields(batch) if f.name != "truth"
         }
         with torch.inference_mode():
             made = network(**inputs).numpy().astype(np.float64)
-        return made.reshape(scene.exact.shape)
+        made = made.reshape(len(scene.exact), *made.shape[-2:])
+        return made[:, scene.model.crop, scene.model.crop] if wide else made
 
     return answer
 
@@ -385,15 +389,17 @@ class Grader:
         return {
             "what": arm.what,
             "training_s": seconds,
-            **self.network(network, arm.see, neighbors, arm.steps),
+            **self.network(network, arm.see, neighbors, arm.steps, wide=arm.wide),
         }
 
-    def network(self, network: nn.Module, see: Any, neighbors: int, steps: Any = (0, 1, 2)) -> dict[str, Any]:
+    def network(
+        self, network: nn.Module, see: Any, neighbors: int, steps: Any = (0, 1, 2), *, wide: bool = False
+    ) -> dict[str, Any]:
         """Size, speed and grades."""
-        answer = answer_of(network, see, neighbors)
+        answer = answer_of(network, see, neighbors, wide=wide)
         return {
             "weights": sum(p.numel() for p in network.parameters()),
-            "patches_s": cost(answer, self.scenes[0][0]),
+            "patches_s": cost(answer, self.scenes[steps[0]][0]),
             "by_step": self.by_step(answer, steps),
         }
 

@@ -190,14 +190,16 @@ class Scene:
         return self._cut(distance_transform_edt(~self.valid))
 
     @cache  # noqa: B019  (scenes live as long as the process)
-    def batch(self, neighbors: int) -> PatchBatch:
-        """What a network sees: one mask, R skies, the guess from so many neighbors in the holes."""
-        model, hole = self.model, self.hole
-        guess = krige_patch(self.valid, model.crop, model.power, model.noise, neighbors)
-        x, spread = self.observed.copy(), np.zeros(hole.shape)
-        x[:, hole] = guess.apply(self.data)
-        spread[hole] = guess.spread
-        arrays = (x[None], ~hole[None, None], spread[None, None], self.truth[None])
+    def batch(self, neighbors: int, *, wide: bool = False) -> PatchBatch:
+        """What a network sees: one mask, R skies, the guess from so many neighbors in the holes; margins if `wide`."""
+        model = self.model
+        crop = slice(0, model.wide) if wide else model.crop
+        guess = krige_patch(self.valid, crop, model.power, model.noise, neighbors)
+        x, valid, truth = (a[..., crop, crop].copy() for a in (self.data, self.valid, self.signal))
+        spread = np.zeros(valid.shape)
+        x[:, ~valid] = guess.apply(self.data)
+        spread[~valid] = guess.spread
+        arrays = (x[None], valid[None, None], spread[None, None], truth[None])
         return PatchBatch(*(np.ascontiguousarray(a, np.float32) for a in arrays), model.told[None])
 
 

@@ -87,18 +87,22 @@ class SkyStream:
         wide = side + side // 2  # the sphere goes on beyond a patch, and so do its holes and its data
         torus = torus_side(side)
         power = plane_power(signal_cl, torus, step)
-        crop = slice(side // 4, side // 4 + side)
+        crop = self._crop(side)
         valid, guess = self._draw_guess(wide, crop, power, noise, rng)
         signal = draw_fields(power, self.skies, rng)[:, :wide, :wide]
         data = signal + noise * rng.standard_normal(signal.shape)
         x = data[:, crop, crop].copy()
-        spread = np.zeros((1, side, side))
         hole = ~valid[crop, crop]
+        spread = np.zeros((1, *hole.shape))
         x[:, hole] = guess.apply(data)
         spread[0, hole] = guess.spread
         told = conditions(signal_cl, noise, step, side)
         arrays = (x, (~hole)[None], spread, signal[:, crop, crop])
         return (*(np.ascontiguousarray(a, dtype=np.float32) for a in arrays), told)
+
+    def _crop(self, side: int) -> slice:
+        """Rows or columns of the wide field that are handed out."""
+        return slice(side // 4, side // 4 + side)
 
     def _draw_sky_model(self, side: int, rng: np.random.Generator) -> tuple[FloatArray, float, float]:
         """Map-level signal power, over the variance a patch resolves; noise over that rms; step in radians."""
