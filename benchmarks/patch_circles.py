@@ -1,6 +1,7 @@
 """Circles of radius 5 to 65 px, and the seed's random shapes, in flat patches of 128 x 128 px.
 
-    python benchmarks/patch_circles.py --card linear-first --card combine128 -o benchmarks/results/patch_circles.json
+    python benchmarks/patch_circles.py --card linear-first --card combine128 --into-cards \\
+        -o benchmarks/results/patch_circles.json
 
 What the seed's paper shows (arXiv 2011.01433), graded: rms error and its excess over the exact mean's, power of
 prediction and realization over the observation's behind a Hann window. Networks see the patch and nothing around it,
@@ -11,6 +12,7 @@ to 1 % behind the largest circles. Two settings: the seed's (no beam, no noise, 
 
 import argparse
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,8 @@ from cmbinpaint.training.skies import field_rms
 from cmbinpaint.training.stream import draw_fields, krige_patch
 from cmbinpaint.training.targets import Targets
 from cmbinpaint.training.trained import Trained
+from cmbinpaint.weights.card import read_card
+from cmbinpaint.weights.store import HOME
 
 SIDE, STEP_ARCMIN = 128, 6.87
 SETTINGS = {
@@ -97,10 +101,12 @@ def grade(
     best = np.sqrt(np.mean(np.square(made["exact"] - signal)[:n, ~valid]))
     table = {}
     for name, field in made.items():
-        rms = np.sqrt(np.mean(np.square(field - signal)[:n, ~valid]))
+        square = np.mean(np.square(field - signal)[:n, ~valid], axis=1)  # a patch at a time
+        rms = np.sqrt(np.mean(square))
         realization = np.where(valid, data[:n], field[:n] + data[n:] - field[n:])
         table[name] = {
-            "rms_uK": rms, "excess": rms / best, "field_rms_uK": float(signal[:n, ~valid].std()),
+            "rms_uK": rms, "rms_error_uK": np.std(square, ddof=1) / np.sqrt(n) / (2 * rms), "excess": rms / best,
+            "field_rms_uK": float(signal[:n, ~valid].std()),
             "prediction": transfer(power(model, field[:n]), true),
             "realization": transfer(power(model, realization), true),
         }  # fmt: skip
@@ -123,11 +129,28 @@ def transfer(found: np.ndarray, true: np.ndarray) -> dict[str, Any]:
     }
 
 
+def for_card(rows: dict[str, Any], card: str) -> dict[str, Any]:
+    """What the card keeps of the setting without beam and noise."""
+    circles = {name.split()[1]: row for name, row in rows.items() if name.startswith("circle")}
+    own = [row[card] for row in circles.values()]
+    return {
+        "side": SIDE, "step_arcmin": STEP_ARCMIN, "radii": [int(radius) for radius in circles],
+        **{key: [round(float(r[key]), 5) for r in own] for key in ("rms_uK", "rms_error_uK", "excess")},
+    }  # fmt: skip
+
+
+def put_into(card: str, circles: dict[str, Any]) -> None:
+    path = Path(card) if card.endswith(".json") else HOME / f"{card}.json"
+    known = read_card(path)
+    path.write_text(replace(known, figures={**known.figures, "circles": circles}).to_json(), encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--card", action="append", default=[], help="a network that fills patches")
     parser.add_argument("--patches", type=int, default=32)
     parser.add_argument("--shapes", type=int, default=5, help="masks of random shapes, beside the circles")
+    parser.add_argument("--into-cards", action="store_true", help="put the figures into the cards too")
     parser.add_argument("-o", "--output", type=Path)
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -135,6 +158,9 @@ def main() -> None:
     for name, model in SETTINGS.items():
         settings[name] = study(model, args.card, args.patches, args.shapes)
         model.forget()
+    if args.into_cards:
+        for card in args.card:
+            put_into(card, for_card(settings["seed"], card))
     write(
         {
             "what": "patch circles",

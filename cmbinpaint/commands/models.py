@@ -5,7 +5,8 @@ Takes: nothing, or a folder of cards. Gives: a table. Floor: 7.
 
 import argparse
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cmbinpaint.weights import Card
@@ -46,9 +47,29 @@ def run(args: argparse.Namespace) -> int:
 
 def _describe(card: "Card") -> list[str]:
     lines = [f"  {card.name:<18}{card.family}, {_count(card.n_weights)} weights, {card.steps} training steps"]
-    lines += [f"{'':20}sha256: {card.sha256[:16]}..., license {card.license}, cmbinpaint {card.version}"]
-    lines += [f"{'':20}limit: {limit}" for limit in card.limits]
+    more = [f"sha256: {card.sha256[:16]}..., license {card.license}, cmbinpaint {card.version}"]
+    more += [f"limit: {limit}" for limit in card.limits]
+    more += _graded(card.figures)
+    return lines + [f"{'':20}{line}" for line in more]
+
+
+def _graded(figures: Mapping[str, Any]) -> list[str]:
+    """Say what `validate` and the exam of patches put into a card: error over the exact mean's."""
+    lines = []
+    for key, entry in figures.items():
+        if key.startswith("validation_nside"):
+            _, _, steps = key.partition("@")
+            use = "as it ships" if not steps else "alone" if steps == "0" else f"{steps} steps"
+            where = f"nside {entry['nside']}, {entry['skies']} skies, {use}"
+            lines.append(f"excess by depth, {where}: {_rounded(entry['excess']['value'])}")
+        elif key == "circles":
+            radii = " ".join(map(str, entry["radii"]))
+            lines.append(f"excess in circles of {radii} px, no beam, no noise: {_rounded(entry['excess'])}")
     return lines
+
+
+def _rounded(values: list[float]) -> str:
+    return " ".join(f"{value:.3f}" for value in values)
 
 
 def _count(number: int) -> str:

@@ -74,7 +74,7 @@ def _validate(args: argparse.Namespace, card: "Card | None") -> int:
 
     setting = _setting(args)
     contenders = _contenders(args, MODELS)
-    label = None if card is None else _label_of(card, contenders)
+    own = {} if card is None else _own(card, contenders)
     ensemble = Ensemble(setting, contenders, args.output / "records")
     _do(ensemble, args)
     result = Validation.of(ensemble, args.skies)
@@ -84,8 +84,8 @@ def _validate(args: argparse.Namespace, card: "Card | None") -> int:
     common.write_text(args.output / "validation.md", text)
     _draw(result, args.output)
     print(text)
-    if card is not None and label is not None:
-        _write_card(card, args.card, figures, label)
+    if card is not None:
+        _write_card(card, args.card, figures, own)
     print(f"files in {args.output.resolve()}")
     return 0
 
@@ -191,23 +191,28 @@ def _card(path: Path) -> "Card":
     return read_card(path)
 
 
-def _label_of(card: "Card", contenders: "list[Contender]") -> str:
-    """Return the label under which the network of a card is graded as it ships."""
+def _own(card: "Card", contenders: "list[Contender]") -> dict[str, str]:
+    """Return the labels under which the network of a card is graded, and what stands behind `validation_nsideN`."""
+    own = {}
     for contender in contenders:
-        own = getattr(contender.inpainter, "card", None)
-        if own is not None and own.sha256 == card.sha256:
-            return contender.label
-    models = ", ".join(contender.label for contender in contenders)
-    raise WeightsError(
-        f"the card is of {card.name!r}, which is none of the models {models}; name it with --model"
-    )
+        theirs = getattr(contender.inpainter, "card", None)
+        if theirs is not None and theirs.sha256 == card.sha256:
+            own[contender.label] = "" if contender.refine is None else f"@{contender.refine}"
+    if not own:
+        models = ", ".join(contender.label for contender in contenders)
+        raise WeightsError(
+            f"the card is of {card.name!r}, which is none of the models {models}; name it with --model"
+        )
+    return own
 
 
-def _write_card(card: "Card", path: Path, figures: dict[str, Any], label: str) -> None:
+def _write_card(card: "Card", path: Path, figures: dict[str, Any], own: dict[str, str]) -> None:
     from dataclasses import replace
 
     from cmbinpaint.analysis.validation_text import card_figures
 
-    entry = {f"validation_nside{figures['nside']}": card_figures(figures, label)}
-    common.write_text(path, replace(card, figures={**card.figures, **entry}).to_json())
-    print(f"{path}: figures of {label}")
+    entries = {
+        f"validation_nside{figures['nside']}{use}": card_figures(figures, label) for label, use in own.items()
+    }
+    common.write_text(path, replace(card, figures={**card.figures, **entries}).to_json())
+    print(f"{path}: figures of {', '.join(own)}")

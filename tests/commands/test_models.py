@@ -16,6 +16,12 @@ def folder(tmp_path):
         name="tiny", family="linear", architecture={}, data="sims", recipe="r", normalization="rms", seed=1,
         steps=10, commit="abc", license="BSD-3-Clause", version="0.1.0", limits=("nside 128 to 2048",),
         sha256="a" * 64, n_weights=6_900_000,
+        figures={
+            "loss": 1.0,
+            "validation_nside64": {"nside": 64, "skies": 3, "excess": {"value": [1.0014, 1.0]}},
+            "validation_nside64@0": {"nside": 64, "skies": 3, "excess": {"value": [1.25, 1.5]}},
+            "circles": {"radii": [5, 10], "excess": [1.1, 1.0567]},
+        },
     )  # fmt: skip
     (tmp_path / "tiny.json").write_text(card.to_json())
     return tmp_path
@@ -33,7 +39,10 @@ def test_a_card_is_told(folder, capsys) -> None:
     assert cli.main(["models", "--folder", str(folder)]) == 0
     out = capsys.readouterr().out
     for words in ("tiny", "linear, 6.9 M weights, 10 training steps", "aaaa...",
-                  "limit: nside 128 to 2048"):  # fmt: skip
+                  "limit: nside 128 to 2048",
+                  "excess by depth, nside 64, 3 skies, as it ships: 1.001 1.000\n",
+                  "excess by depth, nside 64, 3 skies, alone: 1.250 1.500\n",
+                  "excess in circles of 5 10 px, no beam, no noise: 1.100 1.057\n"):  # fmt: skip
         assert words in out
 
 
