@@ -92,6 +92,8 @@ class ModelCalibration:
         (depths,) rms error over the exact mean's; 1 is perfect.
     distance
         (depths,) rms distance of the prediction from the exact mean, in posterior standard deviations.
+    first_error
+        (depths,) rms error of the prediction of sky 0, the map's unit: what can be computed again in seconds.
     sharpness
         (depths,) width of the model's realizations of the signal over the exact posterior's, geometric mean
         over pixels, from the errors on simulated skies.
@@ -124,6 +126,7 @@ class ModelCalibration:
 
     excess: Estimate
     distance: Estimate
+    first_error: FloatArray
     sharpness: Estimate
     scatter: Estimate
     bias: Bias
@@ -171,6 +174,7 @@ def calibrate(
     return ModelCalibration(
         excess=rms_ratio(model["error"], exact["error"]),
         distance=rms_ratio(model["away"], exact["error"]),
+        first_error=np.sqrt(model["error"][0]),
         sharpness=_sharpness(model["error_kept"], exact["error_kept"], measures),
         scatter=rms_ratio(model["scatter"], exact["missed"]),
         bias=_bias(model, true),

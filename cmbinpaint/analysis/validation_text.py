@@ -46,6 +46,7 @@ def card_figures(figures: Figures, label: str) -> dict[str, Any]:
         "steps": model["steps"],
         "excess": model["excess"],
         "distance": model["distance"],
+        "first_error": model["first_error"],
         "sharpness": model["sharpness"],
         "bias": bias,
         "worst_bias": worst_bias(figures, label),

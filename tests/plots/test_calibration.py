@@ -31,7 +31,7 @@ def model(seed: int) -> ModelCalibration:
     )
     bias = Bias(*(estimate(3, center=-0.1, seed=seed + i) for i in range(4)))
     return ModelCalibration(
-        excess=estimate(2, center=1.05, seed=seed), distance=estimate(2, center=0.3, seed=seed),
+        excess=estimate(2, center=1.05, seed=seed), distance=estimate(2, center=0.3, seed=seed), first_error=np.ones(2),
         sharpness=estimate(2, seed=seed), scatter=estimate(2), bias=bias, pixels=coverage, multipoles=coverage,
         alm_error=estimate(9, center=0.1, seed=seed), alm_error_by_sky=estimate(4, 9, center=0.1).value,
         jumps=estimate(2, seed=seed), prediction_jumps=estimate(2), one_point=estimate(3, seed=seed),
