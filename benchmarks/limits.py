@@ -23,9 +23,9 @@ from cmbinpaint.sphere.planck_mask import planck_like_mask
 
 NSIDE = 128
 MODELS = ("default", "default@0", "kriging")
-BEAMS = (0.0, 0.5, 1.0, 2.0, 4.0, 5.0, 6.0)  # pixels; beside 3
-NOISES = (0.0, 0.3, 1.0, 10.0, 30.0, 60.0, 100.0)  # µK; beside 3
-TILTS = (0.5, 0.7, 1.2, 1.5)  # beside 0.9649
+BEAMS = (0.0, 1.0, 2.0, 5.0, 7.0)  # pixels; beside 3
+NOISES = (0.0, 0.3, 10.0, 30.0, 100.0)  # µK; beside 3
+TILTS = (0.5, 1.5)  # beside 0.9649
 
 
 def changes() -> dict[str, dict[str, Any]]:

@@ -14,13 +14,12 @@ from cmbinpaint.inpainters import EXACT_NSIDE
 from cmbinpaint.inpainters.exact import GaussianInpainter
 from cmbinpaint.inpainters.protocol import Inpainter
 from cmbinpaint.patches.tiling import patch_side
+from cmbinpaint.sims.shape import spectrum_shape
 from cmbinpaint.sims.skymodel import SkyModel
 from cmbinpaint.sphere.pixels import pixel_size
 
 # The resolutions that networks on patches are made and measured for.
 PATCH_NSIDES = (2 * EXACT_NSIDE, 2048)
-# A pixel's side is rounded on a card.
-_SLACK = 1.02
 
 
 def serving(inpainter: Inpainter, nside: int) -> Inpainter:
@@ -51,37 +50,45 @@ def serving(inpainter: Inpainter, nside: int) -> Inpainter:
 
 
 def warn_beyond_card(inpainter: Inpainter, sky_model: SkyModel) -> None:
-    """Warn where pixels or noise are outside of what the network's card says it was trained on.
+    """Warn where pixels, noise, beam or cosmology are outside of what the network's card says it serves.
 
-    Cards state them under ``data``: ``steps_arcmin`` and ``noise_over_patch_rms``, each [lowest, highest]. Less
-    noise than the lowest is told to networks as that, and is no ground for a warning.
+    Cards state ranges, each [lowest, highest], under ``figures["served"]`` where the network was graded, or under
+    ``data`` where it was trained: ``steps_arcmin``, ``noise_over_patch_rms``, ``beam_px``, ``n_s``. Less noise than
+    the lowest is told to networks as that, and is no ground for a warning.
     """
     card = card_of(inpainter)
-    if card is None or not isinstance(card.data, Mapping):
+    if card is None:
         return
-    step = pixel_size(sky_model.nside)
-    arcmin = float(np.degrees(step)) * 60
-    steps = _range(card.data.get("steps_arcmin"))
-    if steps is not None and not steps[0] / _SLACK <= arcmin <= steps[1] * _SLACK:
-        warnings.warn(
-            f"the map's pixels are {arcmin:.3g} arcmin wide; the network {card.name!r} was trained on {steps[0]:g} "
-            f"to {steps[1]:g}: compare with model='kriging', or refine",
-            CmbInpaintWarning,
-            stacklevel=3,
-        )
-    levels = _range(card.data.get("noise_over_patch_rms"))
-    if levels is not None:
-        from cmbinpaint.nn.inputs import patch_rms
-
-        noise = float(np.sqrt(np.mean(np.square(sky_model.noise_std))))
-        level = noise / patch_rms(sky_model.signal_cl, step, patch_side(sky_model.nside))
-        if level > levels[1] * _SLACK:
+    for key, (value, what, slack) in _met(sky_model).items():
+        served = _served(card, key)
+        if served is None:
+            continue
+        low, high = served
+        if value > high + slack or (value < low - slack and key != "noise_over_patch_rms"):
             warnings.warn(
-                f"the noise is {level:.3g} of the signal's rms on a patch; the network {card.name!r} was trained "
-                f"up to {levels[1]:g}: compare with model='kriging', or refine",
+                f"{what} {value:.3g}; the network {card.name!r} serves {low:g} to {high:g}: compare with "
+                "model='kriging', or refine",
                 CmbInpaintWarning,
                 stacklevel=3,
             )
+
+
+def _met(sky_model: SkyModel) -> dict[str, tuple[float, str, float]]:
+    """By a card's key: the map's value, words before it, and how far beyond a range nothing is said."""
+    from cmbinpaint.nn.inputs import patch_rms
+
+    step = pixel_size(sky_model.nside)
+    arcmin = float(np.degrees(step)) * 60
+    noise = float(np.sqrt(np.mean(np.square(sky_model.noise_std))))
+    level = noise / patch_rms(sky_model.signal_cl, step, patch_side(sky_model.nside))
+    shape = spectrum_shape(sky_model)
+    return {
+        "steps_arcmin": (arcmin, "the map's pixels are, in arcmin,", 0.02 * arcmin),  # cards round them
+        "noise_over_patch_rms": (level, "the noise over the signal's rms on a patch is", 0.02 * level),
+        # A fit to an estimated spectrum scatters by this much.
+        "beam_px": (shape.fwhm_px, "the map's beam is like one of fwhm, in pixels,", 0.3),
+        "n_s": (shape.n_s, "the map's spectrum is like Planck 2018's with n_s", 0.05),
+    }
 
 
 def card_of(inpainter: Inpainter) -> Any:
@@ -89,10 +96,15 @@ def card_of(inpainter: Inpainter) -> Any:
     return getattr(inpainter, "card", None)
 
 
-def _range(entry: Any) -> tuple[float, float] | None:
+def _served(card: Any, key: str) -> tuple[float, float] | None:
     """(lowest, highest) as a card states it; None if it states none."""
-    if not isinstance(entry, list | tuple) or len(entry) != 2:
-        return None
-    if not all(isinstance(value, int | float) for value in entry):
-        return None
-    return float(entry[0]), float(entry[1])
+    graded = card.figures.get("served")
+    for ranges in (graded, card.data):
+        entry = ranges.get(key) if isinstance(ranges, Mapping) else None
+        if (
+            isinstance(entry, list | tuple)
+            and len(entry) == 2
+            and all(isinstance(v, int | float) for v in entry)
+        ):
+            return float(entry[0]), float(entry[1])
+    return None

@@ -1,5 +1,7 @@
 """What networks serve, and what happens beyond."""
 
+import re
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +14,7 @@ from cmbinpaint.inpainters import find_inpainter
 from cmbinpaint.pipeline.limits import serving, warn_beyond_card
 from cmbinpaint.sims.skymodel import SkyModel
 from cmbinpaint.sims.theory import fiducial_cl
+from cmbinpaint.sphere.pixels import pixel_size
 
 
 class Named:
@@ -57,20 +60,49 @@ def test_below_128_the_exact_answer_is_given_and_said() -> None:
         plan_inpainting(mask, model="linear-first")
 
 
+SERVED = {
+    "steps_arcmin": [1.7, 27.5],
+    "noise_over_patch_rms": [0.01, 0.5],
+    "beam_px": [0, 5],
+    "n_s": [0.5, 1.5],
+}
+
+
 def test_beyond_what_the_card_states_a_warning() -> None:
-    card = load_model("default", "cpu").card
+    card = replace(load_model("default", "cpu").card, figures={}, data=SERVED)
     warn_beyond_card(Named(card), model_at(128, 3.0))  # 27.48' is the card's 27.5'
     warn_beyond_card(Named(card), model_at(128, 1e-3))  # less noise is no ground
     warn_beyond_card(Named(), model_at(64, 1e4))
-    with pytest.warns(CmbInpaintWarning, match="pixels are 55 arcmin wide; .* trained on 1.7 to 27.5"):
-        warn_beyond_card(Named(card), model_at(64, 3.0))
     with pytest.warns(
-        CmbInpaintWarning, match="the noise is .* of the signal's rms on a patch; .* up to 0.5:"
+        CmbInpaintWarning, match="pixels are, in arcmin, 55; the network .* serves 1.7 to 27.5"
     ):
+        warn_beyond_card(Named(card), model_at(64, 3.0))
+    with pytest.warns(CmbInpaintWarning, match="noise over the signal's rms on a patch is .* to 0.5:"):
         warn_beyond_card(Named(card), model_at(128, 500.0))
     silent = replace(card, data={"steps_arcmin": "any", "noise_over_patch_rms": [0, 1, 2]})
     warn_beyond_card(Named(silent), model_at(64, 1e4))
     warn_beyond_card(Named(replace(card, data="words")), model_at(64, 1e4))
+
+
+@pytest.mark.parametrize(
+    ("cl", "beam", "words"),
+    [
+        (fiducial_cl(383), 7.0, "beam is like one of fwhm, in pixels, 7; .* serves 0 to 5:"),
+        (fiducial_cl(383) * (np.arange(384) / 100.0) ** 1.0, 3.0, "with n_s 1.96; .* serves 0.5 to 1.5:"),
+        (fiducial_cl(383) / np.maximum(np.arange(384), 1.0), 3.0, "with n_s -0.0351; .* serves 0.5 to 1.5:"),
+        (fiducial_cl(383), 3.0, None),
+        (fiducial_cl(383), 0.0, None),
+    ],
+)
+def test_a_beam_or_a_cosmology_beyond_the_card_is_named(cl, beam: float, words: str | None) -> None:
+    card = replace(load_model("default", "cpu").card, data="words", figures={"served": SERVED})
+    model = SkyModel.from_theory(cl, 128, fwhm=beam * pixel_size(128), noise_std=3.0)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warn_beyond_card(Named(card), model)
+    assert len(caught) == (words is not None)
+    if words is not None:
+        assert re.search(words, str(caught[0].message))
 
 
 @pytest.mark.parametrize("refine", [0, 2])
