@@ -73,10 +73,15 @@ def network(card: str, model: FlatModel, data: np.ndarray) -> Fill:
     return lambda data, valid: filler.fill(data, valid).field_uK
 
 
-def study(model: FlatModel, cards: list[str], patches: int, shapes: int) -> dict[str, Any]:
+def skies(model: FlatModel, patches: int) -> tuple[np.ndarray, np.ndarray]:
+    """(2 patches, side, side) signal, and with noise, µK."""
     rng = np.random.default_rng(0)
     signal = draw_fields(model.power, 2 * patches, rng)[:, :SIDE, :SIDE] * model.rms_uK
-    data = signal + model.noise_uK * rng.standard_normal(signal.shape)
+    return signal, signal + model.noise_uK * rng.standard_normal(signal.shape)
+
+
+def study(model: FlatModel, cards: list[str], patches: int, shapes: int) -> dict[str, Any]:
+    signal, data = skies(model, patches)
     fills: dict[str, Fill] = {
         "exact": lambda d, v: conditional_mean(model, v, np.where(v, d, 0.0), width=False)[0],
         "kriging 64": kriging(model, 64),
@@ -129,12 +134,12 @@ def transfer(found: np.ndarray, true: np.ndarray) -> dict[str, Any]:
     }
 
 
-def for_card(rows: dict[str, Any], card: str) -> dict[str, Any]:
+def for_card(rows: dict[str, Any], card: str, patches: int) -> dict[str, Any]:
     """What the card keeps of the setting without beam and noise."""
     circles = {name.split()[1]: row for name, row in rows.items() if name.startswith("circle")}
     own = [row[card] for row in circles.values()]
     return {
-        "side": SIDE, "step_arcmin": STEP_ARCMIN, "radii": [int(radius) for radius in circles],
+        "side": SIDE, "step_arcmin": STEP_ARCMIN, "patches": patches, "radii": [int(radius) for radius in circles],
         **{key: [round(float(r[key]), 5) for r in own] for key in ("rms_uK", "rms_error_uK", "excess")},
     }  # fmt: skip
 
@@ -160,7 +165,7 @@ def main() -> None:
         model.forget()
     if args.into_cards:
         for card in args.card:
-            put_into(card, for_card(settings["seed"], card))
+            put_into(card, for_card(settings["seed"], card, args.patches))
     write(
         {
             "what": "patch circles",
