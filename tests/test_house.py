@@ -9,7 +9,7 @@ import cmbinpaint
 
 PACKAGE = Path(cmbinpaint.__file__).parent
 FLOORS = {
-    "errors": 0, "_types": 0,
+    "errors": 0, "_types": 0, "_files": 0,
     "sphere": 1, "plane": 1, "nn": 1,
     "sims": 2, "patches": 2, "weights": 2,
     "training": 3, "inpainters": 3,

@@ -6,8 +6,6 @@ A record is a .npz file without pickled objects, written beside its name and ren
 it was made of; a record of something else is refused, never mixed in.
 """
 
-import os
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from cmbinpaint._files import whole_or_nothing
 from cmbinpaint._types import AnyArray
 from cmbinpaint.errors import CmbInpaintError
 
@@ -81,17 +80,8 @@ class Records:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.path(index)
         stored: dict[str, Any] = {_DIGEST: np.array(self.digest), **arrays}
-        handle, beside = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=".part", dir=self.folder)
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                np.savez_compressed(stream, **stored)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.chmod(beside, 0o644)
-            os.replace(beside, path)
-        except BaseException:
-            Path(beside).unlink(missing_ok=True)
-            raise
+        with whole_or_nothing(path) as stream:
+            np.savez_compressed(stream, **stored)
 
     def discard_others(self) -> int:
         """Remove the records of something else, and damaged ones; return how many."""

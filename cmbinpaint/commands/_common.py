@@ -7,12 +7,10 @@ Heavy libraries are imported inside functions, so that `--help` stays fast.
 
 import argparse
 import math
-import os
 import re
 import secrets
 import shlex
 import sys
-import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -140,19 +138,6 @@ def provenance_of(argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
 def command_line(argv: Sequence[str]) -> str:
     """Return the command as a user can type it again."""
     return shlex.join(["cmbinpaint", *argv])
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file beside its name, then rename it."""
-    handle, beside = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        os.chmod(beside, 0o644)
-        os.replace(beside, path)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cmbinpaint._files import write_whole
 from cmbinpaint.commands import _common as common
 from cmbinpaint.errors import CmbInpaintError, CmbInpaintWarning, FitsError, MapError, UnitsError
 
@@ -124,7 +125,7 @@ class ReportJob:
         facts = self._facts(first, [*self.warned, *warned], error_source)
         page = report_page(numbers, facts)
         target.parent.mkdir(parents=True, exist_ok=True)
-        common.write_text(target, page)
+        write_whole(target, page)
 
     def _numbers(self) -> "tuple[MapReport, MapInfo, str]":
         """Return the numbers, what the first filled file says of itself, and what the error map is."""

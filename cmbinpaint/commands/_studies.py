@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cmbinpaint import __version__
+from cmbinpaint._files import write_whole
 from cmbinpaint.commands import _common as common
 
 if TYPE_CHECKING:
@@ -52,8 +53,8 @@ class Study:
         for name, made in self.make(source):
             if isinstance(made, tuple):
                 rows, facts = made
-                common.write_text(folder / f"{name}.csv", as_csv(rows))
-                common.write_text(folder / f"{name}.json", as_json(rows, {**facts, **source.provenance}))
+                write_whole(folder / f"{name}.csv", as_csv(rows))
+                write_whole(folder / f"{name}.json", as_json(rows, {**facts, **source.provenance}))
             else:
                 figure = getattr(made, "figure", None) or made
                 for end in _FORMATS:

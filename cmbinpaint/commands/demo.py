@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cmbinpaint._files import write_whole
 from cmbinpaint.commands import _common as common
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         result = _compare(folder, sky)
     with _step("draw"):
         _draw(folder, sky, result)
-    common.write_text(folder / "spectra.csv", result.csv())
+    write_whole(folder / "spectra.csv", result.csv())
     print(f"\n{result.table()}\n\nfiles in {folder.resolve()}:")
     for name, what in zip(FILES, _descriptions(), strict=True):
         print(f"  {name:<14}{what}")

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cmbinpaint._files import write_whole
 from cmbinpaint.commands import _common as common
 from cmbinpaint.errors import CmbInpaintError, UnitsError
 
@@ -68,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     if table_path is None or figure_path is None:
         return 0
     as_text = _json if table_path.suffix == ".json" else _csv
-    common.write_text(table_path, as_text(comparison))
+    write_whole(table_path, as_text(comparison))
     _draw(comparison, figure_path, f"Power spectra of {args.map.name}")
     print(f"{table_path}\n{figure_path}")
     return 0

@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cmbinpaint._files import write_whole
 from cmbinpaint.commands import _common as common
 from cmbinpaint.errors import CmbInpaintError, WeightsError
 
@@ -79,9 +80,9 @@ def _validate(args: argparse.Namespace, card: "Card | None") -> int:
     _do(ensemble, args)
     result = Validation.of(ensemble, args.skies)
     figures = {**result.to_dict(), "command": common.command_line(args.argv)}
-    common.write_text(args.output / "validation.json", json.dumps(figures, indent=1) + "\n")
+    write_whole(args.output / "validation.json", json.dumps(figures, indent=1) + "\n")
     text = markdown(figures)
-    common.write_text(args.output / "validation.md", text)
+    write_whole(args.output / "validation.md", text)
     _draw(result, args.output)
     print(text)
     if card is not None:
@@ -110,9 +111,9 @@ def _misspecified(args: argparse.Namespace) -> int:
         "what": "misspecified", "nside": args.nside, "seed": args.seed, "bands": bands,
         "command": common.command_line(args.argv), "results": plain(results),
     }  # fmt: skip
-    common.write_text(args.output / "misspecified.json", json.dumps(figures, indent=1) + "\n")
+    write_whole(args.output / "misspecified.json", json.dumps(figures, indent=1) + "\n")
     text = misspecified_markdown(figures)
-    common.write_text(args.output / "misspecified.md", text)
+    write_whole(args.output / "misspecified.md", text)
     print(f"{text}\nfiles in {args.output.resolve()}")
     return 0
 
@@ -214,5 +215,5 @@ def _write_card(card: "Card", path: Path, figures: dict[str, Any], own: dict[str
     entries = {
         f"validation_nside{figures['nside']}{use}": card_figures(figures, label) for label, use in own.items()
     }
-    common.write_text(path, replace(card, figures={**card.figures, **entries}).to_json())
+    write_whole(path, replace(card, figures={**card.figures, **entries}).to_json())
     print(f"{path}: figures of {', '.join(own)}")

@@ -8,7 +8,6 @@ No pyplot: a figure belongs to the one who made it, needs no display and is gone
 import functools
 import io
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.resources import as_file, files
@@ -18,6 +17,8 @@ from typing import Any, ParamSpec, TypeVar, cast
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from cmbinpaint._files import whole_or_nothing
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -80,15 +81,9 @@ def save_figure(drawing: Axes | Figure, path: str | os.PathLike[str]) -> Path:
     """
     figure = drawing if isinstance(drawing, Figure) else drawing.figure
     path = Path(path)
-    handle, beside = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    try:
-        cast(Figure, figure).savefig(beside, bbox_inches="tight", pad_inches=0.12)
-        os.chmod(beside, 0o666 & ~_umask())
-        os.replace(beside, path)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
+    with whole_or_nothing(path) as stream:
+        chosen = path.suffix.lstrip(".") or None  # none: matplotlib's own
+        cast(Figure, figure).savefig(stream, format=chosen, bbox_inches="tight", pad_inches=0.12)
     return path
 
 
@@ -100,9 +95,3 @@ def figure_png(drawing: Axes | Figure, *, dpi: float = 160.0) -> bytes:
     # Of the figure's own size: cutting it tight would draw everything twice.
     cast(Figure, figure).savefig(stream, format="png", dpi=dpi, metadata={"Software": None})
     return stream.getvalue()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -8,10 +8,9 @@ import errno
 import gzip
 import os
 import re
-import uuid
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,6 +18,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.io.fits.verify import VerifyWarning
 
+from cmbinpaint._files import whole_or_nothing
 from cmbinpaint._types import AnyArray
 from cmbinpaint.errors import FitsError, MapError
 from cmbinpaint.sphere.containers import unwrap
@@ -248,30 +248,16 @@ def _save(hdus: fits.HDUList, stream: BinaryIO, target: Path) -> None:
 
 @contextmanager
 def _whole_or_nothing(target: Path, overwrite: bool, info: MapInfo | None) -> Iterator[BinaryIO]:
-    """Open a temporary file beside the target; rename it when the body succeeded, remove it when not."""
+    """Refuse what must not be written over; say what the disk refused."""
     _refuse(target, overwrite, info)
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
     try:
-        with temporary.open("wb") as stream:
+        with whole_or_nothing(target) as stream:
             yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, target)
     except OSError as error:
         reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
         raise FitsError(
             f"{target} cannot be written: {reason}; no partial file was left and nothing else was touched"
         ) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-    # The rename itself must reach the disk; where folders cannot be synced it does so on its own.
-    with suppress(OSError):
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def _refuse(target: Path, overwrite: bool, info: MapInfo | None) -> None:

@@ -23,6 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from cmbinpaint._files import sync_folder, write_whole
 from cmbinpaint.errors import CheckpointError, CmbInpaintWarning
 
 KEEP = 3
@@ -103,7 +104,7 @@ def save_checkpoint(
         if final.exists():  # damaged, or this very state: the new one is whole
             shutil.rmtree(final)
         beside.rename(final)
-        _sync(root)
+        sync_folder(root)
     except OSError as error:
         shutil.rmtree(beside, ignore_errors=True)
         raise CheckpointError(
@@ -234,7 +235,7 @@ def _write_files(folder: Path, checkpoint: Checkpoint) -> None:
         tensors = {name: t.detach().cpu().contiguous() for name, t in getattr(checkpoint, group).items()}
         content = save(tensors)
         hashes[f"{group}.safetensors"] = hashlib.sha256(content).hexdigest()
-        _write(folder / f"{group}.safetensors", content)
+        write_whole(folder / f"{group}.safetensors", content)
     manifest = {
         "format": _FORMAT,
         "step": checkpoint.step,
@@ -244,8 +245,8 @@ def _write_files(folder: Path, checkpoint: Checkpoint) -> None:
         "torch": torch.__version__,
         "files": hashes,
     }
-    _write(folder / "manifest.json", json.dumps(manifest, indent=1).encode())
-    _sync(folder)
+    write_whole(folder / "manifest.json", json.dumps(manifest, indent=1).encode())
+    sync_folder(folder)
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
@@ -284,18 +285,3 @@ def _check_finite(where: str, tensors: Mapping[str, Tensor]) -> None:
 def _remove_leftovers(root: Path) -> None:
     for path in root.glob(".step_*.part"):
         shutil.rmtree(path, ignore_errors=True)
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -5,7 +5,7 @@ Takes: rows. Gives: a file with a header; rows beyond the step resumed from are 
 
 import csv
 import importlib.util
-import os
+import io
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from cmbinpaint._files import write_whole
 from cmbinpaint.errors import CheckpointError
 
 
@@ -38,16 +39,12 @@ class CsvLog:
     def __init__(self, path: Path, columns: Sequence[str], step: int) -> None:
         self.path, self.columns = path, tuple(columns)
         kept = self._rows_until(step)
-        beside = path.with_name(f".{path.name}.part")
+        whole = io.StringIO(newline="")
+        csv.writer(whole).writerows([self.columns, *kept])
         try:
-            with beside.open("w", newline="", encoding="utf-8") as file:
-                csv.writer(file).writerows([self.columns, *kept])
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(beside, path)
+            write_whole(path, whole.getvalue().encode())
             self._file = path.open("a", newline="", encoding="utf-8")
         except OSError as error:
-            beside.unlink(missing_ok=True)
             raise self._refused(error) from error
         self._writer = csv.writer(self._file)
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from cmbinpaint import __version__
+from cmbinpaint._files import write_whole
 from cmbinpaint._types import AnyArray, FloatArray
 from cmbinpaint.errors import DataSetError
 from cmbinpaint.training.manifest import (
@@ -28,7 +29,6 @@ from cmbinpaint.training.manifest import (
     file_hash,
     read_manifest,
     write_manifest,
-    write_whole,
 )
 from cmbinpaint.training.prefetch import Prefetcher
 from cmbinpaint.training.skies import DataSetRecipe, class_spectra, field_rms, sky_patches

@@ -10,13 +10,13 @@ mixture, even if the writer is killed.
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cmbinpaint._files import write_whole
 from cmbinpaint.errors import WeightsError
 from cmbinpaint.weights.card import Card, read_card
 
@@ -135,8 +135,8 @@ def save_weights(
     home = Path(folder)
     home.mkdir(parents=True, exist_ok=True)
     card_path = home / f"{card.name}.json"
-    _write(home / card.file, content)
-    _write(card_path, text.encode("utf-8"))
+    write_whole(home / card.file, content)
+    write_whole(card_path, text.encode("utf-8"))
     _remove_orphans(home, card.name)
     return Card.from_json(text)
 
@@ -290,27 +290,3 @@ def _remove_orphans(folder: Path, name: str) -> None:
     for path in folder.glob(f"{name}-{'[0-9a-f]' * 8}.safetensors"):
         if path.name not in used:
             path.unlink(missing_ok=True)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write beside, flush to disk, rename: under its final name a file is whole or absent."""
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

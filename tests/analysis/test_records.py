@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from cmbinpaint.analysis import records
 from cmbinpaint.analysis.records import Records
 from cmbinpaint.errors import CmbInpaintError
 
@@ -48,7 +47,7 @@ def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch) -> None:
         raise KeyboardInterrupt
 
     kept = Records(tmp_path, "a" * 64)
-    monkeypatch.setattr(records.os, "replace", stop)
+    monkeypatch.setattr("os.replace", stop)
     with pytest.raises(KeyboardInterrupt):
         kept.write(0, ARRAYS)
     assert list(tmp_path.iterdir()) == []

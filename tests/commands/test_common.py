@@ -113,19 +113,6 @@ def test_fresh_seeds_differ_and_fit_a_header() -> None:
     assert len(seeds) == 20 and all(0 <= seed < 2**32 for seed in seeds)
 
 
-def test_a_text_file_is_written_whole(tmp_path: Path, monkeypatch) -> None:
-    path = tmp_path / "a.csv"
-    common.write_text(path, "old\n")
-
-    def fail(*args):
-        raise OSError("disk")
-
-    monkeypatch.setattr(common.os, "replace", fail)
-    with pytest.raises(OSError, match="disk"):
-        common.write_text(path, "new\n")
-    assert path.read_text() == "old\n" and [p.name for p in tmp_path.iterdir()] == ["a.csv"]
-
-
 def test_words_for_people() -> None:
     assert [common.human_seconds(s) for s in (0.2, 40, 200, 9000)] == ["1 s", "40 s", "3 min", "2.5 h"]
     assert [common.human_bytes(s) for s in (7, 1.5e3, 4.2e8, 1.5e9)] == [

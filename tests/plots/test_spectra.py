@@ -1,7 +1,5 @@
 """Pictures of spectra: the numbers drawn are the numbers given."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -88,7 +86,7 @@ def test_a_failing_save_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     path.write_text("old")
 
     def fail(self, where, **kwargs):
-        Path(where).write_bytes(b"half")
+        where.write(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Figure, "savefig", fail)

@@ -216,7 +216,7 @@ def test_a_disk_that_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     def full(path: Path, content: bytes) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("cmbinpaint.training.checkpoint._write", full)
+    monkeypatch.setattr("cmbinpaint.training.checkpoint.write_whole", full)
     with pytest.raises(
         CheckpointError, match=r"\(No space left on device\); earlier checkpoints are untouched"
     ):

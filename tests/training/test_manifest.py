@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from cmbinpaint._files import write_whole
 from cmbinpaint.errors import DataSetError
-from cmbinpaint.training.manifest import file_hash, read_manifest, write_manifest, write_whole
+from cmbinpaint.training.manifest import file_hash, read_manifest, write_manifest
 
 
 def damage(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
@@ -77,7 +78,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.npy"
     write_whole(path, b"old")
     with pytest.raises(TypeError):
-        write_whole(path, "text")  # type: ignore[arg-type]
+        write_whole(path, 7)  # type: ignore[arg-type]
     assert [p.name for p in tmp_path.iterdir()] == ["a.npy"] and path.read_bytes() == b"old"
 
 

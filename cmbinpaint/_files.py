@@ -1,0 +1,50 @@
+"""Files that are whole under their names, or not there: written beside, brought to disk, renamed.
+
+Takes: a path. Gives: a stream to write to. Floor: 0.
+"""
+
+import errno
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+
+@contextmanager
+def whole_or_nothing(path: Path) -> Iterator[BinaryIO]:
+    """Open a file beside `path`; when the block succeeded it is on disk and has that name, when not it is gone.
+
+    A process that is killed leaves a hidden file `.NAME.*.part` behind, and what stood under the name before.
+    """
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.part")
+    try:
+        with beside.open("wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(beside, path)
+    finally:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def write_whole(path: Path, content: bytes | str) -> None:
+    """Write a file whole, or leave what was there; text in UTF-8."""
+    with whole_or_nothing(path) as stream:
+        stream.write(content.encode() if isinstance(content, str) else content)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on disk; where folders cannot be synced, names get there on their own."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EISDIR):
+            raise
