@@ -7,6 +7,7 @@ import json
 import sys
 from itertools import pairwise
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 from common import BINS
@@ -152,7 +153,29 @@ def neighbors(d: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def limits(d: dict[str, Any]) -> str:
+    """Per change of the setting: the network alone by depth, and the worst bin of all models."""
+    labels = [f"{label} px" for label in d["depths"]]
+    lines = [
+        f"nside {d['nside']}, {d['skies']} skies, beam {d['beam_px']:g} px and noise {d['noise_uK']:g} µK but for what the "
+        "row says; excess of the network alone by depth, then excess and distance where they are largest",
+        "",
+        head("setting", "noise/rms", *labels, "alone", "kriging", "as shipped"),
+    ]
+    for name, r in d["settings"].items():
+        excess = (f"{v:.3f}" for v in r["models"]["default@0"]["excess"]["value"])
+        worst = (
+            " ".join(
+                f"{max(r['models'][m][what]['value']):.{n}f}" for what, n in (("excess", 3), ("distance", 2))
+            )
+            for m in ("default@0", "kriging", "default")
+        )
+        lines.append(row(name, f"{r['noise_over_rms']:.3f}", *excess, *worst))
+    return "\n".join(lines)
+
+
 TABLES = {
+    "limits": limits,
     "contest": contest,
     "patch circles": patch_circles,
     "neighbors": neighbors,
@@ -163,7 +186,29 @@ TABLES = {
     "misspecified": misspecified_markdown,
 }
 
+
+def seeds(runs: list[dict[str, Any]]) -> str:
+    """Arms that were trained from several seeds: mean and spread of excess in each bin, and of the bias."""
+    first = runs[0]
+    depths = [f"({a},{b}]" for a, b in pairwise((0, *first["depths_px"], "∞"))]
+    lines = [head("arm", "pixels", *depths, "largest bias, %", "seeds")]
+    shared = [name for name in first["arms"] if all(name in run["arms"] for run in runs[1:])]
+    for name in shared:
+        for step in first["arms"][name]["by_step"]:
+            grades = [run["arms"][name]["by_step"][step] for run in runs]
+            bins = zip(*(g["excess"] for g in grades), strict=True)
+            bias = [100 * max(map(abs, g["bias"])) for g in grades]
+            cells = [f"{mean(b):.3f} ± {stdev(b):.3f}" for b in bins]
+            lines.append(row(name, f"{step}'", *cells, f"{mean(bias):.2f} ± {stdev(bias):.2f}", len(runs)))
+    return "\n".join(lines)
+
+
 if __name__ == "__main__":
+    contests = []
     for name in sys.argv[1:]:
         figures = json.loads(Path(name).read_text(encoding="utf-8"))
         print(TABLES[figures["what"]](figures), end="\n\n")
+        if figures["what"] == "contest":
+            contests.append(figures)
+    if len(contests) > 1:
+        print(seeds(contests))
