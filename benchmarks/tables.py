@@ -157,8 +157,8 @@ def limits(d: dict[str, Any]) -> str:
     """Per change of the setting: the network alone by depth, and the worst bin of all models."""
     labels = [f"{label} px" for label in d["depths"]]
     lines = [
-        f"nside {d['nside']}, {d['skies']} skies, beam {d['beam_px']:g} px and noise {d['noise_uK']:g} µK but for what the "
-        "row says; excess of the network alone by depth, then excess and distance where they are largest",
+        f"nside {d['nside']}, {d['skies']} skies, beam {d['beam_px']:g} px, noise {d['noise_uK']:g} µK but for what "
+        "the row says; excess of the network alone by depth, then excess and distance where they are largest",
         "",
         head("setting", "noise/rms", *labels, "alone", "kriging", "as shipped"),
     ]
