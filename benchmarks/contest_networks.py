@@ -1,19 +1,15 @@
-"""Networks of the contest that are no option of the package: half the step, free data, several scales, solver steps.
+"""Networks of the contest that are no option of the package: half the step, free data, two scales.
 
 Takes: a batch's `x, valid, spread, conditions`, as `LinearUNet` does. Gives: the fields with better holes.
 """
 
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from cmbinpaint.nn.linear import LinearUNet, detrended
-
-_TINY = 1e-12
 
 
 class HalfPixel(nn.Module):
@@ -66,49 +62,3 @@ class TwoScales(nn.Module):
         here = (..., slice(m, -m), slice(m, -m))
         made = self.fine(first[here], valid[here], spread[here], conditions)
         return x + functional.pad(made - x[here], (m, m, m, m))
-
-
-class SolverSteps(nn.Module):
-    """Steps of conjugate gradients towards the exact mean, the linear network as their preconditioner.
-
-    With P the inverse covariance of the observation, the mean solves ``P_hh x = -P_hd d``. Flexible conjugate
-    gradients (Polak & Ribière), since a network is no symmetric matrix. Untrained, the preconditioner is the guess's
-    variance.
-    """
-
-    STEPS = 3
-
-    def __init__(self, precision: Callable[[], np.ndarray], **options: Any) -> None:
-        super().__init__()
-        self.network = LinearUNet(**options)
-        self.precision = torch.from_numpy(
-            precision().astype(np.float32)
-        )  # no buffer: what is known is not saved
-
-    def forward(self, x: Tensor, valid: Tensor, spread: Tensor, conditions: Tensor) -> Tensor:
-        hole = (valid <= 0).expand_as(x)
-        variance = spread.square()
-
-        def apply(field: Tensor) -> Tensor:
-            with torch.autocast(field.device.type, enabled=False):
-                made = (field.float().flatten(2) @ self.precision).reshape(field.shape)
-            return torch.where(hole, made, 0.0)
-
-        residual = -apply(x)
-        along = before = gain = None
-        for _ in range(self.STEPS):
-            better = self.network(variance * residual, valid, spread, conditions).float()
-            z = torch.where(hole, better, 0.0)
-            if along is None or gain is None:
-                along = z
-            else:
-                along = z + along * (_dot(z, residual - before) / gain)
-            moved = apply(along)
-            step = _dot(along, residual) / _dot(along, moved).clamp(min=_TINY)
-            before, gain = residual, _dot(z, residual).clamp(min=_TINY)
-            x, residual = x + step * along, residual - step * moved
-        return x
-
-
-def _dot(a: Tensor, b: Tensor) -> Tensor:
-    return (a * b).sum((-2, -1), keepdim=True)

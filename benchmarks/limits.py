@@ -7,7 +7,6 @@ are kept and not made again. The steps, the third limit, are the nside of docs/m
 """
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,19 +69,20 @@ def main() -> None:
     parser.add_argument("--records", type=Path, required=True, help="folder")
     parser.add_argument("-o", "--output", type=Path, required=True, help="JSON file for the figures")
     args = parser.parse_args()
-    standard = Setting.standard(planck_like_mask(NSIDE))
+    valid = planck_like_mask(NSIDE)
     settings: dict[str, Any] = {}
     for name, change in changes().items():
-        setting = replace(standard, **change)
-        if setting.sky_model.lmax < setting.bands.lmax:  # noise hides the rest, and bands go on
-            setting = replace(setting, lmax=setting.bands.lmax)
+        cl = change.pop("cl", None)
+        setting = Setting.standard(valid, **change)
+        if cl is not None:
+            setting = setting.with_truth(cl=cl)
         settings[name] = graded(setting, args.skies, args.records / name.replace(" ", "_"))
         worst = {k: np.max(v["excess"]["value"]) for k, v in settings[name]["models"].items()}
         print(name, worst, flush=True)
     write(
         {
             "what": "limits", "nside": NSIDE, "skies": args.skies, "beam_px": BEAM_PIXELS, "noise_uK": NOISE_UK,
-            "depths": standard.depths.labels, "settings": settings,
+            "depths": Setting.standard(valid).depths.labels, "settings": settings,
         },
         args.output,
     )  # fmt: skip

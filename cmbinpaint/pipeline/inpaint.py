@@ -170,7 +170,7 @@ def inpaint_map(
         with clock.stage("plan"):
             filler, doubt = None, 0.0
             if job.has_targets:
-                warn_beyond_card(inpainter, assumed)
+                warn_beyond_card(inpainter, assumed, refine)
                 key = (_identity(model, inpainter), assumed.digest, refine)
                 make = partial(Filler.prepare, inpainter, job.plan, assumed, refine)
                 filler = job.plan.keep(key, make)

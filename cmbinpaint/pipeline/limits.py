@@ -49,24 +49,28 @@ def serving(inpainter: Inpainter, nside: int) -> Inpainter:
     return GaussianInpainter()
 
 
-def warn_beyond_card(inpainter: Inpainter, sky_model: SkyModel) -> None:
+def warn_beyond_card(inpainter: Inpainter, sky_model: SkyModel, refine: int | None = None) -> None:
     """Warn where pixels, noise, beam or cosmology are outside of what the network's card says it serves.
 
-    Cards state ranges, each [lowest, highest], under ``figures["served"]`` where the network was graded, or under
-    ``data`` where it was trained: ``steps_arcmin``, ``noise_over_patch_rms``, ``beam_px``, ``n_s``. Less noise than
-    the lowest is told to networks as that, and is no ground for a warning.
+    Cards state ranges, each [lowest, highest], of ``steps_arcmin``, ``noise_over_patch_rms``, ``beam_px``, ``n_s``:
+    where the network was graded, under ``figures["served"]``, or ``figures["served_alone"]`` for `refine` 0; else
+    where it was trained, under ``data``. Less noise than in training is told to networks as the lowest they know.
     """
     card = card_of(inpainter)
     if card is None:
         return
+    graded = card.figures.get("served_alone" if refine == 0 else "served")
     for key, (value, what, slack) in _met(sky_model).items():
-        served = _served(card, key)
+        of_grades = _range(graded, key)
+        served = of_grades or _range(card.data, key)
         if served is None:
             continue
         low, high = served
-        if value > high + slack or (value < low - slack and key != "noise_over_patch_rms"):
+        noise_of_training = key == "noise_over_patch_rms" and of_grades is None
+        if value > high + slack or (value < low - slack and not noise_of_training):
+            alone = " without refining" if refine == 0 else ""
             warnings.warn(
-                f"{what} {value:.3g}; the network {card.name!r} serves {low:g} to {high:g}: compare with "
+                f"{what} {value:.3g}; the network {card.name!r}{alone} serves {low:g} to {high:g}: compare with "
                 "model='kriging', or refine",
                 CmbInpaintWarning,
                 stacklevel=3,
@@ -96,15 +100,11 @@ def card_of(inpainter: Inpainter) -> Any:
     return getattr(inpainter, "card", None)
 
 
-def _served(card: Any, key: str) -> tuple[float, float] | None:
+def _range(ranges: Any, key: str) -> tuple[float, float] | None:
     """(lowest, highest) as a card states it; None if it states none."""
-    graded = card.figures.get("served")
-    for ranges in (graded, card.data):
-        entry = ranges.get(key) if isinstance(ranges, Mapping) else None
-        if (
-            isinstance(entry, list | tuple)
-            and len(entry) == 2
-            and all(isinstance(v, int | float) for v in entry)
-        ):
-            return float(entry[0]), float(entry[1])
-    return None
+    entry = ranges.get(key) if isinstance(ranges, Mapping) else None
+    if not isinstance(entry, list | tuple) or len(entry) != 2:
+        return None
+    if not all(isinstance(value, int | float) for value in entry):
+        return None
+    return float(entry[0]), float(entry[1])

@@ -31,7 +31,8 @@ class Named:
 
 
 def model_at(nside: int, noise: float) -> SkyModel:
-    return SkyModel.from_theory(fiducial_cl(3 * nside - 1), nside, fwhm=0.01, noise_std=noise)
+    fwhm = 3 * pixel_size(nside)
+    return SkyModel.from_theory(fiducial_cl(3 * nside - 1), nside, fwhm=fwhm, noise_std=noise)
 
 
 def test_networks_above_2048_are_refused() -> None:
@@ -103,6 +104,17 @@ def test_a_beam_or_a_cosmology_beyond_the_card_is_named(cl, beam: float, words: 
     assert len(caught) == (words is not None)
     if words is not None:
         assert re.search(words, str(caught[0].message))
+
+
+def test_a_network_alone_serves_less() -> None:
+    figures = {
+        "served": {"noise_over_patch_rms": [0, 0.5]},
+        "served_alone": {"noise_over_patch_rms": [0.01, 0.5]},
+    }
+    card = replace(load_model("default", "cpu").card, data="words", figures=figures)
+    warn_beyond_card(Named(card), model_at(128, 0.1))
+    with pytest.warns(CmbInpaintWarning, match="without refining serves 0.01 to 0.5:"):
+        warn_beyond_card(Named(card), model_at(128, 0.1), refine=0)
 
 
 @pytest.mark.parametrize("refine", [0, 2])
