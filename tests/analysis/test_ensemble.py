@@ -116,7 +116,7 @@ def test_refining_brings_a_model_near_the_exact_mean(tmp_path) -> None:
 class Carded(KrigingInpainter):
     """As a network is: it comes with a card, and so is polished unless told otherwise."""
 
-    card = SimpleNamespace(sha256="", data={}, name="carded")
+    card = SimpleNamespace(sha256="", data={}, figures={}, name="carded")
 
 
 def test_a_model_polished_to_an_accuracy_is_recorded_so(tmp_path, monkeypatch) -> None:
