@@ -1,6 +1,6 @@
 """How far from what it was trained on the default still works: beams, noise and cosmologies, one at a time.
 
-    python benchmarks/limits.py --skies 4 --records RECORDS -o benchmarks/results/limits_128.json
+    python benchmarks/limits.py --skies 3 --records RECORDS -o benchmarks/results/limits_128.json
 
 Skies of nside 128 behind the Planck-like mask; a change is true of the sky and told to the model. Records in RECORDS
 are kept and not made again. The steps, the third limit, are the nside of docs/measured.md.
@@ -65,7 +65,7 @@ def _plain(estimate: Any) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--skies", type=int, default=4)
+    parser.add_argument("--skies", type=int, default=3)
     parser.add_argument("--records", type=Path, required=True, help="folder")
     parser.add_argument("-o", "--output", type=Path, required=True, help="JSON file for the figures")
     args = parser.parse_args()

@@ -1,7 +1,7 @@
 """Circles of radius 5 to 65 px, and the seed's random shapes, in flat patches of 128 x 128 px.
 
-    python benchmarks/patch_circles.py --card linear-first --card combine128 --into-cards \\
-        -o benchmarks/results/patch_circles.json
+    python benchmarks/patch_circles.py --card linear-first --card combine128 --card combine128_rgb \\
+        --patches 16 --into-cards -o benchmarks/results/patch_circles.json
 
 What the seed's paper shows (arXiv 2011.01433), graded: rms error and its excess over the exact mean's, power of
 prediction and realization over the observation's behind a Hann window. Networks see the patch and nothing around it,

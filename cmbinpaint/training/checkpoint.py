@@ -245,8 +245,7 @@ def _write_files(folder: Path, checkpoint: Checkpoint) -> None:
         "torch": torch.__version__,
         "files": hashes,
     }
-    write_whole(folder / "manifest.json", json.dumps(manifest, indent=1).encode())
-    sync_folder(folder)
+    write_whole(folder / "manifest.json", json.dumps(manifest, indent=1))
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:

@@ -136,7 +136,7 @@ def save_weights(
     home.mkdir(parents=True, exist_ok=True)
     card_path = home / f"{card.name}.json"
     write_whole(home / card.file, content)
-    write_whole(card_path, text.encode("utf-8"))
+    write_whole(card_path, text)
     _remove_orphans(home, card.name)
     return Card.from_json(text)
 
