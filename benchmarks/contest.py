@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from common import write
-from contest_networks import FreeData, HalfPixel, TwoScales
+from contest_networks import FreeData, HalfPixel, SolverSteps, TwoScales
 from patch_optimum import DEPTHS, FlatModel, Scene, conditional_mean, standard_scenes
 from scipy.ndimage import distance_transform_edt
 from torch import nn
@@ -165,6 +165,11 @@ ARMS = {
     "one-sky": Arm("one sky model only (nside 512's)", {"data": _ONE_SKY}, steps=(1,)),
     "physical": Arm("the same by WienerNet's physical loss", _PHYSICAL, steps=(1,)),
     "physical-free": Arm("the same, free to change observed pixels", _PHYSICAL, build=FreeData, steps=(1,)),
+    "solver-steps": Arm(
+        f"one sky model: preconditioner of {SolverSteps.STEPS} steps of conjugate gradients, margins too",
+        {"data": _ONE_SKY, "optimizer": {**BASE["optimizer"], "lr": 3e-4}},
+        build=partial(SolverSteps, lambda: MODELS[1].precision), steps=(1,), wide=True,
+    ),
     "seed": Arm(
         "the seed's family (unet128 less a level), nothing in the holes, squared error",
         {"model": _SEED_NET, "optimizer": _SEED_OPTIMIZER, "loss": {"relative_l2": 0.0, "hole_squared": 1.0}},

@@ -1,15 +1,19 @@
-"""Networks of the contest that are no option of the package: half the step, free data, two scales.
+"""Networks of the contest that are no option of the package: half the step, free data, two scales, solver steps.
 
 Takes: a batch's `x, valid, spread, conditions`, as `LinearUNet` does. Gives: the fields with better holes.
 """
 
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from cmbinpaint.nn.linear import LinearUNet, detrended
+
+_TINY = 1e-12  # energy of a direction that leads nowhere
 
 
 class HalfPixel(nn.Module):
@@ -62,3 +66,49 @@ class TwoScales(nn.Module):
         here = (..., slice(m, -m), slice(m, -m))
         made = self.fine(first[here], valid[here], spread[here], conditions)
         return x + functional.pad(made - x[here], (m, m, m, m))
+
+
+class SolverSteps(nn.Module):
+    """Steps of conjugate gradients towards the exact mean, the linear network as their preconditioner.
+
+    With P the inverse covariance of the observation, the mean solves ``P_hh x = -P_hd d``. Each step asks the network
+    what the residual says and goes to the minimum of the energy ½ xᵀ P x among all directions so far: they are made
+    conjugate to one another one by one, since a network is no symmetric matrix, and the energy cannot rise whatever it
+    says. Untrained, the preconditioner is the guess's variance.
+    """
+
+    STEPS = 3
+
+    def __init__(self, precision: Callable[[], np.ndarray], **options: Any) -> None:
+        super().__init__()
+        self.network = LinearUNet(**options)
+        # No buffer: what is known is not saved.
+        self.precision = torch.from_numpy(precision().astype(np.float32))
+
+    def forward(self, x: Tensor, valid: Tensor, spread: Tensor, conditions: Tensor) -> Tensor:
+        hole = (valid <= 0).expand_as(x)
+
+        def pull(field: Tensor) -> Tensor:
+            with torch.autocast(field.device.type, enabled=False):  # what is known is applied in single precision
+                made = (field.flatten(2) @ self.precision).reshape(field.shape)
+            return torch.where(hole, made, 0.0)
+
+        residual = -pull(x)
+        taken: list[tuple[Tensor, Tensor]] = []  # directions of energy one, and P times them
+        for _ in range(self.STEPS):
+            better = self.network(spread.square() * residual, valid, spread, conditions).float()
+            along = torch.where(hole, better, 0.0)
+            moved = pull(along)
+            for before, pulled in taken:
+                share = _dot(along, pulled)
+                along, moved = along - share * before, moved - share * pulled
+            size = _dot(along, moved).clamp(min=_TINY).rsqrt()
+            along, moved = along * size, moved * size
+            step = _dot(along, residual)
+            x, residual = x + step * along, residual - step * moved
+            taken.append((along, moved))
+        return x
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    return (a * b).sum((-2, -1), keepdim=True)

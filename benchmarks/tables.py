@@ -51,6 +51,8 @@ def excess(d: dict[str, Any]) -> str:
             lines.append(row(name, *(f"{v:.3f}" for v in values), needed, f"{step:.3f}"))
         else:
             lines.append(row(name, f"{values[0]:.3f}", *("" for _ in d["steps"][1:]), "", ""))
+    whole = ", ".join(f"{name} {seconds:.1f}" for name, seconds in d["seconds_whole"].items())
+    lines += ["", f"Seconds for a first map to 0.1, plan, solver's set-up and steps included: {whole}."]
     return "\n".join(lines)
 
 

@@ -88,7 +88,11 @@ def join_world(device: str) -> Iterator[tuple[World, torch.device]]:
         torch.cuda.set_device(place)
     dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
     try:
-        yield World(dist.get_rank(), dist.get_world_size()), place
+        world = World(dist.get_rank(), dist.get_world_size())
+        yield world, place
+        # Gloo's threads let go of a collective's tensors a moment after it: a process that ends at once can be aborted
+        # by a thread that asks the interpreter for one. This last collective has none.
+        world.wait()
     finally:
         dist.destroy_process_group()
 
