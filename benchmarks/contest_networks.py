@@ -89,7 +89,9 @@ class SolverSteps(nn.Module):
         hole = (valid <= 0).expand_as(x)
 
         def pull(field: Tensor) -> Tensor:
-            with torch.autocast(field.device.type, enabled=False):  # what is known is applied in single precision
+            with torch.autocast(
+                field.device.type, enabled=False
+            ):  # what is known is applied in single precision
                 made = (field.flatten(2) @ self.precision).reshape(field.shape)
             return torch.where(hole, made, 0.0)
 
