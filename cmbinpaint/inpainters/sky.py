@@ -10,13 +10,7 @@ import numpy as np
 
 from cmbinpaint._types import AnyArray, BoolArray, FloatArray
 from cmbinpaint.errors import CmbInpaintWarning, SpectrumError
-
-# Noise below this fraction of the signal's rms is raised to it: the system is singular without noise. The steps that
-# the diagonal preconditioner needs grow as the rms over the noise (nside 32, fsky 0.81, beam 3 px, noise
-# 0.03/0.01/0.003: 460/1230/3770 to a tolerance of 1e-4 of the rms), while the error in the holes gains little
-# (0.224/0.202/0.181 of the rms) and is lost again if the sky has power above lmax (0.7 % of the rms there:
-# 0.224/0.219/0.295).
-NOISE_FLOOR = 1e-2
+from cmbinpaint.sims.skymodel import LEAST_NOISE
 
 
 class GaussianSky(Protocol):
@@ -45,7 +39,7 @@ def signal_rms(signal_cl: FloatArray) -> float:
 def floored_noise(
     noise_std: float | FloatArray, valid: BoolArray, rms: float, *, quiet: bool = False
 ) -> FloatArray:
-    """The noise of each observed pixel, not below `NOISE_FLOOR` of the signal's rms; warns of it unless `quiet`.
+    """The noise of each observed pixel, not below `LEAST_NOISE` of the signal's rms; warns of it unless `quiet`.
 
     Returns
     -------
@@ -62,11 +56,11 @@ def floored_noise(
     std = np.full(int(valid.sum()), float(noise)) if noise.ndim == 0 else noise[valid]
     if not np.all(np.isfinite(std)) or np.any(std < 0):
         raise SpectrumError("noise_std is negative or not finite in observed pixels; mask those pixels")
-    floor = NOISE_FLOOR * rms
+    floor = LEAST_NOISE * rms
     n_low = int(np.sum(std < floor))
     if n_low and not quiet:
         warnings.warn(
-            f"noise_std is below {NOISE_FLOOR:g} of the signal's rms in {n_low} observed pixels; taken as "
+            f"noise_std is below {LEAST_NOISE:g} of the signal's rms in {n_low} observed pixels; taken as "
             f"{floor:.3g} there, because without noise the problem is singular",
             CmbInpaintWarning,
             stacklevel=3,

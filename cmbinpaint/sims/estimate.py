@@ -23,7 +23,7 @@ from scipy.optimize import minimize
 
 from cmbinpaint._types import BoolArray, FloatArray, IntArray
 from cmbinpaint.errors import MapError
-from cmbinpaint.sims.skymodel import SkyModel, lowest_lmax, tail_limit, with_broad_prior
+from cmbinpaint.sims.skymodel import SkyModel, lowest_lmax, with_broad_prior
 from cmbinpaint.sims.smoothfill import smooth_fill
 from cmbinpaint.sims.theory import fiducial_cl
 from cmbinpaint.sims.windows import take_noise
@@ -108,8 +108,7 @@ def estimate_sky_model(
         noise, words = plateau, f"noise {plateau * scale:.3g} per pixel from the plateau"
     else:
         noise, words = max(floor, plateau), "no noise plateau found, a small noise assumed"
-    limit = tail_limit(fit.signal, noise)
-    signal = with_broad_prior(fit.signal[: lowest_lmax(fit.signal, limit) + 1], noise, nside)
+    signal = with_broad_prior(fit.signal[: lowest_lmax(fit.signal, noise, nside) + 1], noise, nside)
     source = (
         f"estimated from the observed {np.mean(valid):.3g} of the sky: Planck 2018 shape below "
         f"ell = {LOW_ELL}, smoothed ratio to it above, {words}"

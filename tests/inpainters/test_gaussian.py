@@ -21,8 +21,9 @@ from cmbinpaint.inpainters.dense import DenseSolver
 from cmbinpaint.inpainters.exact import GaussianInpainter
 from cmbinpaint.inpainters.gaussian import GaussianSolver
 from cmbinpaint.inpainters.protocol import Inpainter, Predictor
-from cmbinpaint.inpainters.sky import NOISE_FLOOR, signal_rms
+from cmbinpaint.inpainters.sky import signal_rms
 from cmbinpaint.patches.plan import InpaintingPlan
+from cmbinpaint.sims.skymodel import LEAST_NOISE
 from cmbinpaint.sphere import harmonics, pixels
 
 TIGHT = 1e-8  # tolerance asked of the solver, in posterior standard deviations
@@ -324,7 +325,7 @@ def test_noise_free_data_are_served_with_a_warning():
     ):
         solver = solver_of(valid, sky)
     observed = observe(sky, 1)
-    floored = Sky(8, NOISE_FLOOR * signal_rms(sky.signal_cl))
+    floored = Sky(8, LEAST_NOISE * signal_rms(sky.signal_cl))
     got = solver.solve(observed, tolerance=TIGHT).mean[~valid]
     assert rms(got - DenseSolver(valid, floored).mean(observed), sky) < EXACT
 
