@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import chi2
 
 from cmbinpaint.analysis.responses import EstimatorEnsemble, grade
 from cmbinpaint.analysis.sky_estimators import (
@@ -19,11 +20,13 @@ from cmbinpaint.inpainters import find_inpainter
 from cmbinpaint.sphere.harmonics import Harmonics, draw_alm
 from tests.analysis.worlds import valid_at
 
+SKIES = 48
+
 
 @pytest.fixture(scope="module")
 def result() -> EstimatorEnsemble:
     setting = standard_setting(valid_at(8), 0, bands=3)
-    return study_sky_estimators(setting, find_inpainter("gaussian", 8), 24, realizations=2, samples=6)
+    return study_sky_estimators(setting, find_inpainter("gaussian", 8), SKIES, realizations=2, samples=6)
 
 
 def test_figures_of_numbers_by_hand() -> None:
@@ -52,8 +55,10 @@ def test_responses_and_the_limit(result: EstimatorEnsemble) -> None:
     assert np.all(filled.value < 1) and np.all(np.diff(filled.value) < 0), (
         "small scales are not told across holes"
     )
-    for found in result.estimators.values():  # Cramér and Rao, within three standard errors
-        assert np.all(found.effective.value + 3 * found.effective.error > result.limit)
+    # Cramér and Rao; the scatter of so few skies falls this far below the true one one time in a thousand.
+    least = np.sqrt(chi2.ppf(1e-3, SKIES - 1) / (SKIES - 1))
+    for found in result.estimators.values():
+        assert np.all(found.effective.value > least * result.limit)
     assert result.limit_kind == "Fisher, exact" and result.realizations.shape == (10, 3)
     assert set(result.example) == {"target", *result.estimators} and set(result.ks) == {
         PREDICTION,
