@@ -176,7 +176,18 @@ def limits(d: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def multipoles(d: dict[str, Any]) -> str:
+    """By beam and by the share of the noise down to which multipoles are kept: excess by depth."""
+    depths = [f"({a},{b}]" for a, b in pairwise((0, *d["depths_px"], "∞"))]
+    lines = [head("beam, px", "kept down to", "lmax", *depths)]
+    for r in d["rows"]:
+        share = "" if r["share"] is None else f"{r['share']:g} of the noise"
+        lines.append(row(f"{r['beam_px']:g}", share, r["lmax"], *(f"{v:.4f}" for v in r["excess"])))
+    return "\n".join(lines)
+
+
 TABLES = {
+    "multipoles": multipoles,
     "limits": limits,
     "contest": contest,
     "patch circles": patch_circles,
