@@ -52,7 +52,10 @@ def excess(d: dict[str, Any]) -> str:
         else:
             lines.append(row(name, f"{values[0]:.3f}", *("" for _ in d["steps"][1:]), "", ""))
     whole = ", ".join(f"{name} {seconds:.1f}" for name, seconds in d["seconds_whole"].items())
-    lines += ["", f"Seconds for a first map to 0.1, plan, solver's set-up and steps included: {whole}."]
+    what = (
+        "Seconds for a first map to 0.1, plan, solver's set-up and steps included (medians of runs in turns)"
+    )
+    lines += ["", f"{what}: {whole}."]
     return "\n".join(lines)
 
 
