@@ -4,7 +4,7 @@ Takes: a plan and a sky model. Gives: `CoarseToFineInpainter`. Floor: 3.
 
 Direct kriging sees as far as its neighbors; here what one pixel learned is handed on to the next finer ones, so that
 even the middle of a wide cut knows of all rims (`sphere.vecchia`). Predictions are within a percent of the exact
-mean's error but for the smallest holes, and realizations within about half a percent of the spectrum.
+mean's error but for the smallest holes (3 %), and realizations within 0.4 % of the spectrum at nside 128 and 1 % above.
 
 Where the noise of a pixel exceeds the signal, single pixels say too little, however many are asked: direct kriging
 from means over coarse pixels too is then the better one (nside 128, 2 skies, noise 1 and 3 times the signal's rms,
