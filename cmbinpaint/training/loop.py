@@ -21,7 +21,6 @@ from torch import nn
 from tqdm import tqdm
 
 from cmbinpaint.errors import CheckpointError, ConvergenceError
-from cmbinpaint.nn.models import build_model
 from cmbinpaint.training.checkpoint import (
     list_checkpoints,
     save_checkpoint,
@@ -35,7 +34,7 @@ from cmbinpaint.training.parts import StageRecipe
 from cmbinpaint.training.position import Position
 from cmbinpaint.training.prefetch import Prefetcher, Stream
 from cmbinpaint.training.recipe import Recipe
-from cmbinpaint.training.resume import restore
+from cmbinpaint.training.resume import initial_network, restore
 from cmbinpaint.training.session import StopSignals, private_torch
 from cmbinpaint.training.state import TrainingState
 from cmbinpaint.training.streams import open_streams, to_tensors
@@ -128,12 +127,14 @@ def train(
     DeviceError
         If the device is not there.
     RecipeError
-        If the recipe's data, model or stages do not fit each other.
+        If the recipe's data, model, start or stages do not fit each other.
+    WeightsError
+        If the weights that the recipe starts with are not there or damaged.
     """
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.read(recipe)
     out = Path(out_dir)
     with join_world(device) as (world, place), private_torch(recipe, place):
-        network = model or build_model(recipe.model)
+        network = model or initial_network(recipe)
         check_model(network, recipe)
         streams = open_streams(recipe, stream, world)
         state = TrainingState(network, recipe, place, world)

@@ -49,13 +49,16 @@ class Recipe:
     name
         What the run is called in logs and cards.
     seed
-        Seed of the initial weights and of the data; 0 is a seed.
+        Seed of the initial weights, where they are random, and of the data; 0 is a seed.
     steps
         Optimizer steps in all; with stages it follows from them and is not given.
     data
         Options of `cmbinpaint.training.datasets.build_stream`.
     model
         The architecture, for `cmbinpaint.nn.models.build_model`.
+    start
+        Weights to begin from instead of random ones, with a fresh optimizer: the name of a network that ships, or the
+        path of a card (.json).
     optimizer
         See `OptimizerRecipe`.
     loss
@@ -104,6 +107,7 @@ class Recipe:
     perceptual: PerceptualRecipe = field(default_factory=PerceptualRecipe)
     sky: SkyRecipe | None = None
     classes: ClassesRecipe | None = None
+    start: str | None = None
 
     def __post_init__(self) -> None:
         where = "recipe:"
@@ -116,6 +120,10 @@ class Recipe:
             _integer(where, key, getattr(self, key), least=0)
         if self.threads is not None:
             _integer(where, "threads", self.threads, least=1)
+        if self.start is not None and (not isinstance(self.start, str) or not self.start):
+            raise RecipeError(
+                f"{where} start is {self.start!r}; give a network's name or the path of its card"
+            )
         _one_of(where, "precision", self.precision, get_args(Precision))
         _number(where, "ema_decay", self.ema_decay, least=0.0, below=1.0)
         for key in ("data", "model", "loss"):
@@ -143,10 +151,10 @@ class Recipe:
                 raise RecipeError(
                     f"{stage.where} patience looks at the validation loss, and validation_batches is 0"
                 )
-            if number == 0 and stage.freeze_encoder_norm:
+            if number == 0 and stage.freeze_encoder_norm and self.start is None:
                 raise RecipeError(
                     f"{stage.where} freezes the encoder's norm before any stage has learned it; put a stage without "
-                    "freeze_encoder_norm first"
+                    "freeze_encoder_norm first, or start from weights that have"
                 )
         for stage in self.plan:
             if self.optimizer.warmup_steps > stage.steps:

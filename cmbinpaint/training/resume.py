@@ -1,14 +1,17 @@
-"""Going on from a checkpoint: which one, and whether it belongs to this recipe.
+"""Where a run begins: random weights, another network's, or a checkpoint, and whether it belongs to this recipe.
 
-Takes: a run's folder, a recipe, a fresh `TrainingState`. Gives: the state of the checkpoint, and its `Position`; the
-weights that came out. Floor: 3.
+Takes: a recipe, a run's folder, a fresh `TrainingState`. Gives: the network; the state of the checkpoint, and its
+`Position`; the weights that came out. Floor: 3.
 """
 
 import logging
 import warnings
 from pathlib import Path
 
+from torch import nn
+
 from cmbinpaint.errors import CheckpointError, CmbInpaintWarning, RecipeError
+from cmbinpaint.nn.models import build_model
 from cmbinpaint.training.checkpoint import (
     Checkpoint,
     TensorDict,
@@ -19,6 +22,7 @@ from cmbinpaint.training.checkpoint import (
 from cmbinpaint.training.position import Position
 from cmbinpaint.training.recipe import Recipe
 from cmbinpaint.training.state import TrainingState
+from cmbinpaint.weights.store import load_into, load_weights
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +38,31 @@ _FREE = {
     "keep_checkpoints",
 }
 _FIXED = {"seed", "model"}
+
+
+def initial_network(recipe: Recipe) -> nn.Module:
+    """Make the recipe's network, with random weights or those of the network that it names in `start`.
+
+    Raises
+    ------
+    RecipeError
+        If the network to start from is not the recipe's.
+    WeightsError
+        If its weights are not there, or damaged.
+    """
+    network = build_model(recipe.model)
+    if recipe.start is None:
+        return network
+    card, tensors = load_weights(recipe.start)
+    found = {name: tensor.shape for name, tensor in tensors.items()}
+    if found != {name: tensor.shape for name, tensor in network.state_dict().items()}:
+        theirs = {"family": card.family, **card.architecture}
+        raise RecipeError(
+            f"recipe: start is {recipe.start!r}, the weights of {theirs}, and "
+            f"[model] is {dict(recipe.model)}; give weights of the same network, or make [model] theirs"
+        )
+    load_into(network, tensors)
+    return network
 
 
 def restore(
