@@ -276,9 +276,10 @@ def _grams(features: list[Tensor]) -> list[Tensor]:
     """Ψ Ψᵀ / (C H W) of each pool, `(B, C, C)`, in float32 at least."""
     grams = []
     for feature in features:
-        flat = _single(feature).flatten(2)
-        with torch.autocast(flat.device.type, enabled=False):
-            grams.append(flat @ flat.transpose(1, 2) / (flat.shape[1] * flat.shape[2]))
+        # Pixels before channels: a view of features that lie channels last, as their gradient then does too.
+        pixels = _single(feature).permute(0, 2, 3, 1).flatten(1, 2)
+        with torch.autocast(pixels.device.type, enabled=False):
+            grams.append(pixels.transpose(1, 2) @ pixels / (pixels.shape[1] * pixels.shape[2]))
     return grams
 
 

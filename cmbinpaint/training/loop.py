@@ -164,6 +164,7 @@ class _Run:
         self.streams, self.stop, self.progress = streams, stop, progress
         self.world = state.world
         self.criterion = build_loss(recipe, state.device)
+        self.channels = int(recipe.model.get("channels", 1))
         self.keeper: Any = ScoreKeeper if recipe.classes is None else ClassKeeper
         self.loss = math.nan
         self.score: AnyScore | None = None
@@ -256,7 +257,7 @@ class _Run:
                 loss.backward()
             parts = torch.stack([loss.detach() * size, *(term.detach() for term in terms.values())])
             total += self.world.mean(parts).double() / size
-            patches += count_patches(truth) * self.world.size
+            patches += count_patches(truth, self.channels) * self.world.size
             if not math.isfinite(float(total[0])):
                 self._give_up("loss", float(total[0]), first + part)
         norm = self.state.gradient_norm()

@@ -155,9 +155,9 @@ class ScoreKeeper:
         return {name: getattr(score, name) for name in ScoreKeeper.columns}
 
 
-def count_patches(truth: Tensor) -> int:
-    """Fields in a batch: B·R of (B, R, H, W), B of classes."""
-    return truth.shape[0] * (truth.shape[1] if truth.ndim > 1 else 1)
+def count_patches(truth: Tensor, channels: int = 1) -> int:
+    """Patches in a batch: B·R of (B, R, H, W), B of (B, channels, H, W) and of classes."""
+    return truth.shape[0] * (truth.shape[1] // channels if truth.ndim > 1 else 1)
 
 
 def check_model(model: nn.Module, recipe: Recipe) -> None:

@@ -16,6 +16,7 @@ import torch
 from cmbinpaint.errors import CheckpointError, CmbInpaintWarning, RecipeError
 from cmbinpaint.training import OptimizerRecipe, Recipe, StageRecipe, final_weights, load_latest, train
 from cmbinpaint.training.checkpoint import list_checkpoints, read_checkpoint
+from cmbinpaint.training.logs import Meter
 from cmbinpaint.weights import load_weights
 
 HERE = Path(__file__).parent
@@ -307,7 +308,7 @@ def test_interrupted_with_every_term(tmp_path: Path, thin_vgg: Path) -> None:
 
 @pytest.mark.parametrize("name", ["combine128-short", "combine128_rgb-short", "combine128-new-short"])
 def test_short_recipes_run_whole_on_their_kind_of_data(
-    tmp_path: Path, wide: Path, thin_vgg: Path, name: str
+    tmp_path: Path, wide: Path, thin_vgg: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stored patches of two classes, thin networks, one step a stage; data, masks and terms are the recipe's."""
     table = Recipe.read(name).to_mapping()
@@ -318,8 +319,12 @@ def test_short_recipes_run_whole_on_their_kind_of_data(
     table["model"] |= {"thinner": 16}
     table["perceptual"] |= {"weights": str(thin_vgg)}
     table |= {"validation_batches": 1, "workers": 0, "threads": 1, "precision": "fp32"}
+    counted: list[int] = []
+    add = Meter.add
+    monkeypatch.setattr(Meter, "add", lambda self, *args: (counted.append(args[2]), add(self, *args)))
     result = train(Recipe.from_mapping(table), tmp_path, device="cpu", progress=lambda *_: None)
     assert result.finished and result.step == 3
+    assert counted == 3 * [table["data"]["batch_size"]], "a patch of three channels is one patch"
     assert result.weights == tmp_path / f"{name}.json" and load_weights(result.weights)[0].family == "pconv"
     for log in ("training.csv", "validation.csv"):
         rows = list(csv.DictReader((tmp_path / log).read_text(encoding="utf-8").splitlines()))
