@@ -52,7 +52,7 @@ class Job:
                 raise MaskError(
                     f"the plan is for nside {plan.nside}, the map has {taken.nside}; make a plan for it"
                 )
-            wanted = plan.valid
+            wanted = ~plan.targets  # guarded pixels are no data, but a value is expected there
         else:
             wanted = (
                 taken.known
@@ -61,7 +61,9 @@ class Job:
             )
         excluded = None if exclude is None else masks.take_mask(exclude, taken.nside, nest=nest)
         ignored = plan.excluded if plan is not None else excluded
-        missing = wanted & ~taken.known if ignored is None else wanted & ~taken.known & ~ignored
+        missing = wanted & ~taken.known
+        if ignored is not None:
+            missing &= ~ignored
         lost = int(np.count_nonzero(missing))
         if lost:
             who, hint = ("mask", "") if plan is None else ("plan", " (is the plan for another mask?)")
@@ -75,7 +77,7 @@ class Job:
         if plan is None:
             plan = InpaintingPlan.from_valid(valid, exclude=excluded, guard=take_guard(guard))
         elif lost:
-            plan = InpaintingPlan(plan.nside, valid, plan.targets | (plan.valid & ~valid), plan.excluded)
+            plan = InpaintingPlan(plan.nside, plan.valid & valid, plan.targets | missing, plan.excluded)
         if excluded is not None and not plan.targets.any() and not wanted.all():
             warnings.warn(
                 f"all {int(np.count_nonzero(~wanted))} pixels that are not observed are excluded: nothing is filled",

@@ -151,9 +151,11 @@ class DataSetRecipe:
 
     @property
     def split_sizes(self) -> tuple[int, int, int]:
-        """Skies a class in each split."""
-        _, validation, test = (round(self.skies * share) for share in self.split)
-        return self.skies - validation - test, validation, test
+        """Skies a class in each split: two are rounded, the rest is for training, or for the test if none is."""
+        train, validation, test = self.split
+        skies = round(self.skies * validation)
+        tested = round(self.skies * test) if train > 0 else self.skies - skies
+        return self.skies - skies - tested, skies, tested
 
     @property
     def n_bytes(self) -> int:

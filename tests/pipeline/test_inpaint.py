@@ -349,6 +349,17 @@ def test_a_plan_for_another_mask_is_noticed() -> None:
     assert np.all(np.isfinite(filled)) and np.array_equal(filled[mask & other.valid], sky[mask & other.valid])
 
 
+def test_a_guarded_pixel_without_a_value_is_filled_with_a_plan_too() -> None:
+    mask, sky = hole_mask(), smooth_sky(18)
+    plan = plan_inpainting(mask, model="kriging", guard=2)
+    guarded = np.flatnonzero(mask & ~plan.valid)
+    sky[guarded[:3]] = [np.nan, np.nan, hp.UNSEEN]
+    with pytest.warns(CmbInpaintWarning, match="^3 pixels that the plan calls observed"):
+        filled = fill(sky, plan=plan)
+    assert np.all(np.isfinite(filled)) and not np.any(filled == hp.UNSEEN)
+    assert np.array_equal(filled[guarded[3:]], sky[guarded[3:]]), "those that have a value keep it"
+
+
 def test_progress_tells_the_stages() -> None:
     mask, sky = hole_mask(), smooth_sky(19)
     told: list[Progress] = []

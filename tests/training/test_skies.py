@@ -47,13 +47,19 @@ def test_small_recipes_are_the_full_ones_with_other_numbers() -> None:
 
 
 @settings(deadline=None, max_examples=30)
-@given(skies=st.integers(7, 60), seed=st.integers(0, 2**32 - 1), label=st.integers(0, 1))
-def test_a_sky_is_in_one_split(skies: int, seed: int, label: int) -> None:
-    recipe = DataSetRecipe(name="d", seed=seed, ns=(0.9, 1.0), skies=skies)
+@given(
+    skies=st.integers(7, 60),
+    seed=st.integers(0, 2**32 - 1),
+    label=st.integers(0, 1),
+    split=st.sampled_from([(0.7, 0.15, 0.15), (0.0, 0.5, 0.5), (0.5, 0.5, 0.0), (0.0, 0.0, 1.0)]),
+)
+def test_a_sky_is_in_one_split(skies: int, seed: int, label: int, split: tuple[float, float, float]) -> None:
+    recipe = DataSetRecipe(name="d", seed=seed, ns=(0.9, 1.0), skies=skies, split=split)
     chosen = split_skies(recipe, label)
     assert sorted(sky for skies_of in chosen.values() for sky in skies_of) == list(range(skies))
     assert tuple(len(chosen[split]) for split in SPLITS) == recipe.split_sizes
     for share, size in zip(recipe.split, recipe.split_sizes, strict=True):
+        assert share > 0 or size == 0
         assert size == pytest.approx(share * skies, abs=1.01)  # two splits are rounded, the third is the rest
 
 
