@@ -164,6 +164,17 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     return Checkpoint(step=manifest["step"], recipe=manifest["recipe"], **groups, **extra)
 
 
+def read_position(path: str | Path) -> Mapping[str, Any]:
+    """Where a checkpoint's run is in its stages, its tensors unread; empty of a run in one stage.
+
+    Raises
+    ------
+    CheckpointError
+        If the manifest is absent or no checkpoint's.
+    """
+    return _read_manifest(Path(path)).get("position", {})
+
+
 def load_latest(folder: str | Path) -> Checkpoint | None:
     """The newest checkpoint that is whole; None if there is no checkpoint at all.
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from cmbinpaint import __version__
 from cmbinpaint.errors import CheckpointError
-from cmbinpaint.training.checkpoint import Checkpoint, load_latest
+from cmbinpaint.training.checkpoint import Checkpoint
 from cmbinpaint.training.recipe import Recipe
-from cmbinpaint.training.resume import final_weights
+from cmbinpaint.training.resume import final_checkpoint
 from cmbinpaint.weights import Card, save_weights
 
 _UNKNOWN = "NOASSERTION"  # SPDX's word where nobody has said under which license weights are
@@ -34,7 +34,7 @@ def export_weights(out_dir: str | Path, *, best: bool = False) -> Path:
     out_dir
         The run's folder.
     best
-        Take the checkpoint of lowest validation loss instead; see `resume.final_weights`.
+        Take the checkpoint of lowest validation loss instead; see `resume.final_checkpoint`.
 
     Returns
     -------
@@ -50,13 +50,10 @@ def export_weights(out_dir: str | Path, *, best: bool = False) -> Path:
         If the weights are not finite.
     """
     out = Path(out_dir)
-    checkpoint = load_latest(out / "checkpoints")
-    if checkpoint is None:
-        raise CheckpointError(f"{out} holds no checkpoints; train first, or name the run's own folder")
-    weights = final_weights(out, best=best)
+    checkpoint = final_checkpoint(out, best=best)
     card = _describe(checkpoint, Recipe.from_mapping(checkpoint.recipe))
     try:
-        save_weights(out, card, weights, max_bytes=None)
+        save_weights(out, card, checkpoint.ema, max_bytes=None)
     except OSError as error:
         raise CheckpointError(
             f"cannot write the weights to {out} ({error.strerror}); the checkpoints are kept: make room, then the "

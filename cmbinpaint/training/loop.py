@@ -32,7 +32,7 @@ from cmbinpaint.training.logs import Meter, RunLogs
 from cmbinpaint.training.objective import AnyScore, ScoreKeeper, build_loss, check_model, count_patches
 from cmbinpaint.training.parts import StageRecipe
 from cmbinpaint.training.position import Position
-from cmbinpaint.training.prefetch import Prefetcher, Stream
+from cmbinpaint.training.prefetch import Prefetcher, Stream, WorkerError
 from cmbinpaint.training.recipe import Recipe
 from cmbinpaint.training.resume import initial_network, restore
 from cmbinpaint.training.session import StopSignals, private_torch
@@ -214,7 +214,15 @@ class _Run:
         with Prefetcher(self.streams[self.position.stage], self.recipe.workers) as prefetcher:
             batches = prefetcher.batches(range(first * size, last * size))
             while self.state.step < last and not self.signal:
-                self._step(batches)
+                try:
+                    self._step(batches)
+                except WorkerError:
+                    if not self.stop.signal or self.world.size > 1:
+                        raise
+                    # The signal went to the whole group and ended the workers first: what was begun is undone.
+                    self.signal = self.stop.signal
+                    self.state.abandon_step()
+                    break
                 self._after_step(stage, prefetcher, checks)
                 if self.position.over(stage):
                     break
@@ -234,7 +242,7 @@ class _Run:
         if self.recipe.validation_batches and (step % self.recipe.validate_every == 0 or epoch_ends):
             self._validate(stage, prefetcher, checks)
             self.meter.restart()
-        if step % self.recipe.checkpoint_every == 0 or epoch_ends:
+        if step % self.recipe.checkpoint_every == 0 or epoch_ends or step == self.position.best_step:
             self._save()
 
     def _place(self, stage: StageRecipe) -> dict[str, float]:

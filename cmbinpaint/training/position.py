@@ -24,7 +24,7 @@ class Position:
     best, best_step
         Lowest validation loss in it, and the run's step of that; None before the first.
     stale
-        Epochs since then.
+        Whole epochs since the one of that.
     """
 
     stage: int = 0
@@ -49,7 +49,9 @@ class Position:
         """After a validation at the run's step `run_step`."""
         if self.best is None or loss < self.best:
             return replace(self, best=loss, best_step=run_step, stale=0)
-        return replace(self, stale=self.stale + self.epoch_ends(stage))
+        began = run_step - stage.steps_per_epoch
+        stale = self.epoch_ends(stage) and (self.best_step is None or self.best_step <= began)
+        return replace(self, stale=self.stale + stale)
 
     def over(self, stage: StageRecipe) -> bool:
         """Whether the stage is done."""

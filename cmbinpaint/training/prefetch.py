@@ -26,6 +26,10 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS
 _stream: Any = None  # of a worker process, set once when it starts
 
 
+class WorkerError(CmbInpaintError):
+    """A process that makes batches died."""
+
+
 class Stream(Protocol):
     """What training reads: any batch by its number, always the same, without state."""
 
@@ -70,7 +74,7 @@ class Prefetcher:
 
         Raises
         ------
-        CmbInpaintError
+        WorkerError
             If a worker process died.
         """
         if self._pool is None:
@@ -88,7 +92,7 @@ class Prefetcher:
                     waiting.append(self._pool.submit(_make, indices[position + ahead], split))
                 yield batch
         except BrokenProcessPool as error:
-            raise CmbInpaintError(
+            raise WorkerError(
                 "a data worker process died (out of memory?); rerun with fewer workers, training resumes "
                 "from its last checkpoint"
             ) from error

@@ -7,6 +7,7 @@ to the architecture's; `[optimizer]`, `[loss]`, `[[stage]]`, `[perceptual]`, `[s
 and in `parts`.
 """
 
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -262,4 +263,6 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
     return value

@@ -38,6 +38,7 @@ _FREE = {
     "keep_checkpoints",
 }
 _FIXED = {"seed", "model"}
+_JUDGES = {"validate_every", "validation_batches"}  # of epochs, where a stage has patience
 
 
 def initial_network(recipe: Recipe) -> nn.Module:
@@ -110,8 +111,8 @@ def restore(
     return position
 
 
-def final_weights(out_dir: str | Path, *, best: bool = False) -> TensorDict:
-    """The weights to ship: the running mean in the newest whole checkpoint of a run, or in the best.
+def final_checkpoint(out_dir: str | Path, *, best: bool = False) -> Checkpoint:
+    """The checkpoint that is shipped: the newest whole one of a run, or the best.
 
     Parameters
     ----------
@@ -122,8 +123,8 @@ def final_weights(out_dir: str | Path, *, best: bool = False) -> TensorDict:
 
     Returns
     -------
-    dict
-        Tensors by name, as the network's `load_state_dict` takes them.
+    Checkpoint
+        Its `ema` is what is validated.
 
     Raises
     ------
@@ -138,8 +139,13 @@ def final_weights(out_dir: str | Path, *, best: bool = False) -> TensorDict:
         step = checkpoint.position.get("best_step")
         if step is None:
             raise CheckpointError(f"{out_dir} has no validation yet; take the newest weights, or train on")
-        return read_checkpoint(folder / f"step_{step:08d}").ema
-    return checkpoint.ema
+        return read_checkpoint(folder / f"step_{step:08d}")
+    return checkpoint
+
+
+def final_weights(out_dir: str | Path, *, best: bool = False) -> TensorDict:
+    """The running mean of the weights in `final_checkpoint`, as the network's `load_state_dict` takes it."""
+    return final_checkpoint(out_dir, best=best).ema
 
 
 def _choose(folder: Path, resume: bool, resume_from: str | Path | None) -> Checkpoint | None:
@@ -161,7 +167,8 @@ def _compare_recipes(checkpoint: Checkpoint, recipe: Recipe) -> None:
     except RecipeError as error:
         raise CheckpointError(f"the checkpoint's recipe cannot be read: {error}") from error
     new = recipe.to_mapping()
-    changed = [key for key in new if old.get(key) != new[key] and key not in _FREE]
+    free = _FREE - _JUDGES if any(stage.patience is not None for stage in recipe.plan) else _FREE
+    changed = [key for key in new if old.get(key) != new[key] and key not in free]
     if "seed" in changed:
         raise CheckpointError(
             f"the checkpoint was trained with seed {old.get('seed')}, the recipe says {new['seed']}; "

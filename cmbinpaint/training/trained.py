@@ -21,7 +21,14 @@ from cmbinpaint.errors import CheckpointError, MaskError, WeightsError
 from cmbinpaint.nn.inputs import conditions, patch_rms
 from cmbinpaint.nn.models import build_model
 from cmbinpaint.sphere.colors import LIMIT_uK, from_rgb
-from cmbinpaint.training.checkpoint import check_fits, list_checkpoints, read_checkpoint, step_of
+from cmbinpaint.training.checkpoint import (
+    check_fits,
+    list_checkpoints,
+    load_latest,
+    read_checkpoint,
+    read_position,
+    step_of,
+)
 from cmbinpaint.training.examples import Rendering
 from cmbinpaint.training.recipe import Recipe
 from cmbinpaint.training.stream import PatchGuess, krige_patch, plane_power, torus_side
@@ -117,11 +124,13 @@ class Trained:
             raise CheckpointError(
                 f"{path} holds no checkpoints; name the folder that `cmbinpaint train` wrote, or a network"
             )
-        newest = read_checkpoint(found[-1])
+        newest = load_latest(folder)  # damaged ones after it are passed over, with a warning
+        assert newest is not None  # there are some: it would have refused
         recipe = Recipe.from_mapping(newest.recipe)
-        ends = np.cumsum([stage.steps for stage in recipe.plan])
         states = (
-            State(step_of(p), min(int(np.searchsorted(ends, step_of(p))) + 1, len(ends)), p) for p in found
+            State(step_of(path), read_position(path).get("stage", 0) + 1, path)
+            for path in found
+            if step_of(path) <= newest.step
         )
         return cls(recipe.name, recipe.model, recipe.data, recipe.seed, tuple(states))
 

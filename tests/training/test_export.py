@@ -63,7 +63,8 @@ def test_every_family_is_described() -> None:
 def test_the_best_instead_of_the_newest(tmp_path: Path) -> None:
     run(tmp_path, "linear", steps=(4, 7))
     newest = load_weights(export_weights(tmp_path))[1]
-    best = load_weights(export_weights(tmp_path, best=True))[1]
+    card, best = load_weights(export_weights(tmp_path, best=True))
+    assert card.steps == 4
     first = as_stored(final_weights(tmp_path, best=True))
     assert all(torch.equal(tensor, first[name]) for name, tensor in best.items())
     assert not torch.equal(best["stem.weight"], newest["stem.weight"])

@@ -130,6 +130,14 @@ def test_a_dead_worker_is_reported(tmp_path: Path) -> None:
         run(tmp_path, workers=1, stream=toy_stream.DeadlyStream())
 
 
+@pytest.mark.usefixtures("importable")
+def test_a_signal_that_ends_the_workers_too_stops_resumably(tmp_path: Path, straight: Path) -> None:
+    result = run(tmp_path, workers=1, stream=toy_stream.SignalledStream(), validation_batches=0)
+    assert result.signal == signal.SIGTERM and result.step < 6  # type: ignore[attr-defined]
+    run(tmp_path)
+    assert_equal_runs(straight, tmp_path)
+
+
 def test_random_state_and_threads_are_the_callers_again(tmp_path: Path) -> None:
     torch.manual_seed(11)
     expected = torch.get_rng_state()

@@ -45,6 +45,10 @@ def test_a_validation_within_an_epoch_costs_no_patience() -> None:
     stage = StageRecipe("s", 9, 4, patience=1)
     position = walk([1.0], stage).advanced().validated(2.0, 5, stage)
     assert position.stale == 0
+    better = walk([1.0], stage).advanced().validated(0.5, 105, stage)
+    for _ in range(3):
+        better = better.advanced()
+    assert better.validated(2.0, 108, stage).stale == 0, "this epoch had the lowest loss, before its end"
     stale = Position(step=5, best=1.0, stale=1)
     assert not stale.over(stage), "a stage ends with an epoch"
 

@@ -52,6 +52,11 @@ def test_json_round_trip(
     assert again.optimizer == recipe.optimizer and again == Recipe.from_mapping(again.to_mapping())
 
 
+def test_a_path_is_written_as_its_text(tmp_path: Path) -> None:
+    recipe = Recipe("r", 0, 1000, data={"kind": "stored", "folder": tmp_path})
+    assert json.loads(json.dumps(recipe.to_mapping()))["data"]["folder"] == str(tmp_path)
+
+
 def test_reads_toml(tmp_path: Path) -> None:
     path = tmp_path / "r.toml"
     path.write_text(

@@ -1,5 +1,6 @@
 """Trainings opened for analyses: the states they hold, what their networks draw, what cannot be opened."""
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from cmbinpaint.errors import CheckpointError, DataSetError, MaskError, WeightsError
+from cmbinpaint.errors import CheckpointError, CmbInpaintWarning, DataSetError, MaskError, WeightsError
 from cmbinpaint.nn.models import build_model
 from cmbinpaint.plane.shapes import circle
 from cmbinpaint.sphere.colors import to_rgb
@@ -25,6 +26,25 @@ def test_a_training_has_its_states(small_training: Path) -> None:
     assert [(state.step, state.stage) for state in trained.states] == [(4, 1), (8, 1), (12, 2)]
     assert Trained.open(small_training / "checkpoints").states == trained.states
     trained.needs_several()
+
+
+def test_the_stage_is_the_checkpoints_own(small_training: Path, tmp_path: Path) -> None:
+    """As where patience ended a stage before its last step."""
+    shutil.copytree(small_training, tmp_path / "run")
+    manifest = tmp_path / "run" / "checkpoints" / "step_00000008" / "manifest.json"
+    told = json.loads(manifest.read_text())
+    told["position"]["stage"] = 1
+    manifest.write_text(json.dumps(told))
+    assert [(s.step, s.stage) for s in Trained.open(tmp_path / "run").states] == [(4, 1), (8, 2), (12, 2)]
+
+
+def test_a_damaged_newest_state_is_passed_over(small_training: Path, tmp_path: Path) -> None:
+    shutil.copytree(small_training, tmp_path / "run")
+    with (tmp_path / "run" / "checkpoints" / "step_00000012" / "ema.safetensors").open("ab") as file:
+        file.write(b"x")
+    with pytest.warns(CmbInpaintWarning, match="damaged checkpoint passed over"):
+        trained = Trained.open(tmp_path / "run")
+    assert [state.step for state in trained.states] == [4, 8]
 
 
 def test_a_fill_is_the_networks_own(small_training: Path) -> None:

@@ -1,6 +1,7 @@
 """Streams small enough for a test; worker processes import this module, which needs no torch."""
 
 import os
+import signal
 import time
 from dataclasses import dataclass
 
@@ -36,6 +37,16 @@ class ToyStream:
             x[0, 0, 0, 0] = np.nan
         spread = np.where(valid > 0, 0, 0.5).astype(np.float32)
         return ToyBatch(x, valid, spread, truth, np.zeros((3, 2), np.float32))
+
+
+class SignalledStream(ToyStream):
+    """Ends its process and tells the parent to stop, as a signal to the whole group does."""
+
+    def batch(self, index: int, split: str = "train") -> ToyBatch:
+        if index == 7 and split == "train":
+            os.kill(os.getppid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().batch(index, split)
 
 
 class DeadlyStream:
