@@ -21,7 +21,10 @@ from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.inpainters.protocol import Inpainter
 from cmbinpaint.patches.plan import InpaintingPlan
 from cmbinpaint.sims.skies import simulate_sky
-from cmbinpaint.sphere import masks, spectra
+from cmbinpaint.sphere import masks
+from cmbinpaint.sphere.bands import log_bands
+from cmbinpaint.sphere.cut_sky import coupling_matrix, decouple, narrowest_band, pseudo_cl
+from cmbinpaint.sphere.spectra import anafast
 from cmbinpaint.sphere.harmonics import Harmonics, draw_alm
 from cmbinpaint.sphere.pixels import pixel_size
 
@@ -35,12 +38,12 @@ _MARGIN = 8  # multipoles above the last band that MASTER solves for
 def standard_setting(valid: BoolArray, seed: int, bands: int = _BANDS) -> Setting:
     """The standard setting with bands that a cut sky resolves."""
     setting = Setting.standard(valid, seed)
-    width = spectra.narrowest_band(masks.apodize(valid, _apodization_deg(setting.nside)))
+    width = narrowest_band(masks.apodize(valid, _apodization_deg(setting.nside)))
     last = setting.bands.lmax
     most = max(1, min(bands, (last - 1) // width))
     return Setting(
         setting.plan, setting.cl, setting.fwhm, setting.noise_std, seed,
-        spectra.log_bands(2, last, most, min_width=width), lmax=setting.lmax,
+        log_bands(2, last, most, min_width=width), lmax=setting.lmax,
     )  # fmt: skip
 
 
@@ -133,7 +136,7 @@ class _Run:
         self.predictor = inpainter.prepare(fresh, setting.sky_model)
         self.soft = masks.apodize(plan.valid, _apodization_deg(plan.nside))
         self.lmax = min(setting.bands.lmax + _MARGIN, 3 * plan.nside - 1)
-        coupling = {name: spectra.coupling_matrix(w, self.lmax) for name, w in self._weights().items()}
+        coupling = {name: coupling_matrix(w, self.lmax) for name, w in self._weights().items()}
         self.cut: dict[str, Callable[[FloatArray], FloatArray]] = {
             name: self._decoupler(w, coupling[name]) for name, w in self._weights().items()
         }
@@ -146,21 +149,21 @@ class _Run:
     def _decoupler(self, weights: FloatArray, coupling: FloatArray) -> Callable[[FloatArray], FloatArray]:
         def decouple(sky: FloatArray) -> FloatArray:
             centered = np.where(weights > 0, sky - np.average(sky, weights=weights), 0.0)
-            return spectra.decouple(
-                spectra.pseudo_cl(centered, weights, self.lmax), coupling, self.setting.bands
+            return decouple(
+                pseudo_cl(centered, weights, self.lmax), coupling, self.setting.bands
             )
 
         return decouple
 
     def power(self, sky: FloatArray) -> FloatArray:
         """(bands,) of a full sky."""
-        return self.setting.bands.bin(spectra.anafast(sky, self.setting.bands.lmax))
+        return self.setting.bands.bin(anafast(sky, self.setting.bands.lmax))
 
     def cut_powers(self, sky: FloatArray) -> dict[str, FloatArray]:
         """By the estimators that look at observed pixels alone."""
         weights = self.valid.astype(np.float64)
         centered = np.where(self.valid, sky - np.average(sky, weights=weights), 0.0)
-        masked = spectra.pseudo_cl(centered, weights, self.setting.bands.lmax) / np.mean(weights**2)
+        masked = pseudo_cl(centered, weights, self.setting.bands.lmax) / np.mean(weights**2)
         return {
             MASKED: self.setting.bands.bin(masked),
             **{name: decouple(sky) for name, decouple in self.cut.items()},

@@ -12,9 +12,12 @@ import numpy.typing as npt
 
 from cmbinpaint._types import FloatArray
 from cmbinpaint.errors import MapError, MaskError, SpectrumError
-from cmbinpaint.sphere import masks, spectra
+from cmbinpaint.sphere import masks
+from cmbinpaint.sphere.bands import log_bands
+from cmbinpaint.sphere.cut_sky import master, narrowest_band, pseudo_cl
+from cmbinpaint.sphere.spectra import anafast
 from cmbinpaint.sphere.maps import SkyInput, take_map, to_ring, unit_factor
-from cmbinpaint.sphere.spectra import Bandpowers
+from cmbinpaint.sphere.bands import Bandpowers
 
 __all__ = ["SpectraComparison", "SpectraTable", "compare_spectra"]
 
@@ -193,14 +196,14 @@ def compare_spectra(
     sky = _take_filled(inpainted, "the inpainted map", nest)
     weights, seen = _take_observed(sky, observed, mask, nest)
     last, divisor = _beam_and_lmax(beam, lmax, sky.nside)
-    least = 1 if weights is None else spectra.narrowest_band(weights)
+    least = 1 if weights is None else narrowest_band(weights)
     bands = _take_bands(bins, last, least)
 
-    inpainted_cl = spectra.anafast(sky.values, last) / divisor
+    inpainted_cl = anafast(sky.values, last) / divisor
     target_cl = None
     if target is not None:
         true = _same_kind(_take_filled(target, "the target", nest), sky, "the target")
-        target_cl = spectra.anafast(true, last) / divisor
+        target_cl = anafast(true, last) / divisor
     reference = inpainted_cl if target_cl is None else target_cl
     power, goal = bands.bin(inpainted_cl), None if target_cl is None else bands.bin(target_cl)
     # What the beam does to a whole band depends on the spectrum within it: take the inpainted map's.
@@ -310,9 +313,9 @@ def _beam_and_lmax(beam: npt.ArrayLike | None, lmax: int | None, nside: int) -> 
 def _take_bands(bins: Bandpowers | Sequence[int] | int | None, lmax: int, least: int) -> Bandpowers:
     if bins is None:
         most = max(1, (lmax - 1) // least)
-        return spectra.log_bands(2, lmax, min(_BANDS, most), min_width=min(least, lmax - 1))
+        return log_bands(2, lmax, min(_BANDS, most), min_width=min(least, lmax - 1))
     if isinstance(bins, int | np.integer) and not isinstance(bins, bool):
-        return spectra.log_bands(2, lmax, int(bins), min_width=least)
+        return log_bands(2, lmax, int(bins), min_width=least)
     bands = bins if isinstance(bins, Bandpowers) else Bandpowers(np.asarray(bins))
     if bands.lmax > lmax:
         raise SpectrumError(f"the bands reach ell = {bands.lmax}, the spectra end at lmax = {lmax}")
@@ -329,5 +332,5 @@ def _observed_bandpowers(
     centered = np.where(
         weights > 0, values - np.average(np.where(weights > 0, values, 0), weights=weights), 0
     )
-    rough = spectra.pseudo_cl(centered, weights, lmax) / np.mean(weights**2)
-    return bands.bin(rough) / window, spectra.master(values, weights, bands, lmax) / window
+    rough = pseudo_cl(centered, weights, lmax) / np.mean(weights**2)
+    return bands.bin(rough) / window, master(values, weights, bands, lmax) / window

@@ -58,7 +58,7 @@ def known_of_sky(args: argparse.Namespace) -> dict[str, Any]:
         )
     known: dict[str, Any] = {}
     if args.cl is not None:
-        from cmbinpaint.sphere.spectra import read_cl
+        from cmbinpaint.sphere.spectrum_files import read_cl
 
         known["cl"] = read_cl(args.cl)
     if args.fwhm_arcmin is not None:

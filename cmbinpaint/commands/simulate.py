@@ -85,7 +85,7 @@ def spectrum(path: Path | None, lmax: int) -> "FloatArray":
         from cmbinpaint.sims import theory_cl
 
         return theory_cl(lmax=lmax)
-    from cmbinpaint.sphere.spectra import read_cl
+    from cmbinpaint.sphere.spectrum_files import read_cl
 
     return read_cl(path)
 

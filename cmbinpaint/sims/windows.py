@@ -7,7 +7,7 @@ import numpy as np
 
 from cmbinpaint._types import FloatArray
 from cmbinpaint.errors import SpectrumError
-from cmbinpaint.sphere import spectra
+from cmbinpaint.sphere.windows import gaussian_beam, pixel_window
 
 
 def take_spectrum(cl: FloatArray, name: str) -> FloatArray:
@@ -46,11 +46,11 @@ def map_window(
         raise SpectrumError("both fwhm and beam are given; give one of them")
     window = np.ones(lmax + 1)
     if fwhm is not None:
-        window = spectra.gaussian_beam(check_fwhm(fwhm), lmax)
+        window = gaussian_beam(check_fwhm(fwhm), lmax)
     elif beam is not None:
         window = take_beam(beam)[: lmax + 1]
     if pixwin:
-        window = window * spectra.pixel_window(nside, window.size - 1)
+        window = window * pixel_window(nside, window.size - 1)
     return np.asarray(window, dtype=np.float64)
 
 
@@ -81,7 +81,7 @@ def take_beam(beam: FloatArray) -> FloatArray:
 def window_beyond(nside: int, lmax: int) -> FloatArray:
     """Return the pixel window to any lmax, continued as a Gaussian in ell above 4*nside."""
     known = min(lmax, 4 * nside)
-    window = np.asarray(spectra.pixel_window(nside, known), dtype=np.float64)
+    window = np.asarray(pixel_window(nside, known), dtype=np.float64)
     if lmax == known:
         return window
     ell = np.arange(known + 1, lmax + 1)

@@ -1,4 +1,4 @@
-"""Power spectra: full sky, C_ell and D_ell, and the door to bands, cut skies, beams, windows and files.
+"""Power spectra of full skies, C_ell and D_ell.
 
 Takes: full RING maps, spectra from ell = 0. Gives: float64 spectra from ell = 0, as they are in the map: no
 beam, window or noise is taken out. Floor: 1.
@@ -8,16 +8,7 @@ import healpy as hp
 import numpy as np
 
 from cmbinpaint._types import AnyArray, FloatArray
-from cmbinpaint.sphere.bands import Bandpowers, log_bands
-from cmbinpaint.sphere.cut_sky import coupling_matrix, decouple, master, narrowest_band, pseudo_cl
-from cmbinpaint.sphere.spectrum_checks import refuse_gaps, take_cl, take_full_sky
-from cmbinpaint.sphere.spectrum_files import read_cl
-from cmbinpaint.sphere.windows import gaussian_beam, pixel_window
-
-__all__ = [
-    "Bandpowers", "anafast", "cl_from_dl", "coupling_matrix", "decouple", "dl_from_cl", "gaussian_beam",
-    "log_bands", "master", "narrowest_band", "pixel_window", "pseudo_cl", "read_cl", "take_cl",
-]  # fmt: skip
+from cmbinpaint.sphere.spectrum_checks import refuse_gaps, take_full_sky
 
 
 def dl_from_cl(cl: FloatArray) -> FloatArray:

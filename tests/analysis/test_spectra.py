@@ -6,7 +6,9 @@ import pytest
 
 from cmbinpaint.analysis import compare_spectra
 from cmbinpaint.errors import MapError, MaskError, SpectrumError
-from cmbinpaint.sphere import masks, spectra
+from cmbinpaint.sphere import masks
+from cmbinpaint.sphere.bands import Bandpowers
+from cmbinpaint.sphere.windows import gaussian_beam
 
 NSIDE, LMAX = 16, 32
 
@@ -41,7 +43,7 @@ def test_transfer_and_residual_are_those_of_the_spectra():
 
 
 def test_cosmic_std_is_the_scatter_of_skies():
-    bands = spectra.Bandpowers([2, 6, 16, 33])
+    bands = Bandpowers([2, 6, 16, 33])
     powers = [bands.bin(hp.anafast(sky_of(seed), lmax=LMAX)) for seed in range(150)]
     stated = np.median(
         [compare_spectra(sky_of(s), lmax=LMAX, bins=bands).cosmic_std for s in range(9)], axis=0
@@ -51,7 +53,7 @@ def test_cosmic_std_is_the_scatter_of_skies():
 
 
 def test_the_observed_part_alone_gives_the_full_skys_spectrum():
-    bands = spectra.Bandpowers([2, 8, 16, 33])
+    bands = Bandpowers([2, 8, 16, 33])
     results = [compare_spectra(sky_of(s), mask=VALID, lmax=LMAX, bins=bands) for s in range(40)]
     full = np.mean([r.inpainted for r in results], axis=0)
     decoupled = np.array([r.observed for r in results])
@@ -80,7 +82,7 @@ def test_observed_and_mask_take_the_forms_users_have():
 
 
 def test_the_beam_is_divided_out_and_stated():
-    beam = spectra.gaussian_beam(np.radians(6), LMAX)
+    beam = gaussian_beam(np.radians(6), LMAX)
     smooth = hp.smoothing(SKY, fwhm=np.radians(6), lmax=LMAX, iter=10)
     plain = compare_spectra(SKY, mask=VALID, lmax=20)
     divided = compare_spectra(smooth, target=smooth, mask=VALID, lmax=20, beam=beam)
@@ -88,7 +90,7 @@ def test_the_beam_is_divided_out_and_stated():
     np.testing.assert_allclose(divided.observed[5:], plain.observed[5:], rtol=0.3)
     assert divided.beam_divided and "divided by the beam given" in divided.statement
     assert "beam and pixel window in" in plain.statement
-    short = compare_spectra(SKY, beam=spectra.gaussian_beam(np.radians(30), 47))
+    short = compare_spectra(SKY, beam=gaussian_beam(np.radians(30), 47))
     assert short.lmax < 20
 
 

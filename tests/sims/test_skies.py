@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from cmbinpaint.errors import SpectrumError
 from cmbinpaint.sims import fiducial_cl, simulate_sky
-from cmbinpaint.sphere.spectra import pixel_window
+from cmbinpaint.sphere.windows import pixel_window
 
 NSIDE = 16
 CL = fiducial_cl(47)

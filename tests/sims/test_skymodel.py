@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cmbinpaint.errors import CmbInpaintWarning, SpectrumError
 from cmbinpaint.sims import SkyModel, fiducial_cl
 from cmbinpaint.sims.windows import map_window
-from cmbinpaint.sphere.spectra import pixel_window
+from cmbinpaint.sphere.windows import pixel_window
 
 NSIDE = 16
 NPIX = 12 * NSIDE**2
