@@ -19,7 +19,7 @@ from cmbinpaint.sims.estimate import estimate_sky_model
 from cmbinpaint.sims.skymodel import SkyModel
 from cmbinpaint.sphere import masks
 from cmbinpaint.sphere.maps import SkyInput, check_values, take_map, to_ring
-from cmbinpaint.sphere.suspicion import warn_if_suspicious
+from cmbinpaint.sphere.input_warnings import warn_if_suspicious
 from cmbinpaint.sphere.units import unit_factor
 
 # A sky model that is this many times above or below what the data show is in another unit.

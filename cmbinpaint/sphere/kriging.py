@@ -25,7 +25,7 @@ from threadpoolctl import ThreadpoolController
 from cmbinpaint._types import AnyArray, BoolArray, FloatArray, IntArray
 from cmbinpaint.errors import MapError, MaskError, SpectrumError
 from cmbinpaint.sphere import maps
-from cmbinpaint.sphere.covariance import CovarianceTable
+from cmbinpaint.sphere.pixel_covariance import CovarianceTable
 from cmbinpaint.sphere.harmonics import available_cores
 from cmbinpaint.sphere.neighbors import Cells, Sight, look, number_neighbors
 from cmbinpaint.sphere.pixels import pixel_vectors

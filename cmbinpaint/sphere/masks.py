@@ -27,7 +27,7 @@ from cmbinpaint.sphere.holes import (
 from cmbinpaint.sphere.maps import check_nside, is_unseen, npix_to_nside, to_ring
 from cmbinpaint.sphere.pixels import pixel_vectors
 from cmbinpaint.sphere.planck_mask import planck_like_mask
-from cmbinpaint.sphere.suspicion import warn_if_suspicious
+from cmbinpaint.sphere.input_warnings import warn_if_suspicious
 
 __all__ = [
     "apodize", "depth", "fsky", "guard", "hole_labels", "hole_sizes", "nearest_observed", "neighbor_table",

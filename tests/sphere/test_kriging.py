@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from cmbinpaint.errors import MapError, MaskError, SpectrumError
 from cmbinpaint.sphere import kriging, neighbors
-from cmbinpaint.sphere.covariance import CovarianceTable, correlation
+from cmbinpaint.sphere.pixel_covariance import CovarianceTable, correlation
 from cmbinpaint.sphere.kriging import KrigingWeights, kriging_weights
 from cmbinpaint.sphere.pixels import pixel_vectors
 
