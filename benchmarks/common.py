@@ -17,7 +17,7 @@ from cmbinpaint.plots.figures import save_figure
 from cmbinpaint.sims.skies import simulate_sky
 from cmbinpaint.sims.skymodel import SkyModel
 from cmbinpaint.sims.theory import fiducial_cl
-from cmbinpaint.sphere.fits import read_mask
+from cmbinpaint.files.fits import read_mask
 from cmbinpaint.sphere.maps import degrade
 from cmbinpaint.sphere.pixels import pixel_size
 from cmbinpaint.sphere.planck_mask import planck_like_mask

@@ -123,7 +123,7 @@ def read_noise(text: str) -> "float | FloatArray":
     except argparse.ArgumentTypeError as error:
         if not Path(text).exists():
             raise FitsError(f"--noise-std: {error} in µK, or a FITS file; there is no such file") from None
-    from cmbinpaint.sphere import fits
+    from cmbinpaint.files import fits
 
     noise, info = fits.read_map(text)
     return scaled(noise, microkelvin(f"the noise map {text}", info.unit))

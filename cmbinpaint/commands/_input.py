@@ -14,7 +14,7 @@ from cmbinpaint.errors import CmbInpaintError, CmbInpaintWarning
 
 if TYPE_CHECKING:
     from cmbinpaint._types import AnyArray, BoolArray
-    from cmbinpaint.sphere.fits import MapInfo
+    from cmbinpaint.files.fits import MapInfo
 
 
 def add_map_arguments(add: Callable[..., Any]) -> None:
@@ -58,7 +58,7 @@ def known_of_sky(args: argparse.Namespace) -> dict[str, Any]:
         )
     known: dict[str, Any] = {}
     if args.cl is not None:
-        from cmbinpaint.sphere.spectrum_files import read_cl
+        from cmbinpaint.files.spectrum_files import read_cl
 
         known["cl"] = read_cl(args.cl)
     if args.fwhm_arcmin is not None:
@@ -72,7 +72,7 @@ def known_of_sky(args: argparse.Namespace) -> dict[str, Any]:
 
 def read_sky(args: argparse.Namespace) -> "tuple[AnyArray, MapInfo]":
     """Read MAP: (npix,) RING in the file's unit and dtype."""
-    from cmbinpaint.sphere import fits
+    from cmbinpaint.files import fits
 
     return fits.read_map(
         args.map, args.field, hdu=args.hdu, unit=args.unit, ordering=args.ordering, max_memory=args.max_memory
@@ -88,7 +88,8 @@ def valid_pixels(args: argparse.Namespace, sky: "AnyArray", info: "MapInfo") -> 
     """Return (npix,) bool, RING: observed by the mask, if there is one, and known in the map."""
     import numpy as np
 
-    from cmbinpaint.sphere import fits, masks
+    from cmbinpaint.files import fits
+    from cmbinpaint.sphere import masks
     from cmbinpaint.sphere.maps import take_map
 
     known = take_map(sky).known

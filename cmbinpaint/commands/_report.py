@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cmbinpaint.patches.plan import InpaintingPlan
     from cmbinpaint.plots.report import ReportFacts
     from cmbinpaint.sims.skymodel import SkyModel
-    from cmbinpaint.sphere.fits import MapInfo
+    from cmbinpaint.files.fits import MapInfo
 
 NAME = "report.html"
 _ROUNDING = 1e-6  # relative, of single precision, where units or types of the files differ
@@ -173,7 +173,7 @@ class ReportJob:
 
     def _warn_of_another_job(self, filled: "MapInfo") -> None:
         """Warn if the filled file says that it was made of other files than these."""
-        from cmbinpaint.sphere.fits import sha256_of
+        from cmbinpaint.files.fits import sha256_of
 
         found = {"MAPSHA": self.info.sha256, "NFILLED": int(self.plan.targets.sum())}
         found |= {"MASKSHA": sha256_of(self.args.mask)} if self.args.mask is not None else {}
@@ -195,7 +195,7 @@ class ReportJob:
     def _facts(self, filled: "MapInfo", warned: Sequence[str], error_source: str) -> "ReportFacts":
         """Return what the page says in words; of the fill, what its file says of itself."""
         from cmbinpaint.plots.report import ReportFacts
-        from cmbinpaint.sphere.fitsscan import clean_text
+        from cmbinpaint.files.fits_scan import clean_text
 
         info, name = self.info, Path(filled.path).name
         source = {
@@ -224,7 +224,7 @@ class ReportJob:
         )
 
     def _mask_words(self) -> dict[str, str]:
-        from cmbinpaint.sphere.fits import sha256_of
+        from cmbinpaint.files.fits import sha256_of
 
         mask, field = self.args.mask, self.args.mask_field
         if mask is None and field is None:
@@ -259,7 +259,7 @@ class _Files:
 
     def read(self, path: Path) -> "tuple[FloatArray, MapInfo]":
         """Read the column named as the map's, or the first; refuse another resolution or frame."""
-        from cmbinpaint.sphere import fits
+        from cmbinpaint.files import fits
 
         named = any(c.name == self.info.column for c in fits.describe(path, max_memory=self.max_memory))
         with warnings.catch_warnings():

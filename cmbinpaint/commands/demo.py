@@ -142,7 +142,7 @@ def _simulate(args: argparse.Namespace) -> _Sky:
 def _write_skies(args: argparse.Namespace, sky: _Sky) -> None:
     import numpy as np
 
-    from cmbinpaint.sphere import fits
+    from cmbinpaint.files import fits
     from cmbinpaint.sphere.maps import UNSEEN
 
     cards, history = common.provenance_of(args.argv)
@@ -170,7 +170,7 @@ def _write_skies(args: argparse.Namespace, sky: _Sky) -> None:
 def _compare(folder: Path, sky: _Sky) -> _Result:
     import numpy as np
 
-    from cmbinpaint.sphere import fits
+    from cmbinpaint.files import fits
     from cmbinpaint.sphere.bands import log_bands
     from cmbinpaint.sphere.spectra import anafast, dl_from_cl
 

@@ -14,7 +14,7 @@ from cmbinpaint.commands import _input as source
 
 if TYPE_CHECKING:
     from cmbinpaint._types import AnyArray, BoolArray
-    from cmbinpaint.sphere.fits import MapInfo
+    from cmbinpaint.files.fits import MapInfo
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Describe the map and its holes."""
-    from cmbinpaint.sphere import fits
+    from cmbinpaint.files import fits
 
     columns = fits.describe(args.map, max_memory=args.max_memory)
     sky, info = source.read_sky(args)

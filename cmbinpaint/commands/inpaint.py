@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cmbinpaint.patches.plan import InpaintingPlan
     from cmbinpaint.pipeline import Progress
     from cmbinpaint.sims.skymodel import SkyModel
-    from cmbinpaint.sphere.fits import MapInfo
+    from cmbinpaint.files.fits import MapInfo
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -219,7 +219,7 @@ class _Job:
 
     def write(self, path: Path, filled: "AnyArray", index: int) -> None:
         """Write one filled map, whole or not at all."""
-        from cmbinpaint.sphere import fits
+        from cmbinpaint.files import fits
 
         fits.write_map(
             path,
@@ -267,7 +267,7 @@ def _already_done(outputs: list[Path], job: _Job) -> set[int]:
     FitsError
         If a file under one of the names came from another job.
     """
-    from cmbinpaint.sphere import fits
+    from cmbinpaint.files import fits
 
     there = {
         i: fits.read_map(path, unit="uK_CMB")[1].header for i, path in enumerate(outputs) if path.exists()
@@ -300,6 +300,6 @@ def _path(text: str | None) -> Path | None:
 
 
 def _hash_of(path: Path | None) -> str | None:
-    from cmbinpaint.sphere import fits
+    from cmbinpaint.files import fits
 
     return None if path is None else fits.sha256_of(path)

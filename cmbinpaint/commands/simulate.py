@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     import numpy as np
 
     from cmbinpaint.sims import simulate_sky
-    from cmbinpaint.sphere import fits
+    from cmbinpaint.files import fits
     from cmbinpaint.sphere.maps import check_nside
     from cmbinpaint.sphere.units import parse_unit, unit_factor
 
@@ -85,7 +85,7 @@ def spectrum(path: Path | None, lmax: int) -> "FloatArray":
         from cmbinpaint.sims import theory_cl
 
         return theory_cl(lmax=lmax)
-    from cmbinpaint.sphere.spectrum_files import read_cl
+    from cmbinpaint.files.spectrum_files import read_cl
 
     return read_cl(path)
 

@@ -17,7 +17,7 @@ from cmbinpaint.errors import CmbInpaintError, UnitsError
 if TYPE_CHECKING:
     from cmbinpaint._types import AnyArray, FloatArray
     from cmbinpaint.analysis.spectra import SpectraComparison
-    from cmbinpaint.sphere.fits import MapInfo
+    from cmbinpaint.files.fits import MapInfo
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -105,7 +105,7 @@ def _compare(args: argparse.Namespace) -> "SpectraComparison":
 
 
 def _read(args: argparse.Namespace, path: Path) -> "tuple[AnyArray, MapInfo]":
-    from cmbinpaint.sphere import fits
+    from cmbinpaint.files import fits
 
     return fits.read_map(path, args.field, unit=args.unit, ordering=args.ordering, max_memory=args.max_memory)
 
@@ -120,7 +120,7 @@ def _in_unit_of(first: "MapInfo", path: Path, sky: "AnyArray", info: "MapInfo") 
 
 
 def _read_mask(args: argparse.Namespace) -> "AnyArray | None":
-    from cmbinpaint.sphere import fits
+    from cmbinpaint.files import fits
 
     if args.mask is None and args.mask_field is None:
         return None

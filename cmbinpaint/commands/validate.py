@@ -122,7 +122,7 @@ def _mask(args: argparse.Namespace) -> "BoolArray":
     """Return (npix,) bool RING at --nside: from the file, averaged or repeated, or drawn."""
     import numpy as np
 
-    from cmbinpaint.sphere import fits
+    from cmbinpaint.files import fits
     from cmbinpaint.sphere.maps import check_nside, degrade
     from cmbinpaint.sphere.masks import take_mask
     from cmbinpaint.sphere.planck_mask import planck_like_mask

@@ -20,7 +20,7 @@ from cmbinpaint.errors import MaskError, RecipeError
 from cmbinpaint.patches.cutting import nearest_pixels
 from cmbinpaint.plane import shapes
 from cmbinpaint.plane.tangent import PatchGrid, TangentPlane
-from cmbinpaint.sphere.fits import read_mask
+from cmbinpaint.files.fits import read_mask
 from cmbinpaint.sphere.maps import npix_to_nside
 from cmbinpaint.sphere.masks import take_mask
 from cmbinpaint.training.pictures import read_pictures

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cmbinpaint.commands import _common as common
 from cmbinpaint.errors import CmbInpaintWarning, FitsError
-from cmbinpaint.sphere import fits
+from cmbinpaint.files import fits
 from cmbinpaint.sphere.maps import UNSEEN
 
 

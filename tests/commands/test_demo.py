@@ -9,7 +9,7 @@ import pytest
 from cmbinpaint import cli
 from cmbinpaint.commands import demo
 from cmbinpaint.sims import fiducial_cl
-from cmbinpaint.sphere import fits
+from cmbinpaint.files import fits
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 
 from cmbinpaint import cli
 from cmbinpaint.commands import _cost
-from cmbinpaint.sphere import fits
+from cmbinpaint.files import fits
 
 NSIDE = 16
 NPIX = 12 * NSIDE**2

@@ -15,7 +15,7 @@ from astropy.io import fits as afits
 from cmbinpaint import cli, inpaint_map
 from cmbinpaint.commands import inpaint as command
 from cmbinpaint.sims import fiducial_cl, simulate_sky
-from cmbinpaint.sphere import fits
+from cmbinpaint.files import fits
 
 NSIDE = 16
 NPIX = 12 * NSIDE**2

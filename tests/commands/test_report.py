@@ -9,7 +9,7 @@ import pytest
 
 from cmbinpaint import cli
 from cmbinpaint.sims import fiducial_cl, simulate_sky
-from cmbinpaint.sphere import fits
+from cmbinpaint.files import fits
 from tests.analysis.worlds import valid_at
 from tests.plots.test_html import read
 

@@ -7,7 +7,7 @@ from astropy.io import fits as afits
 
 from cmbinpaint import cli
 from cmbinpaint.sims import fiducial_cl, simulate_sky
-from cmbinpaint.sphere import fits
+from cmbinpaint.files import fits
 
 
 @pytest.fixture

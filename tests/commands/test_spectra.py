@@ -9,7 +9,7 @@ import pytest
 
 from cmbinpaint import cli
 from cmbinpaint.sims import fiducial_cl, simulate_sky
-from cmbinpaint.sphere import fits
+from cmbinpaint.files import fits
 
 NSIDE, LMAX = 32, 64
 

@@ -8,7 +8,7 @@ import pytest
 from cmbinpaint import cli
 from cmbinpaint.analysis.misspecified import SCENARIOS
 from cmbinpaint.commands import validate
-from cmbinpaint.sphere import fits
+from cmbinpaint.files import fits
 from cmbinpaint.weights import Card, list_models
 from tests.analysis.worlds import valid_at
 

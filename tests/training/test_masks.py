@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cmbinpaint.errors import MaskError, RecipeError
-from cmbinpaint.sphere.fits import write_map
+from cmbinpaint.files.fits import write_map
 from cmbinpaint.training.masks import (
     Bounded,
     Circles,

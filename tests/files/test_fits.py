@@ -18,8 +18,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from cmbinpaint.errors import CmbInpaintWarning, FitsError, MapError, UnitsError
-from cmbinpaint.sphere import fits
-from cmbinpaint.sphere.fits import MapInfo, describe, read_map, read_mask, sha256_of, write_map
+from cmbinpaint.files import fits
+from cmbinpaint.files.fits import MapInfo, describe, read_map, read_mask, sha256_of, write_map
 from cmbinpaint.sphere.maps import UNSEEN
 
 NSIDE = 16
@@ -549,7 +549,7 @@ def test_an_edited_header_is_found(tmp_path: Path) -> None:
 def test_checksums_hold_over_chunks_of_any_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     columns = {"TMASK": (SKY > 0).astype("u1"), "I_STOKES": np.arange(NPIX, dtype="i2")}
     path = make(tmp_path / "map.fits", columns, checksum=True)
-    monkeypatch.setattr("cmbinpaint.sphere.fitsscan._CHUNK_BYTES", 100)  # 33 rows of three bytes
+    monkeypatch.setattr("cmbinpaint.files.fits_scan._CHUNK_BYTES", 100)  # 33 rows of three bytes
     np.testing.assert_array_equal(read_map(path, "I_STOKES")[0], np.arange(NPIX))
 
 
@@ -710,7 +710,7 @@ def test_an_interrupt_removes_the_temporary_file(tmp_path: Path, monkeypatch: py
 def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
     code = (
         "import resource, signal, sys, numpy as np\n"
-        "from cmbinpaint.sphere.fits import write_map\n"
+        "from cmbinpaint.files.fits import write_map\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))\n"
         "try:\n    write_map(sys.argv[1], np.zeros(3072))\n"

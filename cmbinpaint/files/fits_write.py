@@ -22,8 +22,8 @@ from cmbinpaint._files import whole_or_nothing
 from cmbinpaint._types import AnyArray
 from cmbinpaint.errors import FitsError, MapError
 from cmbinpaint.sphere.containers import unwrap
-from cmbinpaint.sphere.fitsheader import MapInfo, parse_ordering
-from cmbinpaint.sphere.fitsscan import clean_text
+from cmbinpaint.files.fits_header import MapInfo, parse_ordering
+from cmbinpaint.files.fits_scan import clean_text
 from cmbinpaint.sphere.maps import UNSEEN, npix_to_nside, to_nest, to_ring
 from cmbinpaint.sphere.units import agree, parse_unit
 

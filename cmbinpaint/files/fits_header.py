@@ -15,7 +15,7 @@ import numpy as np
 
 from cmbinpaint._types import AnyArray, IntArray
 from cmbinpaint.errors import CmbInpaintWarning, FitsError, MapError
-from cmbinpaint.sphere.fitsscan import Column, Hdu, card, clean_text, whole
+from cmbinpaint.files.fits_scan import Column, Hdu, card, clean_text, whole
 from cmbinpaint.sphere.maps import check_nside, npix_to_nside
 
 _FRAMES = {"G": "G", "GAL": "G", "E": "E", "ECL": "E", "C": "C", "CEL": "C", "EQU": "C", "Q": "C", "ICR": "C"}

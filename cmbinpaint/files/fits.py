@@ -17,10 +17,10 @@ import numpy as np
 
 from cmbinpaint._types import AnyArray, BoolArray, IntArray
 from cmbinpaint.errors import CmbInpaintWarning, FitsError, UnitsError
-from cmbinpaint.sphere import fitsheader as head
-from cmbinpaint.sphere.fitsheader import ColumnInfo, MapInfo
-from cmbinpaint.sphere.fitsscan import Column, Hdu, card, open_fits, read_columns, table_columns, walk
-from cmbinpaint.sphere.fitswrite import write_map
+from cmbinpaint.files import fits_header as head
+from cmbinpaint.files.fits_header import ColumnInfo, MapInfo
+from cmbinpaint.files.fits_scan import Column, Hdu, card, open_fits, read_columns, table_columns, walk
+from cmbinpaint.files.fits_write import write_map
 from cmbinpaint.sphere.maps import UNSEEN, is_unseen, to_nest, to_ring
 from cmbinpaint.sphere.units import parse_unit
 
