@@ -17,7 +17,7 @@ from cmbinpaint.analysis.spectra import SpectraComparison, compare_spectra
 from cmbinpaint.errors import MapError
 from cmbinpaint.patches.plan import InpaintingPlan
 from cmbinpaint.sims.skymodel import SkyModel
-from cmbinpaint.sphere.spectra import anafast, dl_from_cl
+from cmbinpaint.spectra.anafast import anafast, dl_from_cl
 
 # Highest multipole of a report: at nside 2048 the spectra then take a minute or two for each map.
 HIGHEST_MULTIPOLE = 2000

@@ -22,7 +22,7 @@ from cmbinpaint.patches.plan import InpaintingPlan
 from cmbinpaint.sims.skies import simulate_sky
 from cmbinpaint.sims.skymodel import SkyModel
 from cmbinpaint.sims.theory import fiducial_cl
-from cmbinpaint.sphere.bands import Bandpowers, log_bands
+from cmbinpaint.spectra.bandpowers import Bandpowers, log_bands
 from cmbinpaint.sphere.pixels import pixel_size
 
 BEAM_PIXELS = 3.0

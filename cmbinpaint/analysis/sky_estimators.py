@@ -22,9 +22,9 @@ from cmbinpaint.inpainters.protocol import Inpainter
 from cmbinpaint.patches.plan import InpaintingPlan
 from cmbinpaint.sims.skies import simulate_sky
 from cmbinpaint.sphere import masks
-from cmbinpaint.sphere.bands import log_bands
-from cmbinpaint.sphere.cut_sky import coupling_matrix, decouple, narrowest_band, pseudo_cl
-from cmbinpaint.sphere.spectra import anafast
+from cmbinpaint.spectra.bandpowers import log_bands
+from cmbinpaint.spectra.pseudo_cl import coupling_matrix, decouple, narrowest_band, pseudo_cl
+from cmbinpaint.spectra.anafast import anafast
 from cmbinpaint.sphere.harmonics import Harmonics, draw_alm
 from cmbinpaint.sphere.pixels import pixel_size
 

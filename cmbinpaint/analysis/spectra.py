@@ -13,11 +13,11 @@ import numpy.typing as npt
 from cmbinpaint._types import FloatArray
 from cmbinpaint.errors import MapError, MaskError, SpectrumError
 from cmbinpaint.sphere import masks
-from cmbinpaint.sphere.bands import log_bands
-from cmbinpaint.sphere.cut_sky import master, narrowest_band, pseudo_cl
-from cmbinpaint.sphere.spectra import anafast
+from cmbinpaint.spectra.bandpowers import log_bands
+from cmbinpaint.spectra.pseudo_cl import master, narrowest_band, pseudo_cl
+from cmbinpaint.spectra.anafast import anafast
 from cmbinpaint.sphere.maps import SkyInput, take_map, to_ring, unit_factor
-from cmbinpaint.sphere.bands import Bandpowers
+from cmbinpaint.spectra.bandpowers import Bandpowers
 
 __all__ = ["SpectraComparison", "SpectraTable", "compare_spectra"]
 

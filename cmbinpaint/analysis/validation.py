@@ -24,7 +24,7 @@ from cmbinpaint.analysis.coverage import LEVELS
 from cmbinpaint.analysis.ensemble import EXACT, EXACT_TOLERANCE, Ensemble
 from cmbinpaint.analysis.estimators import Estimate, ratio_of_means
 from cmbinpaint.analysis.measures import HOLE_SIZES, LOW_ELL
-from cmbinpaint.sphere.bands import Bandpowers
+from cmbinpaint.spectra.bandpowers import Bandpowers
 
 # The model whose realizations are draws from the posterior.
 EXACT_MODEL = "gaussian"

@@ -20,7 +20,7 @@ from cmbinpaint.commands import _common as common
 
 if TYPE_CHECKING:
     from cmbinpaint._types import BoolArray, FloatArray
-    from cmbinpaint.sphere.bands import Bandpowers
+    from cmbinpaint.spectra.bandpowers import Bandpowers
 
 NOISE_UK = 3.0
 BEAM_PIXELS = 3.0
@@ -171,8 +171,8 @@ def _compare(folder: Path, sky: _Sky) -> _Result:
     import numpy as np
 
     from cmbinpaint.files import fits
-    from cmbinpaint.sphere.bands import log_bands
-    from cmbinpaint.sphere.spectra import anafast, dl_from_cl
+    from cmbinpaint.spectra.bandpowers import log_bands
+    from cmbinpaint.spectra.anafast import anafast, dl_from_cl
 
     stored, _ = fits.read_map(folder / "filled.fits", "I_STOKES")
     kelvin = (sky.truth * 1e-6).astype(np.float32)

@@ -6,7 +6,7 @@ import pytest
 from cmbinpaint.analysis.fisher import fisher_scatter, mode_scatter
 from cmbinpaint.errors import MaskError
 from cmbinpaint.sims.skymodel import SkyModel
-from cmbinpaint.sphere.bands import Bandpowers
+from cmbinpaint.spectra.bandpowers import Bandpowers
 from tests.analysis.worlds import setting_at, valid_at
 
 BANDS = Bandpowers(np.array([2, 4, 8]))

@@ -13,7 +13,7 @@ from cmbinpaint.analysis.misspecified import (
 )
 from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.sims.skies import simulate_sky
-from cmbinpaint.sphere.spectra import anafast
+from cmbinpaint.spectra.anafast import anafast
 from tests.analysis.worlds import setting_at
 
 NSIDE, SKIES = 16, 5

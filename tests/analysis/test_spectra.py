@@ -7,7 +7,7 @@ import pytest
 from cmbinpaint.analysis import compare_spectra
 from cmbinpaint.errors import MapError, MaskError, SpectrumError
 from cmbinpaint.sphere import masks
-from cmbinpaint.sphere.bands import Bandpowers
+from cmbinpaint.spectra.bandpowers import Bandpowers
 from cmbinpaint.sphere.windows import gaussian_beam
 
 NSIDE, LMAX = 16, 32

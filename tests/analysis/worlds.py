@@ -5,7 +5,7 @@ import functools
 import numpy as np
 
 from cmbinpaint.analysis.setting import Setting
-from cmbinpaint.sphere.bands import Bandpowers
+from cmbinpaint.spectra.bandpowers import Bandpowers
 from cmbinpaint.sphere.pixels import pixel_angles
 
 

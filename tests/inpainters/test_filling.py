@@ -10,7 +10,7 @@ from cmbinpaint.inpainters.dense import DenseSolver
 from cmbinpaint.inpainters.filling import Filler, draw_observation, realization_rng
 from cmbinpaint.patches.plan import InpaintingPlan
 from cmbinpaint.sims.skymodel import SkyModel
-from cmbinpaint.sphere.spectra import anafast
+from cmbinpaint.spectra.anafast import anafast
 
 NSIDE, LMAX = 8, 16
 

@@ -13,7 +13,7 @@ from cmbinpaint.analysis.estimators import Estimate
 from cmbinpaint.analysis.misspecified import Effect, Misspecified
 from cmbinpaint.analysis.validation import Validation
 from cmbinpaint.plots.calibration import BiasKind
-from cmbinpaint.sphere.bands import Bandpowers
+from cmbinpaint.spectra.bandpowers import Bandpowers
 
 DEPTHS = ("(0, 1.3]", "(1.3, ∞)")
 

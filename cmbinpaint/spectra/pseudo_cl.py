@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from cmbinpaint._types import AnyArray, FloatArray
 from cmbinpaint.errors import SpectrumError
-from cmbinpaint.sphere.bands import Bandpowers
+from cmbinpaint.spectra.bandpowers import Bandpowers
 from cmbinpaint.sphere.maps import npix_to_nside
-from cmbinpaint.sphere.spectrum_checks import take_cl, take_weights, weighted_sky
+from cmbinpaint.spectra.checks import take_cl, take_weights, weighted_sky
 
 __all__ = ["coupling_matrix", "decouple", "master", "narrowest_band", "pseudo_cl"]
 

@@ -8,7 +8,7 @@ import healpy as hp
 import numpy as np
 
 from cmbinpaint._types import AnyArray, FloatArray
-from cmbinpaint.sphere.spectrum_checks import refuse_gaps, take_full_sky
+from cmbinpaint.spectra.checks import refuse_gaps, take_full_sky
 
 
 def dl_from_cl(cl: FloatArray) -> FloatArray:
