@@ -15,7 +15,7 @@ from PIL import Image
 from cmbinpaint.patches.plan import InpaintingPlan
 from cmbinpaint.plots.figures import save_figure
 from cmbinpaint.sims.skies import simulate_sky
-from cmbinpaint.sims.skymodel import SkyModel
+from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sims.theory import fiducial_cl
 from cmbinpaint.files.fits import read_mask
 from cmbinpaint.sphere.maps import degrade

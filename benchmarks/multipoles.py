@@ -10,9 +10,9 @@ import numpy as np
 from common import BINS, NOISE_STD, Setting, arguments, theory, write
 
 from cmbinpaint.inpainters.gaussian import GaussianSolver
-from cmbinpaint.sims import skymodel
+from cmbinpaint.sims import sky_model as skymodel
 from cmbinpaint.sims.skies import simulate_sky
-from cmbinpaint.sims.skymodel import SkyModel
+from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere.pixels import pixel_size
 
 BEAMS_PX = (3.0, 5.0, 7.0)

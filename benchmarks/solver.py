@@ -15,7 +15,7 @@ from common import NOISE_STD, Setting, arguments, theory, write
 from cmbinpaint.inpainters.convergence import Convergence
 from cmbinpaint.inpainters.gaussian import GaussianSolver
 from cmbinpaint.inpainters.preconditioner import per_real, scaled
-from cmbinpaint.sims.skymodel import SkyModel
+from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere.harmonics import draw_alm
 from cmbinpaint.sphere.pixels import pixel_size
 

@@ -25,7 +25,7 @@ from cmbinpaint.nn.models import build_model
 from cmbinpaint.patches.cutting import cut_field, nearest_pixels
 from cmbinpaint.patches.tiling import Tiling
 from cmbinpaint.sims.skies import simulate_sky
-from cmbinpaint.sims.skymodel import SkyModel
+from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sims.theory import fiducial_cl
 from cmbinpaint.sphere.harmonics import Harmonics
 from cmbinpaint.sphere.pixels import pixel_size

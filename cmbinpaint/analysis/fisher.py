@@ -12,7 +12,7 @@ import numpy as np
 
 from cmbinpaint._types import BoolArray, FloatArray
 from cmbinpaint.errors import MaskError
-from cmbinpaint.sims.skymodel import SkyModel
+from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.spectra.bandpowers import Bandpowers
 from cmbinpaint.sphere.pixel_covariance import CovarianceTable
 from cmbinpaint.sphere.maps import npix_to_nside

@@ -26,7 +26,7 @@ from cmbinpaint.analysis.setting import Setting
 from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.inpainters.filling import Filler, realization_rng
 from cmbinpaint.sims.estimate import estimate_sky_model
-from cmbinpaint.sims.skymodel import SkyModel
+from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sims.theory import Cosmology, theory_cl
 from cmbinpaint.sphere.harmonics import Harmonics, draw_alm
 from cmbinpaint.sphere.holes import grow

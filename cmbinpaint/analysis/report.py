@@ -16,7 +16,7 @@ from cmbinpaint.analysis.report_statistics import DepthRow, OnePoint, depth_rows
 from cmbinpaint.analysis.spectra import SpectraComparison, compare_spectra
 from cmbinpaint.errors import MapError
 from cmbinpaint.patches.plan import InpaintingPlan
-from cmbinpaint.sims.skymodel import SkyModel
+from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.spectra.anafast import anafast, dl_from_cl
 
 # Highest multipole of a report: at nside 2048 the spectra then take a minute or two for each map.

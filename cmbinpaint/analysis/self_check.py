@@ -32,7 +32,7 @@ from cmbinpaint.patches.plan import InpaintingPlan
 from cmbinpaint.pipeline.job import Job
 from cmbinpaint.pipeline.limits import serving
 from cmbinpaint.pipeline.options import check_known
-from cmbinpaint.sims.skymodel import SkyModel
+from cmbinpaint.sims.sky_model import SkyModel
 
 # False alarms of the whole check, all its statistics together.
 LEVEL = 0.01

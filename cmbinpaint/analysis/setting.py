@@ -20,7 +20,7 @@ from cmbinpaint.analysis.depths import DEPTH_EDGES, DepthBins
 from cmbinpaint.errors import MaskError, SpectrumError
 from cmbinpaint.patches.plan import InpaintingPlan
 from cmbinpaint.sims.skies import simulate_sky
-from cmbinpaint.sims.skymodel import SkyModel
+from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sims.theory import fiducial_cl
 from cmbinpaint.spectra.bandpowers import Bandpowers, log_bands
 from cmbinpaint.sphere.pixels import pixel_size

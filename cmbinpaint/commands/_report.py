@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cmbinpaint.analysis.report import MapReport
     from cmbinpaint.patches.plan import InpaintingPlan
     from cmbinpaint.plots.report import ReportFacts
-    from cmbinpaint.sims.skymodel import SkyModel
+    from cmbinpaint.sims.sky_model import SkyModel
     from cmbinpaint.files.fits import MapInfo
 
 NAME = "report.html"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cmbinpaint.inpainters.protocol import Inpainter
     from cmbinpaint.patches.plan import InpaintingPlan
     from cmbinpaint.pipeline import Progress
-    from cmbinpaint.sims.skymodel import SkyModel
+    from cmbinpaint.sims.sky_model import SkyModel
     from cmbinpaint.files.fits import MapInfo
 
 

@@ -21,7 +21,7 @@ from cmbinpaint.inpainters.factor import hole_factor
 from cmbinpaint.inpainters.kriging import THREE_RESOLUTIONS, KrigingInpainter
 from cmbinpaint.inpainters.protocol import Predictor, check_same_nside, take_observed
 from cmbinpaint.patches.plan import InpaintingPlan
-from cmbinpaint.sims.skymodel import SkyModel
+from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere.conditioning import ALONE
 from cmbinpaint.sphere.vecchia import HoleFactor
 

@@ -22,7 +22,7 @@ from cmbinpaint._types import AnyArray, BoolArray, FloatArray, IntArray
 from cmbinpaint.errors import ConvergenceError
 from cmbinpaint.inpainters.protocol import take_observed
 from cmbinpaint.patches.plan import InpaintingPlan
-from cmbinpaint.sims.skymodel import SkyModel
+from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere.neighbors import parents, pixel_neighbors
 
 # Unknowns that are factorized at once: takes a tenth of a second.

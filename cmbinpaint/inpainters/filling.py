@@ -21,7 +21,7 @@ from cmbinpaint.inpainters.exact import GaussianPredictor
 from cmbinpaint.inpainters.gaussian import GaussianSolver
 from cmbinpaint.inpainters.protocol import Inpainter, Predictor
 from cmbinpaint.patches.plan import InpaintingPlan
-from cmbinpaint.sims.skymodel import SkyModel
+from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere.harmonics import Harmonics, draw_alm
 
 # Accuracy to which a network's prediction is polished, in posterior standard deviations, in the worst class of depth:

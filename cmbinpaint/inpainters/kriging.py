@@ -17,7 +17,7 @@ from cmbinpaint._types import BoolArray, FloatArray
 from cmbinpaint.errors import MapError
 from cmbinpaint.inpainters.protocol import check_same_nside, take_observed
 from cmbinpaint.patches.plan import InpaintingPlan
-from cmbinpaint.sims.skymodel import SkyModel
+from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere.kriging import KrigingWeights, kriging_weights
 
 # Neighbors at each resolution when several are seen jointly. As costly as 16 of each, and nearer to the exact

@@ -29,7 +29,7 @@ from cmbinpaint.patches.cutting import cut_field, nearest_pixels
 from cmbinpaint.patches.pasting import paste_values
 from cmbinpaint.patches.plan import InpaintingPlan
 from cmbinpaint.patches.tiling import Tiling
-from cmbinpaint.sims.skymodel import SkyModel
+from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere.harmonics import Harmonics
 from cmbinpaint.sphere.vecchia import HoleFactor
 from cmbinpaint.weights import Card, load_into, load_weights

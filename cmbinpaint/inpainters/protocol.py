@@ -12,7 +12,7 @@ import numpy as np
 from cmbinpaint._types import AnyArray, BoolArray, FloatArray
 from cmbinpaint.errors import MapError
 from cmbinpaint.patches.plan import InpaintingPlan
-from cmbinpaint.sims.skymodel import SkyModel
+from cmbinpaint.sims.sky_model import SkyModel
 
 
 @runtime_checkable

@@ -10,7 +10,7 @@ from typing import Any
 
 from cmbinpaint._types import FloatArray
 from cmbinpaint.errors import CmbInpaintError
-from cmbinpaint.sims.skymodel import SkyModel
+from cmbinpaint.sims.sky_model import SkyModel
 
 
 @dataclass(frozen=True)

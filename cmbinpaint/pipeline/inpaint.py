@@ -22,7 +22,7 @@ from cmbinpaint.pipeline.limits import card_of, serving, warn_beyond_card
 from cmbinpaint.pipeline.options import Fill, check_fill, check_known, check_noise_apart, fresh_seed
 from cmbinpaint.pipeline.progress import Clock, Progress
 from cmbinpaint.pipeline.trend import trend_std, warn_if_doubtful
-from cmbinpaint.sims.skymodel import SkyModel
+from cmbinpaint.sims.sky_model import SkyModel
 
 # What realizations fluctuate with: a seed's draws, the user's simulations, or nothing (a prediction).
 _Source = int | Fluctuations | None

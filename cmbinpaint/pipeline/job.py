@@ -16,7 +16,7 @@ from cmbinpaint.patches.plan import InpaintingPlan
 from cmbinpaint.pipeline.options import take_guard
 from cmbinpaint.pipeline.trend import fit_trend, trend_map
 from cmbinpaint.sims.estimate import estimate_sky_model
-from cmbinpaint.sims.skymodel import SkyModel
+from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere import masks
 from cmbinpaint.sphere.maps import SkyInput, check_values, take_map, to_ring
 from cmbinpaint.sphere.input_warnings import warn_if_suspicious

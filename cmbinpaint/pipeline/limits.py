@@ -15,7 +15,7 @@ from cmbinpaint.inpainters.exact import GaussianInpainter
 from cmbinpaint.inpainters.protocol import Inpainter
 from cmbinpaint.patches.tiling import patch_side
 from cmbinpaint.sims.shape import spectrum_shape
-from cmbinpaint.sims.skymodel import SkyModel
+from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere.pixels import pixel_size
 
 # The resolutions that networks on patches are made and measured for.

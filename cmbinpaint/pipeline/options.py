@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from cmbinpaint.errors import CmbInpaintError, MaskError, SpectrumError
-from cmbinpaint.sims.skymodel import SkyModel
+from cmbinpaint.sims.sky_model import SkyModel
 
 Fill = Literal["realization", "prediction"]
 FILLS = ("realization", "prediction")

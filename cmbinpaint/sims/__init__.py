@@ -8,7 +8,7 @@ _HOMES = {
     "theory_cl": "cmbinpaint.sims.theory",
     "fiducial_cl": "cmbinpaint.sims.theory",
     "simulate_sky": "cmbinpaint.sims.skies",
-    "SkyModel": "cmbinpaint.sims.skymodel",
+    "SkyModel": "cmbinpaint.sims.sky_model",
     "estimate_sky_model": "cmbinpaint.sims.estimate",
 }
 

@@ -23,8 +23,8 @@ from scipy.optimize import minimize
 
 from cmbinpaint._types import BoolArray, FloatArray, IntArray
 from cmbinpaint.errors import MapError
-from cmbinpaint.sims.skymodel import SkyModel, lowest_lmax, with_broad_prior
-from cmbinpaint.sims.smoothfill import smooth_fill
+from cmbinpaint.sims.sky_model import SkyModel, lowest_lmax, with_broad_prior
+from cmbinpaint.sims.smooth_fill import smooth_fill
 from cmbinpaint.sims.theory import fiducial_cl
 from cmbinpaint.sims.windows import take_noise
 from cmbinpaint.sphere import maps

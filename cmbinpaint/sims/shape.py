@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cmbinpaint.sims.skymodel import SkyModel
+from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sims.theory import Cosmology, fiducial_cl
 from cmbinpaint.sphere.pixels import pixel_size
 from cmbinpaint.sphere.windows import pixel_window

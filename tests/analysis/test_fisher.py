@@ -5,7 +5,7 @@ import pytest
 
 from cmbinpaint.analysis.fisher import fisher_scatter, mode_scatter
 from cmbinpaint.errors import MaskError
-from cmbinpaint.sims.skymodel import SkyModel
+from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.spectra.bandpowers import Bandpowers
 from tests.analysis.worlds import setting_at, valid_at
 

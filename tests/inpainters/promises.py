@@ -4,7 +4,7 @@ import numpy as np
 
 from cmbinpaint.inpainters.protocol import Inpainter, Predictor
 from cmbinpaint.patches.plan import InpaintingPlan
-from cmbinpaint.sims.skymodel import SkyModel
+from cmbinpaint.sims.sky_model import SkyModel
 
 
 def keeps_its_promises(

@@ -11,7 +11,7 @@ from cmbinpaint.inpainters import diffusive
 from cmbinpaint.inpainters.diffusive import DiffusiveInpainter
 from cmbinpaint.inpainters.protocol import Inpainter, Predictor
 from cmbinpaint.patches.plan import InpaintingPlan
-from cmbinpaint.sims.skymodel import SkyModel
+from cmbinpaint.sims.sky_model import SkyModel
 
 NSIDE = 16
 NPIX = 12 * NSIDE**2

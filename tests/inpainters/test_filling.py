@@ -9,7 +9,7 @@ from cmbinpaint.inpainters.coarse_to_fine import CoarseToFineInpainter
 from cmbinpaint.inpainters.dense import DenseSolver
 from cmbinpaint.inpainters.filling import Filler, draw_observation, realization_rng
 from cmbinpaint.patches.plan import InpaintingPlan
-from cmbinpaint.sims.skymodel import SkyModel
+from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.spectra.anafast import anafast
 
 NSIDE, LMAX = 8, 16

@@ -24,7 +24,7 @@ from cmbinpaint.inpainters.protocol import Inpainter, Predictor
 from cmbinpaint.inpainters.sky import signal_rms
 from cmbinpaint.patches.plan import InpaintingPlan
 from cmbinpaint.sims.skies import simulate_sky
-from cmbinpaint.sims.skymodel import LEAST_NOISE, SkyModel
+from cmbinpaint.sims.sky_model import LEAST_NOISE, SkyModel
 from cmbinpaint.sims.theory import fiducial_cl
 from cmbinpaint.sphere import harmonics, pixels
 from cmbinpaint.sphere.planck_mask import planck_like_mask

@@ -12,7 +12,7 @@ from cmbinpaint.inpainters.network import FADE, NetworkInpainter, NetworkPredict
 from cmbinpaint.nn.linear import LinearUNet
 from cmbinpaint.patches.plan import InpaintingPlan
 from cmbinpaint.sims.skies import simulate_sky
-from cmbinpaint.sims.skymodel import SkyModel
+from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sims.theory import fiducial_cl
 from cmbinpaint.sphere.pixels import pixel_size, pixel_vectors
 from cmbinpaint.weights import Card

@@ -11,7 +11,7 @@ from cmbinpaint import inpaint_map
 from cmbinpaint.errors import CmbInpaintError, MapError
 from cmbinpaint.inpainters.filling import draw_observation, realization_rng
 from cmbinpaint.sims.skies import simulate_sky
-from cmbinpaint.sims.skymodel import SkyModel
+from cmbinpaint.sims.sky_model import SkyModel
 
 NSIDE, NPIX = 16, 3072
 NOISE = 5.0

@@ -10,7 +10,7 @@ import pytest
 from cmbinpaint import inpaint_map, plan_inpainting
 from cmbinpaint.errors import CmbInpaintWarning
 from cmbinpaint.sims.skies import simulate_sky
-from cmbinpaint.sims.skymodel import SkyModel
+from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sims.theory import fiducial_cl
 from cmbinpaint.sphere.pixels import pixel_size
 

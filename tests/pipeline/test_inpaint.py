@@ -24,7 +24,7 @@ from cmbinpaint.errors import (
 from cmbinpaint.inpainters.exact import GaussianInpainter
 from cmbinpaint.inpainters.filling import Filler
 from cmbinpaint.pipeline import Progress
-from cmbinpaint.sims.skymodel import SkyModel
+from cmbinpaint.sims.sky_model import SkyModel
 
 NSIDE, LMAX = 16, 47
 NPIX = 12 * NSIDE**2

@@ -12,7 +12,7 @@ from cmbinpaint import inpaint_map, load_model, plan_inpainting
 from cmbinpaint.errors import CmbInpaintWarning, WeightsError
 from cmbinpaint.inpainters import find_inpainter
 from cmbinpaint.pipeline.limits import serving, warn_beyond_card
-from cmbinpaint.sims.skymodel import SkyModel
+from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sims.theory import fiducial_cl
 from cmbinpaint.sphere.pixels import pixel_size
 

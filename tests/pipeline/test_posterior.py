@@ -6,7 +6,7 @@ import pytest
 from cmbinpaint import error_map, plan_inpainting
 from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.inpainters.dense import DenseSolver
-from cmbinpaint.sims.skymodel import SkyModel
+from cmbinpaint.sims.sky_model import SkyModel
 
 
 def test_error_map_is_the_posterior_width() -> None:

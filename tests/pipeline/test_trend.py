@@ -8,7 +8,7 @@ from cmbinpaint.errors import CmbInpaintWarning
 from cmbinpaint.patches.plan import InpaintingPlan
 from cmbinpaint.pipeline.trend import fit_trend, trend_map, trend_std, warn_if_doubtful
 from cmbinpaint.sims.skies import simulate_sky
-from cmbinpaint.sims.skymodel import SkyModel
+from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sims.theory import fiducial_cl
 
 NSIDE = 16

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from cmbinpaint.errors import MapError, SpectrumError
 from cmbinpaint.sims import SkyModel, estimate_sky_model, fiducial_cl, simulate_sky
 from cmbinpaint.sims.estimate import NOISE_FLOOR
-from cmbinpaint.sims.smoothfill import faces, smooth_fill, unfaces
+from cmbinpaint.sims.smooth_fill import faces, smooth_fill, unfaces
 
 NSIDE = 32
 NPIX = 12 * NSIDE**2

@@ -10,7 +10,7 @@ from scipy import linalg
 from cmbinpaint.errors import MapError, SpectrumError
 from cmbinpaint.inpainters.dense import DenseSolver
 from cmbinpaint.inpainters.filling import draw_observation
-from cmbinpaint.sims.skymodel import SkyModel
+from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere import conditioning
 from cmbinpaint.sphere.conditioning import Conditioning
 from cmbinpaint.sphere.vecchia import factor_holes
