@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from cmbinpaint.patches.plan import InpaintingPlan
+from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.plots.figures import save_figure
 from cmbinpaint.sims.skies import simulate_sky
 from cmbinpaint.sims.sky_model import SkyModel

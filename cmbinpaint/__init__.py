@@ -41,7 +41,7 @@ _HOMES = {
     "read_map": "cmbinpaint.files.fits",
     "write_map": "cmbinpaint.files.fits",
     "MapInfo": "cmbinpaint.files.fits",
-    "InpaintingPlan": "cmbinpaint.patches.plan",
+    "InpaintingPlan": "cmbinpaint.problem.plan",
     "compare_spectra": "cmbinpaint.analysis.spectra",
     "self_check": "cmbinpaint.analysis.self_check",
 }

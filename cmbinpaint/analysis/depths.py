@@ -12,7 +12,7 @@ import numpy as np
 
 from cmbinpaint._types import BoolArray, FloatArray, IntArray
 from cmbinpaint.errors import MaskError
-from cmbinpaint.patches.plan import InpaintingPlan
+from cmbinpaint.problem.plan import InpaintingPlan
 
 # Upper edges in pixels; the last bin is open. Depths of one-pixel holes go from 0.80 to 1.04.
 DEPTH_EDGES = (1.3, 2.3, 4.3, 8.3)

@@ -35,8 +35,8 @@ from cmbinpaint.analysis.setting import Setting
 from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.inpainters import find_inpainter
 from cmbinpaint.inpainters.gaussian import GaussianSolver
-from cmbinpaint.inpainters.protocol import Inpainter
-from cmbinpaint.patches.plan import InpaintingPlan
+from cmbinpaint.problem.model import Inpainter
+from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.pipeline import inpaint_map
 
 EXACT = "exact"

@@ -15,7 +15,7 @@ from cmbinpaint.analysis.report_fields import CloseUp, Maps, Panorama
 from cmbinpaint.analysis.report_statistics import DepthRow, OnePoint, depth_rows
 from cmbinpaint.analysis.spectra import SpectraComparison, compare_spectra
 from cmbinpaint.errors import MapError
-from cmbinpaint.patches.plan import InpaintingPlan
+from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.spectra.anafast import anafast, dl_from_cl
 

@@ -10,7 +10,7 @@ import numpy as np
 from cmbinpaint._types import BoolArray, FloatArray
 from cmbinpaint.analysis.depths import DepthBins
 from cmbinpaint.analysis.report_fields import Maps
-from cmbinpaint.patches.plan import InpaintingPlan
+from cmbinpaint.problem.plan import InpaintingPlan
 
 _SPAN = 4.5  # of the histogram, in standard deviations of the observed sky
 _FEWEST_BINS, _MOST_BINS = 12, 60

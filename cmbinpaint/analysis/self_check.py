@@ -27,11 +27,11 @@ from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.inpainters import find_inpainter
 from cmbinpaint.inpainters.filling import Filler, draw_observation, realization_rng
 from cmbinpaint.inpainters.kriging import THREE_RESOLUTIONS, KrigingInpainter, KrigingPredictor
-from cmbinpaint.inpainters.protocol import Inpainter
-from cmbinpaint.patches.plan import InpaintingPlan
-from cmbinpaint.pipeline.job import Job
+from cmbinpaint.problem.model import Inpainter
+from cmbinpaint.problem.plan import InpaintingPlan
+from cmbinpaint.problem.problem import Job
 from cmbinpaint.pipeline.limits import serving
-from cmbinpaint.pipeline.options import check_known
+from cmbinpaint.problem.options import check_known
 from cmbinpaint.sims.sky_model import SkyModel
 
 # False alarms of the whole check, all its statistics together.

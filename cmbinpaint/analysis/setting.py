@@ -18,7 +18,7 @@ from cmbinpaint import __version__
 from cmbinpaint._types import BoolArray, FloatArray
 from cmbinpaint.analysis.depths import DEPTH_EDGES, DepthBins
 from cmbinpaint.errors import MaskError, SpectrumError
-from cmbinpaint.patches.plan import InpaintingPlan
+from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.skies import simulate_sky
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sims.theory import fiducial_cl

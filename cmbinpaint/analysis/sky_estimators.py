@@ -18,8 +18,8 @@ from cmbinpaint.analysis.responses import EstimatorEnsemble, grade
 from cmbinpaint.analysis.setting import Setting
 from cmbinpaint.analysis.studies import Progress
 from cmbinpaint.errors import CmbInpaintError
-from cmbinpaint.inpainters.protocol import Inpainter
-from cmbinpaint.patches.plan import InpaintingPlan
+from cmbinpaint.problem.model import Inpainter
+from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.skies import simulate_sky
 from cmbinpaint.sphere import masks
 from cmbinpaint.spectra.bandpowers import log_bands

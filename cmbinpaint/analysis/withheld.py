@@ -16,7 +16,7 @@ import numpy as np
 from cmbinpaint._types import AnyArray, BoolArray, FloatArray, IntArray
 from cmbinpaint.analysis.depths import DEPTH_EDGES
 from cmbinpaint.errors import MaskError
-from cmbinpaint.patches.plan import InpaintingPlan
+from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sphere import masks
 from cmbinpaint.sphere.holes import grow
 from cmbinpaint.sphere.pixels import pixel_size, pixel_vectors, pixels_at

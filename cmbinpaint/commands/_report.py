@@ -18,7 +18,7 @@ from cmbinpaint.errors import CmbInpaintError, CmbInpaintWarning, FitsError, Map
 if TYPE_CHECKING:
     from cmbinpaint._types import AnyArray, FloatArray
     from cmbinpaint.analysis.report import MapReport
-    from cmbinpaint.patches.plan import InpaintingPlan
+    from cmbinpaint.problem.plan import InpaintingPlan
     from cmbinpaint.plots.report import ReportFacts
     from cmbinpaint.sims.sky_model import SkyModel
     from cmbinpaint.files.fits import MapInfo
@@ -160,7 +160,7 @@ class ReportJob:
 
     def _assumed(self) -> "tuple[SkyModel, str | None]":
         """Return the sky model, as `inpaint_map` takes it, and the unit of the work."""
-        from cmbinpaint.pipeline.job import Job
+        from cmbinpaint.problem.problem import Job
 
         known = self.known
         told = known.get("cl") is not None or known.get("noise_std") is not None

@@ -21,8 +21,8 @@ from cmbinpaint.errors import CmbInpaintError, FitsError, MaskError
 
 if TYPE_CHECKING:
     from cmbinpaint._types import AnyArray, BoolArray
-    from cmbinpaint.inpainters.protocol import Inpainter
-    from cmbinpaint.patches.plan import InpaintingPlan
+    from cmbinpaint.problem.model import Inpainter
+    from cmbinpaint.problem.plan import InpaintingPlan
     from cmbinpaint.pipeline import Progress
     from cmbinpaint.sims.sky_model import SkyModel
     from cmbinpaint.files.fits import MapInfo
@@ -115,7 +115,7 @@ class _Job:
     @classmethod
     def take(cls, args: argparse.Namespace) -> "_Job":
         from cmbinpaint.inpainters import find_inpainter
-        from cmbinpaint.patches.plan import InpaintingPlan
+        from cmbinpaint.problem.plan import InpaintingPlan
 
         sky, info = source.read_sky(args)
         valid = _holes(args, sky, info)

@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read, compare, write."""
-    from cmbinpaint.patches.plan import InpaintingPlan
+    from cmbinpaint.problem.plan import InpaintingPlan
     from cmbinpaint.files import fits
 
     target = pages.report_target(args)

@@ -4,7 +4,7 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cmbinpaint.inpainters.protocol import Inpainter
+    from cmbinpaint.problem.model import Inpainter
 
 # The names that need no weights; whatever else is asked for is looked up among the trained networks.
 WEIGHTLESS = ("gaussian", "kriging", "kriging16", "kriging64", "diffusive")

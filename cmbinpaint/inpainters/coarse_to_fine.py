@@ -19,8 +19,8 @@ import numpy as np
 from cmbinpaint._types import FloatArray
 from cmbinpaint.inpainters.factor import hole_factor
 from cmbinpaint.inpainters.kriging import THREE_RESOLUTIONS, KrigingInpainter
-from cmbinpaint.inpainters.protocol import Predictor, check_same_nside, take_observed
-from cmbinpaint.patches.plan import InpaintingPlan
+from cmbinpaint.problem.model import Predictor, check_same_nside, take_observed
+from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere.conditioning import ALONE
 from cmbinpaint.sphere.vecchia import HoleFactor

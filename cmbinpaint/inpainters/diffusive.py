@@ -20,8 +20,8 @@ from scipy.sparse.linalg import splu
 
 from cmbinpaint._types import AnyArray, BoolArray, FloatArray, IntArray
 from cmbinpaint.errors import ConvergenceError
-from cmbinpaint.inpainters.protocol import take_observed
-from cmbinpaint.patches.plan import InpaintingPlan
+from cmbinpaint.problem.model import take_observed
+from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere.neighbors import parents, pixel_neighbors
 

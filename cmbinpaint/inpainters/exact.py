@@ -10,7 +10,7 @@ import numpy as np
 from cmbinpaint._types import FloatArray
 from cmbinpaint.inpainters.gaussian import MAX_STEPS, TOLERANCE, GaussianSolver, Progress
 from cmbinpaint.inpainters.sky import GaussianSky
-from cmbinpaint.patches.plan import InpaintingPlan
+from cmbinpaint.problem.plan import InpaintingPlan
 
 
 class GaussianInpainter:

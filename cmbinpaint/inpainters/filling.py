@@ -19,8 +19,8 @@ import numpy as np
 from cmbinpaint._types import FloatArray
 from cmbinpaint.inpainters.exact import GaussianPredictor
 from cmbinpaint.inpainters.gaussian import GaussianSolver
-from cmbinpaint.inpainters.protocol import Inpainter, Predictor
-from cmbinpaint.patches.plan import InpaintingPlan
+from cmbinpaint.problem.model import Inpainter, Predictor
+from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere.harmonics import Harmonics, draw_alm
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from cmbinpaint._types import BoolArray, FloatArray
 from cmbinpaint.errors import MapError
-from cmbinpaint.inpainters.protocol import check_same_nside, take_observed
-from cmbinpaint.patches.plan import InpaintingPlan
+from cmbinpaint.problem.model import check_same_nside, take_observed
+from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere.kriging import KrigingWeights, kriging_weights
 

@@ -21,13 +21,13 @@ from cmbinpaint.inpainters import EXACT_NSIDE
 from cmbinpaint.inpainters.coarse_to_fine import CoarseToFineInpainter, CoarseToFinePredictor
 from cmbinpaint.inpainters.exact import GaussianInpainter
 from cmbinpaint.inpainters.factor import spread_by_depth
-from cmbinpaint.inpainters.protocol import Predictor
+from cmbinpaint.problem.model import Predictor
 from cmbinpaint.nn.devices import find_device
 from cmbinpaint.nn.inputs import conditions, patch_rms
 from cmbinpaint.nn.models import build_model
 from cmbinpaint.patches.cutting import cut_field, nearest_pixels
 from cmbinpaint.patches.pasting import paste_values
-from cmbinpaint.patches.plan import InpaintingPlan
+from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.patches.tiling import Tiling
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere.harmonics import Harmonics

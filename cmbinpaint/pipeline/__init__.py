@@ -4,8 +4,8 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "InpaintInfo": "cmbinpaint.pipeline.info",
-    "Progress": "cmbinpaint.pipeline.progress",
+    "InpaintInfo": "cmbinpaint.problem.result",
+    "Progress": "cmbinpaint.problem.progress",
     "error_map": "cmbinpaint.pipeline.posterior",
     "inpaint_map": "cmbinpaint.pipeline.inpaint",
     "load_model": "cmbinpaint.pipeline.planning",

@@ -13,15 +13,15 @@ from cmbinpaint._types import FloatArray
 from cmbinpaint.errors import CmbInpaintWarning
 from cmbinpaint.inpainters import find_inpainter
 from cmbinpaint.inpainters.filling import Filler, realization_rng
-from cmbinpaint.inpainters.protocol import Inpainter
-from cmbinpaint.patches.plan import InpaintingPlan
+from cmbinpaint.problem.model import Inpainter
+from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.pipeline.fluctuations import Fluctuations
-from cmbinpaint.pipeline.info import InpaintInfo
-from cmbinpaint.pipeline.job import Job
+from cmbinpaint.problem.result import InpaintInfo
+from cmbinpaint.problem.problem import Job
 from cmbinpaint.pipeline.limits import card_of, serving, warn_beyond_card
-from cmbinpaint.pipeline.options import Fill, check_fill, check_known, check_noise_apart, fresh_seed
-from cmbinpaint.pipeline.progress import Clock, Progress
-from cmbinpaint.pipeline.trend import trend_std, warn_if_doubtful
+from cmbinpaint.problem.options import Fill, check_fill, check_known, check_noise_apart, fresh_seed
+from cmbinpaint.problem.progress import Clock, Progress
+from cmbinpaint.problem.monopole_dipole import trend_std, warn_if_doubtful
 from cmbinpaint.sims.sky_model import SkyModel
 
 # What realizations fluctuate with: a seed's draws, the user's simulations, or nothing (a prediction).

@@ -7,10 +7,10 @@ import os
 from typing import Any
 
 from cmbinpaint.inpainters import find_inpainter
-from cmbinpaint.inpainters.protocol import Inpainter
-from cmbinpaint.patches.plan import InpaintingPlan
+from cmbinpaint.problem.model import Inpainter
+from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.pipeline.limits import serving
-from cmbinpaint.pipeline.options import take_guard
+from cmbinpaint.problem.options import take_guard
 from cmbinpaint.sphere import masks
 from cmbinpaint.sphere.maps import npix_to_nside
 

@@ -9,8 +9,8 @@ from cmbinpaint._types import FloatArray
 from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.inpainters.filling import draw_observation, realization_rng
 from cmbinpaint.inpainters.gaussian import GaussianSolver
-from cmbinpaint.patches.plan import InpaintingPlan
-from cmbinpaint.pipeline.options import fresh_seed
+from cmbinpaint.problem.plan import InpaintingPlan
+from cmbinpaint.problem.options import fresh_seed
 from cmbinpaint.sims.sky_model import SkyModel
 
 _ERROR_TOLERANCE = 1e-2  # posterior standard deviations: in quadrature nothing

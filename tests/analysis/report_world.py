@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cmbinpaint import inpaint_map
-from cmbinpaint.patches.plan import InpaintingPlan
+from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.pipeline import InpaintInfo
 from cmbinpaint.sims import fiducial_cl, simulate_sky
 from tests.analysis.worlds import valid_at

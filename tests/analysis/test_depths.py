@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from cmbinpaint.analysis.depths import DEPTH_EDGES, DepthBins
 from cmbinpaint.errors import MaskError
-from cmbinpaint.patches.plan import InpaintingPlan
+from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sphere.planck_mask import planck_like_mask
 
 PLAN = InpaintingPlan.from_valid(planck_like_mask(16, seed=0))

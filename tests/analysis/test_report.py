@@ -6,7 +6,7 @@ import pytest
 
 from cmbinpaint.analysis.report import HIGHEST_MULTIPOLE, LEAST_SPREAD, MapReport, report_on
 from cmbinpaint.errors import MapError, MaskError
-from cmbinpaint.patches.plan import InpaintingPlan
+from cmbinpaint.problem.plan import InpaintingPlan
 from tests.analysis.report_world import world
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from cmbinpaint.analysis.withheld import GAP, MOST, _rotation, _turned, withhold
 from cmbinpaint.errors import MaskError
-from cmbinpaint.patches.plan import InpaintingPlan
+from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sphere.planck_mask import planck_like_mask
 
 NSIDE = 32

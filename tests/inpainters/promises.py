@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from cmbinpaint.inpainters.protocol import Inpainter, Predictor
-from cmbinpaint.patches.plan import InpaintingPlan
+from cmbinpaint.problem.model import Inpainter, Predictor
+from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.sky_model import SkyModel
 
 

@@ -12,7 +12,7 @@ from cmbinpaint.inpainters.coarse_to_fine import CoarseToFineInpainter
 from cmbinpaint.inpainters.filling import draw_observation
 from cmbinpaint.inpainters.gaussian import GaussianSolver
 from cmbinpaint.inpainters.kriging import KrigingPredictor
-from cmbinpaint.patches.plan import InpaintingPlan
+from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sims.theory import fiducial_cl
 from cmbinpaint.sphere.pixels import pixel_size

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from cmbinpaint.errors import ConvergenceError, MapError
 from cmbinpaint.inpainters import diffusive
 from cmbinpaint.inpainters.diffusive import DiffusiveInpainter
-from cmbinpaint.inpainters.protocol import Inpainter, Predictor
-from cmbinpaint.patches.plan import InpaintingPlan
+from cmbinpaint.problem.model import Inpainter, Predictor
+from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.sky_model import SkyModel
 
 NSIDE = 16

@@ -8,7 +8,7 @@ from cmbinpaint.inpainters import find_inpainter
 from cmbinpaint.inpainters.coarse_to_fine import CoarseToFineInpainter
 from cmbinpaint.inpainters.dense import DenseSolver
 from cmbinpaint.inpainters.filling import Filler, draw_observation, realization_rng
-from cmbinpaint.patches.plan import InpaintingPlan
+from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.spectra.anafast import anafast
 

@@ -20,9 +20,9 @@ from cmbinpaint.inpainters.convergence import Convergence
 from cmbinpaint.inpainters.dense import DenseSolver
 from cmbinpaint.inpainters.exact import GaussianInpainter
 from cmbinpaint.inpainters.gaussian import GaussianSolver
-from cmbinpaint.inpainters.protocol import Inpainter, Predictor
+from cmbinpaint.problem.model import Inpainter, Predictor
 from cmbinpaint.inpainters.sky import signal_rms
-from cmbinpaint.patches.plan import InpaintingPlan
+from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.skies import simulate_sky
 from cmbinpaint.sims.sky_model import LEAST_NOISE, SkyModel
 from cmbinpaint.sims.theory import fiducial_cl

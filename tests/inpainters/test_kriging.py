@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from cmbinpaint.errors import MapError
 from cmbinpaint.inpainters.kriging import THREE_RESOLUTIONS, KrigingInpainter
-from cmbinpaint.patches.plan import InpaintingPlan
+from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere import kriging as weights_of
 from cmbinpaint.sphere.harmonics import draw_alm

@@ -10,7 +10,7 @@ from cmbinpaint.inpainters.coarse_to_fine import CoarseToFineInpainter
 from cmbinpaint.inpainters.kriging import KrigingPredictor
 from cmbinpaint.inpainters.network import FADE, NetworkInpainter, NetworkPredictor
 from cmbinpaint.nn.linear import LinearUNet
-from cmbinpaint.patches.plan import InpaintingPlan
+from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.skies import simulate_sky
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sims.theory import fiducial_cl

@@ -12,9 +12,9 @@ import numpy as np
 
 from cmbinpaint._types import FloatArray
 from cmbinpaint.errors import CmbInpaintWarning, MaskError
-from cmbinpaint.patches.plan import InpaintingPlan
-from cmbinpaint.pipeline.options import take_guard
-from cmbinpaint.pipeline.trend import fit_trend, trend_map
+from cmbinpaint.problem.plan import InpaintingPlan
+from cmbinpaint.problem.options import take_guard
+from cmbinpaint.problem.monopole_dipole import fit_trend, trend_map
 from cmbinpaint.sims.estimate import estimate_sky_model
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere import masks

@@ -11,7 +11,7 @@ import numpy as np
 
 from cmbinpaint._types import AnyArray, BoolArray, FloatArray
 from cmbinpaint.errors import MapError
-from cmbinpaint.patches.plan import InpaintingPlan
+from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.sky_model import SkyModel
 
 

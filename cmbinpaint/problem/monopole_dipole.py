@@ -9,7 +9,7 @@ import numpy as np
 
 from cmbinpaint._types import AnyArray, FloatArray
 from cmbinpaint.errors import CmbInpaintWarning
-from cmbinpaint.patches.plan import InpaintingPlan
+from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere.harmonics import Harmonics, alm_dot, scale_alm
 from cmbinpaint.sphere.pixels import pixel_vectors
