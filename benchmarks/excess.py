@@ -15,8 +15,8 @@ from common import Setting, arguments, write
 
 from cmbinpaint.inpainters import find_inpainter
 from cmbinpaint.inpainters.filling import Filler
-from cmbinpaint.inpainters.gaussian import GaussianSolver
-from cmbinpaint.inpainters.kriging import THREE_RESOLUTIONS, KrigingInpainter
+from cmbinpaint.gaussian.solver import GaussianSolver
+from cmbinpaint.gaussian.direct_inpainter import THREE_RESOLUTIONS, KrigingInpainter
 
 STEPS = (1, 2, 3, 5, 8, 12, 20)
 CLOSE = 0.1  # posterior standard deviations

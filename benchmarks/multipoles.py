@@ -9,7 +9,7 @@ Error of its exact mean by depth over that of the model with all multipoles, by 
 import numpy as np
 from common import BINS, NOISE_STD, Setting, arguments, theory, write
 
-from cmbinpaint.inpainters.gaussian import GaussianSolver
+from cmbinpaint.gaussian.solver import GaussianSolver
 from cmbinpaint.sims import sky_model as skymodel
 from cmbinpaint.sims.skies import simulate_sky
 from cmbinpaint.sims.sky_model import SkyModel

@@ -12,9 +12,9 @@ import time
 import numpy as np
 from common import NOISE_STD, Setting, arguments, theory, write
 
-from cmbinpaint.inpainters.convergence import Convergence
-from cmbinpaint.inpainters.gaussian import GaussianSolver
-from cmbinpaint.inpainters.preconditioner import per_real, scaled
+from cmbinpaint.gaussian.convergence import Convergence
+from cmbinpaint.gaussian.solver import GaussianSolver
+from cmbinpaint.gaussian.preconditioner import per_real, scaled
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere.harmonics import draw_alm
 from cmbinpaint.sphere.pixels import pixel_size

@@ -17,8 +17,8 @@ import healpy as hp
 import numpy as np
 import torch
 
-from cmbinpaint.inpainters.factor import hole_factor, spread_by_depth
-from cmbinpaint.inpainters.gaussian import GaussianSolver
+from cmbinpaint.gaussian.hole_posterior import hole_factor, spread_by_depth
+from cmbinpaint.gaussian.solver import GaussianSolver
 from cmbinpaint.inpainters.network import FADE, SPREAD_EDGES
 from cmbinpaint.nn.inputs import conditions, patch_rms
 from cmbinpaint.nn.models import build_model

@@ -34,7 +34,7 @@ from cmbinpaint.analysis.records import Records
 from cmbinpaint.analysis.setting import Setting
 from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.inpainters import find_inpainter
-from cmbinpaint.inpainters.gaussian import GaussianSolver
+from cmbinpaint.gaussian.solver import GaussianSolver
 from cmbinpaint.problem.model import Inpainter
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.pipeline import inpaint_map

@@ -13,7 +13,7 @@ from cmbinpaint.analysis.setting import Setting
 from cmbinpaint.errors import SpectrumError
 from cmbinpaint.sphere import masks
 from cmbinpaint.sphere.harmonics import Harmonics, alm_to_cl, alm_to_real, resize_alm
-from cmbinpaint.sphere.neighbors import pixel_neighbors
+from cmbinpaint.gaussian.neighbors import pixel_neighbors
 
 # Multipoles whose single coefficients are kept.
 LOW_ELL = 10

@@ -26,7 +26,7 @@ from cmbinpaint.analysis.withheld import Withheld, withhold
 from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.inpainters import find_inpainter
 from cmbinpaint.inpainters.filling import Filler, draw_observation, realization_rng
-from cmbinpaint.inpainters.kriging import THREE_RESOLUTIONS, KrigingInpainter, KrigingPredictor
+from cmbinpaint.gaussian.direct_inpainter import THREE_RESOLUTIONS, KrigingInpainter, KrigingPredictor
 from cmbinpaint.problem.model import Inpainter
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.problem.problem import Job

@@ -37,7 +37,7 @@ def estimate(valid: "BoolArray") -> tuple[Cost, Cost]:
     import numpy as np
 
     from cmbinpaint.inpainters import DEFAULT_NETWORK, EXACT_NSIDE
-    from cmbinpaint.inpainters.coarse_to_fine import MANY
+    from cmbinpaint.gaussian.coarse_to_fine import MANY
     from cmbinpaint.sphere.maps import npix_to_nside
     from cmbinpaint.weights import list_models
 

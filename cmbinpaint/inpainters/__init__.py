@@ -38,19 +38,19 @@ def find_inpainter(
     if not isinstance(model, str | os.PathLike):
         return model
     if model == "gaussian" or (model == "default" and nside is not None and nside <= EXACT_NSIDE):
-        from cmbinpaint.inpainters.exact import GaussianInpainter
+        from cmbinpaint.gaussian.exact import GaussianInpainter
 
         return GaussianInpainter()
     if model == "diffusive":
-        from cmbinpaint.inpainters.diffusive import DiffusiveInpainter
+        from cmbinpaint.gaussian.diffusive import DiffusiveInpainter
 
         return DiffusiveInpainter()
     if model == "kriging":
-        from cmbinpaint.inpainters.coarse_to_fine import CoarseToFineInpainter
+        from cmbinpaint.gaussian.coarse_to_fine import CoarseToFineInpainter
 
         return CoarseToFineInpainter()
     if model in WEIGHTLESS:
-        from cmbinpaint.inpainters.kriging import KrigingInpainter
+        from cmbinpaint.gaussian.direct_inpainter import KrigingInpainter
 
         return KrigingInpainter(int(str(model)[len("kriging") :]))
     from cmbinpaint.inpainters.network import NetworkInpainter

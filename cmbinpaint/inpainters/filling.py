@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from cmbinpaint._types import FloatArray
-from cmbinpaint.inpainters.exact import GaussianPredictor
-from cmbinpaint.inpainters.gaussian import GaussianSolver
+from cmbinpaint.gaussian.exact import GaussianPredictor
+from cmbinpaint.gaussian.solver import GaussianSolver
 from cmbinpaint.problem.model import Inpainter, Predictor
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.sky_model import SkyModel

@@ -18,9 +18,9 @@ from torch import nn
 from cmbinpaint._types import AnyArray, BoolArray, FloatArray
 from cmbinpaint.errors import WeightsError
 from cmbinpaint.inpainters import EXACT_NSIDE
-from cmbinpaint.inpainters.coarse_to_fine import CoarseToFineInpainter, CoarseToFinePredictor
-from cmbinpaint.inpainters.exact import GaussianInpainter
-from cmbinpaint.inpainters.factor import spread_by_depth
+from cmbinpaint.gaussian.coarse_to_fine import CoarseToFineInpainter, CoarseToFinePredictor
+from cmbinpaint.gaussian.exact import GaussianInpainter
+from cmbinpaint.gaussian.hole_posterior import spread_by_depth
 from cmbinpaint.problem.model import Predictor
 from cmbinpaint.nn.devices import find_device
 from cmbinpaint.nn.inputs import conditions, patch_rms
@@ -31,7 +31,7 @@ from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.patches.tiling import Tiling
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere.harmonics import Harmonics
-from cmbinpaint.sphere.vecchia import HoleFactor
+from cmbinpaint.gaussian.vecchia import HoleFactor
 from cmbinpaint.weights import Card, load_into, load_weights
 
 # Depths in pixels between which the network's correction fades out; deeper nothing was asked of it in training.

@@ -11,7 +11,7 @@ import numpy as np
 
 from cmbinpaint.errors import CmbInpaintWarning, WeightsError
 from cmbinpaint.inpainters import EXACT_NSIDE
-from cmbinpaint.inpainters.exact import GaussianInpainter
+from cmbinpaint.gaussian.exact import GaussianInpainter
 from cmbinpaint.problem.model import Inpainter
 from cmbinpaint.patches.tiling import patch_side
 from cmbinpaint.sims.shape import spectrum_shape

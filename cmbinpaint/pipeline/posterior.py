@@ -8,7 +8,7 @@ import numpy as np
 from cmbinpaint._types import FloatArray
 from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.inpainters.filling import draw_observation, realization_rng
-from cmbinpaint.inpainters.gaussian import GaussianSolver
+from cmbinpaint.gaussian.solver import GaussianSolver
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.problem.options import fresh_seed
 from cmbinpaint.sims.sky_model import SkyModel

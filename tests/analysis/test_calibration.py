@@ -9,8 +9,8 @@ from cmbinpaint.analysis.calibration import ModelCalibration, calibrate
 from cmbinpaint.analysis.ensemble import EXACT, Contender, Ensemble
 from cmbinpaint.analysis.measures import LOW_ELL, Measures, low_degrees
 from cmbinpaint.errors import CmbInpaintError
-from cmbinpaint.inpainters.dense import DenseSolver, covariance
-from cmbinpaint.inpainters.kriging import KrigingInpainter
+from cmbinpaint.gaussian.dense import DenseSolver, covariance
+from cmbinpaint.gaussian.direct_inpainter import KrigingInpainter
 from cmbinpaint.sphere.pixels import pixel_vectors
 from tests.analysis.worlds import setting_at
 

@@ -8,8 +8,8 @@ import pytest
 from cmbinpaint import inpaint_map
 from cmbinpaint.analysis.ensemble import EXACT, Contender, Ensemble, Unit
 from cmbinpaint.errors import CmbInpaintError
-from cmbinpaint.inpainters.dense import DenseSolver
-from cmbinpaint.inpainters.kriging import KrigingInpainter
+from cmbinpaint.gaussian.dense import DenseSolver
+from cmbinpaint.gaussian.direct_inpainter import KrigingInpainter
 from tests.analysis.worlds import setting_at
 
 NSIDE = 8

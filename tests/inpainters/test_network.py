@@ -6,8 +6,8 @@ import torch
 
 from cmbinpaint.errors import DeviceError, WeightsError
 from cmbinpaint.inpainters import find_inpainter
-from cmbinpaint.inpainters.coarse_to_fine import CoarseToFineInpainter
-from cmbinpaint.inpainters.kriging import KrigingPredictor
+from cmbinpaint.gaussian.coarse_to_fine import CoarseToFineInpainter
+from cmbinpaint.gaussian.direct_inpainter import KrigingPredictor
 from cmbinpaint.inpainters.network import FADE, NetworkInpainter, NetworkPredictor
 from cmbinpaint.nn.linear import LinearUNet
 from cmbinpaint.problem.plan import InpaintingPlan

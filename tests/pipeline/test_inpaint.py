@@ -21,7 +21,7 @@ from cmbinpaint.errors import (
     UnitsError,
     WeightsError,
 )
-from cmbinpaint.inpainters.exact import GaussianInpainter
+from cmbinpaint.gaussian.exact import GaussianInpainter
 from cmbinpaint.inpainters.filling import Filler
 from cmbinpaint.pipeline import Progress
 from cmbinpaint.sims.sky_model import SkyModel

@@ -5,7 +5,7 @@ import pytest
 
 from cmbinpaint import error_map, plan_inpainting
 from cmbinpaint.errors import CmbInpaintError
-from cmbinpaint.inpainters.dense import DenseSolver
+from cmbinpaint.gaussian.dense import DenseSolver
 from cmbinpaint.sims.sky_model import SkyModel
 
 

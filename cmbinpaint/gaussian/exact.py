@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from cmbinpaint._types import FloatArray
-from cmbinpaint.inpainters.gaussian import MAX_STEPS, TOLERANCE, GaussianSolver, Progress
-from cmbinpaint.inpainters.sky import GaussianSky
+from cmbinpaint.gaussian.solver import MAX_STEPS, TOLERANCE, GaussianSolver, Progress
+from cmbinpaint.gaussian.gaussian_sky import GaussianSky
 from cmbinpaint.problem.plan import InpaintingPlan
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cmbinpaint.inpainters.convergence import SLOWEST_RATIO, Convergence, how_far
+from cmbinpaint.gaussian.convergence import SLOWEST_RATIO, Convergence, how_far
 
 
 def follow(changes, std=2.0):

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmbinpaint.errors import MapError
-from cmbinpaint.inpainters.kriging import THREE_RESOLUTIONS, KrigingInpainter
+from cmbinpaint.gaussian.direct_inpainter import THREE_RESOLUTIONS, KrigingInpainter
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.sky_model import SkyModel
-from cmbinpaint.sphere import kriging as weights_of
+from cmbinpaint.gaussian import direct_kriging as weights_of
 from cmbinpaint.sphere.harmonics import draw_alm
 from tests.inpainters.promises import keeps_its_promises
 

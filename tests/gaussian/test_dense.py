@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy.special import eval_legendre
 
 from cmbinpaint.errors import MapError, MaskError, SpectrumError
-from cmbinpaint.inpainters import dense
-from cmbinpaint.inpainters.dense import DenseSolver
+from cmbinpaint.gaussian import dense
+from cmbinpaint.gaussian.dense import DenseSolver
 from cmbinpaint.sphere.pixels import pixel_vectors
 
 ROUNDING = 1e-8  # of the signal's rms; a condition number of 1e6

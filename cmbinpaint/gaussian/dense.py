@@ -17,7 +17,7 @@ from scipy import linalg
 
 from cmbinpaint._types import AnyArray, BoolArray, FloatArray, IntArray
 from cmbinpaint.errors import MapError, MaskError, SpectrumError
-from cmbinpaint.inpainters.sky import GaussianSky
+from cmbinpaint.gaussian.gaussian_sky import GaussianSky
 from cmbinpaint.sphere.pixels import pixel_vectors
 
 # More data pixels than this would need over 2 GB and minutes.

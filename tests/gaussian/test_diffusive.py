@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmbinpaint.errors import ConvergenceError, MapError
-from cmbinpaint.inpainters import diffusive
-from cmbinpaint.inpainters.diffusive import DiffusiveInpainter
+from cmbinpaint.gaussian import diffusive
+from cmbinpaint.gaussian.diffusive import DiffusiveInpainter
 from cmbinpaint.problem.model import Inpainter, Predictor
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.sky_model import SkyModel

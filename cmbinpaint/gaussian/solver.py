@@ -24,13 +24,13 @@ import numpy as np
 
 from cmbinpaint._types import AnyArray, BoolArray, ComplexArray, FloatArray
 from cmbinpaint.errors import CmbInpaintError, ConvergenceError, MapError, MaskError
-from cmbinpaint.inpainters.convergence import Convergence, how_far
-from cmbinpaint.inpainters.factor import hole_factor, spread_by_depth
-from cmbinpaint.inpainters.preconditioner import Preconditioner, per_real, scaled
-from cmbinpaint.inpainters.sky import GaussianSky, checked_signal, floored_noise, signal_rms
+from cmbinpaint.gaussian.convergence import Convergence, how_far
+from cmbinpaint.gaussian.hole_posterior import hole_factor, spread_by_depth
+from cmbinpaint.gaussian.preconditioner import Preconditioner, per_real, scaled
+from cmbinpaint.gaussian.gaussian_sky import GaussianSky, checked_signal, floored_noise, signal_rms
 from cmbinpaint.sphere.harmonics import Harmonics, alm_dot
 from cmbinpaint.sphere.pixels import pixel_vectors
-from cmbinpaint.sphere.vecchia import HoleFactor
+from cmbinpaint.gaussian.vecchia import HoleFactor
 
 # Default accuracy: estimated rms of what is still to change in the holes, in posterior standard deviations, in the
 # worst class of depth. The error then exceeds the exact mean's by 5e-5 of itself.

@@ -17,8 +17,8 @@ from scipy.spatial import cKDTree
 from cmbinpaint._types import AnyArray, BoolArray, FloatArray
 from cmbinpaint.sphere import maps
 from cmbinpaint.sphere.harmonics import available_cores
-from cmbinpaint.sphere.neighbors import near_holes
-from cmbinpaint.sphere.ordering import coarse_to_fine
+from cmbinpaint.gaussian.neighbors import near_holes
+from cmbinpaint.gaussian.ordering import coarse_to_fine
 from cmbinpaint.sphere.pixels import pixel_vectors
 
 # Neighbors of every pixel; twice as many are twice as good, and cost twice the memory.

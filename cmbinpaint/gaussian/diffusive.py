@@ -23,7 +23,7 @@ from cmbinpaint.errors import ConvergenceError
 from cmbinpaint.problem.model import take_observed
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.sky_model import SkyModel
-from cmbinpaint.sphere.neighbors import parents, pixel_neighbors
+from cmbinpaint.gaussian.neighbors import parents, pixel_neighbors
 
 # Unknowns that are factorized at once: takes a tenth of a second.
 DIRECT = 10_000

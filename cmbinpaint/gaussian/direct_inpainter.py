@@ -18,7 +18,7 @@ from cmbinpaint.errors import MapError
 from cmbinpaint.problem.model import check_same_nside, take_observed
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.sky_model import SkyModel
-from cmbinpaint.sphere.kriging import KrigingWeights, kriging_weights
+from cmbinpaint.gaussian.direct_kriging import KrigingWeights, kriging_weights
 
 # Neighbors at each resolution when several are seen jointly. As costly as 16 of each, and nearer to the exact
 # mean at the rim: excess 1.05 instead of 1.15 there, alike in the deep.

@@ -20,11 +20,11 @@ from scipy import sparse
 
 from cmbinpaint._types import AnyArray, BoolArray, Float32Array, FloatArray, IntArray
 from cmbinpaint.sphere import maps
-from cmbinpaint.sphere.conditioning import NEAREST, Conditioning, Group
+from cmbinpaint.gaussian.conditioning_sets import NEAREST, Conditioning, Group
 from cmbinpaint.sphere.pixel_covariance import CovarianceTable
 from cmbinpaint.sphere.harmonics import available_cores
-from cmbinpaint.sphere.kriging import check_noise, check_spectrum, neighbor_weights
-from cmbinpaint.sphere.neighbors import Level, Sight
+from cmbinpaint.gaussian.direct_kriging import check_noise, check_spectrum, neighbor_weights
+from cmbinpaint.gaussian.neighbors import Level, Sight
 from cmbinpaint.sphere.pixels import pixel_size
 
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from cmbinpaint._types import AnyArray, BoolArray, FloatArray
-from cmbinpaint.inpainters.sky import GaussianSky, checked_signal, floored_noise, signal_rms
-from cmbinpaint.sphere.conditioning import NEAREST
-from cmbinpaint.sphere.vecchia import HoleFactor, factor_holes
+from cmbinpaint.gaussian.gaussian_sky import GaussianSky, checked_signal, floored_noise, signal_rms
+from cmbinpaint.gaussian.conditioning_sets import NEAREST
+from cmbinpaint.gaussian.vecchia import HoleFactor, factor_holes
 
 # Draws of the hole pixels that tell the spread of a class (classes hold many pixels), and their seed.
 _DRAWS, _DRAW_SEED = 8, 0

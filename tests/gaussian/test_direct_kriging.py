@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmbinpaint.errors import MapError, MaskError, SpectrumError
-from cmbinpaint.sphere import kriging, neighbors
+from cmbinpaint.gaussian import direct_kriging as kriging, neighbors
 from cmbinpaint.sphere.pixel_covariance import CovarianceTable, correlation
-from cmbinpaint.sphere.kriging import KrigingWeights, kriging_weights
+from cmbinpaint.gaussian.direct_kriging import KrigingWeights, kriging_weights
 from cmbinpaint.sphere.pixels import pixel_vectors
 
 NSIDE = 8

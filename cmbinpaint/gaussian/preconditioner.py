@@ -24,7 +24,7 @@ import numpy as np
 
 from cmbinpaint._types import AnyArray, ComplexArray, FloatArray
 from cmbinpaint.sphere.harmonics import Harmonics, alm_degrees, alm_dot
-from cmbinpaint.sphere.vecchia import HoleFactor
+from cmbinpaint.gaussian.vecchia import HoleFactor
 
 
 class Preconditioner:

@@ -5,7 +5,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cmbinpaint.sphere.ordering import coarse_to_fine
+from cmbinpaint.gaussian.ordering import coarse_to_fine
 
 cases = st.tuples(st.sampled_from([1, 2, 4, 8, 16]), st.integers(0, 2**31))
 

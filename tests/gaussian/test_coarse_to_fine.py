@@ -7,11 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmbinpaint.errors import CmbInpaintWarning, MapError
-from cmbinpaint.inpainters import coarse_to_fine, find_inpainter
-from cmbinpaint.inpainters.coarse_to_fine import CoarseToFineInpainter
+from cmbinpaint.gaussian import coarse_to_fine
+from cmbinpaint.inpainters import find_inpainter
+from cmbinpaint.gaussian.coarse_to_fine import CoarseToFineInpainter
 from cmbinpaint.inpainters.filling import draw_observation
-from cmbinpaint.inpainters.gaussian import GaussianSolver
-from cmbinpaint.inpainters.kriging import KrigingPredictor
+from cmbinpaint.gaussian.solver import GaussianSolver
+from cmbinpaint.gaussian.direct_inpainter import KrigingPredictor
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sims.theory import fiducial_cl

@@ -17,13 +17,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from cmbinpaint._types import FloatArray
-from cmbinpaint.inpainters.factor import hole_factor
-from cmbinpaint.inpainters.kriging import THREE_RESOLUTIONS, KrigingInpainter
+from cmbinpaint.gaussian.hole_posterior import hole_factor
+from cmbinpaint.gaussian.direct_inpainter import THREE_RESOLUTIONS, KrigingInpainter
 from cmbinpaint.problem.model import Predictor, check_same_nside, take_observed
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.sky_model import SkyModel
-from cmbinpaint.sphere.conditioning import ALONE
-from cmbinpaint.sphere.vecchia import HoleFactor
+from cmbinpaint.gaussian.conditioning_sets import ALONE
+from cmbinpaint.gaussian.vecchia import HoleFactor
 
 # Neighbors of a pixel where nothing mends what is missing (`conditioning.ALONE`). Half as many where a solver does,
 # which then costs a step more and saves two thirds of the plan, and beyond so many hole pixels: twice as many would not

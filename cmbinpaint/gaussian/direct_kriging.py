@@ -27,9 +27,9 @@ from cmbinpaint.errors import MapError, MaskError, SpectrumError
 from cmbinpaint.sphere import maps
 from cmbinpaint.sphere.pixel_covariance import CovarianceTable
 from cmbinpaint.sphere.harmonics import available_cores
-from cmbinpaint.sphere.neighbors import Cells, Sight, look, number_neighbors
+from cmbinpaint.gaussian.neighbors import Cells, Sight, look, number_neighbors
 from cmbinpaint.sphere.pixels import pixel_vectors
-from cmbinpaint.sphere.thinning import Interpolation, thin_out
+from cmbinpaint.gaussian.deep_hole_interpolation import Interpolation, thin_out
 
 # Covariances in flight per thread: bounds the memory and keeps a chunk near the cache. Chunks do not depend
 # on the number of threads, so neither do the weights.

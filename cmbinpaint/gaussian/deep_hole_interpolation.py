@@ -16,7 +16,7 @@ import numpy as np
 
 from cmbinpaint._types import AnyArray, BoolArray, FloatArray, IntArray
 from cmbinpaint.sphere import maps
-from cmbinpaint.sphere.neighbors import CHUNK_NUMBERS, depths
+from cmbinpaint.gaussian.neighbors import CHUNK_NUMBERS, depths
 from cmbinpaint.sphere.pixels import pixel_vectors
 
 # Depth over the side of the pixels to interpolate between, at least.
