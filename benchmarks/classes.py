@@ -23,8 +23,8 @@ from cmbinpaint.nn.vgg import VGG16
 from cmbinpaint.training import Recipe, final_weights, load_latest
 from cmbinpaint.training.classifier import confusion
 from cmbinpaint.training.stored import StoredSkies
-from cmbinpaint.weights.card import Card, Golden
-from cmbinpaint.weights.store import as_stored, save_weights
+from cmbinpaint.networks.card import Card, Golden
+from cmbinpaint.networks.store import as_stored, save_weights
 
 BATCH = 20
 

@@ -31,7 +31,7 @@ from cmbinpaint.training.examples import HoleBatch
 from cmbinpaint.training.resume import final_weights
 from cmbinpaint.training.stream import PatchBatch, SkyStream
 from cmbinpaint.weights import load_weights
-from cmbinpaint.weights.store import load_into
+from cmbinpaint.networks.store import load_into
 
 SIDE, MARGIN, SKIES = 64, 16, 8
 MODELS = (

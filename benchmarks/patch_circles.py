@@ -27,8 +27,8 @@ from cmbinpaint.training.skies import field_rms
 from cmbinpaint.training.stream import draw_fields, krige_patch
 from cmbinpaint.training.targets import Targets
 from cmbinpaint.training.trained import Trained
-from cmbinpaint.weights.card import read_card
-from cmbinpaint.weights.store import HOME
+from cmbinpaint.networks.card import read_card
+from cmbinpaint.networks.store import HOME
 
 SIDE, STEP_ARCMIN = 128, 6.87
 SETTINGS = {

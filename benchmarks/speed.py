@@ -11,7 +11,7 @@ import torch
 from common import NOISE_STD, Setting, arguments, theory, write
 
 from cmbinpaint import inpaint_map, load_model, plan_inpainting
-from cmbinpaint.inpainters.network import NetworkInpainter
+from cmbinpaint.networks.inpainter import NetworkInpainter
 from cmbinpaint.nn.inputs import N_CONDITIONS
 from cmbinpaint.sphere.pixels import pixel_size
 

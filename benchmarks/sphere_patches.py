@@ -19,11 +19,11 @@ import torch
 
 from cmbinpaint.gaussian.hole_posterior import hole_factor, spread_by_depth
 from cmbinpaint.gaussian.solver import GaussianSolver
-from cmbinpaint.inpainters.network import FADE, SPREAD_EDGES
+from cmbinpaint.networks.inpainter import FADE, SPREAD_EDGES
 from cmbinpaint.nn.inputs import conditions, patch_rms
 from cmbinpaint.nn.models import build_model
-from cmbinpaint.patches.cutting import cut_field, nearest_pixels
-from cmbinpaint.patches.tiling import Tiling
+from cmbinpaint.networks.cutting import cut_field, nearest_pixels
+from cmbinpaint.networks.tiling import Tiling
 from cmbinpaint.sims.skies import simulate_sky
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sims.theory import fiducial_cl

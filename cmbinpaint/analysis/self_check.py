@@ -30,7 +30,7 @@ from cmbinpaint.gaussian.direct_inpainter import THREE_RESOLUTIONS, KrigingInpai
 from cmbinpaint.problem.model import Inpainter
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.problem.problem import Job
-from cmbinpaint.pipeline.limits import serving
+from cmbinpaint.networks.card_limits import serving
 from cmbinpaint.problem.options import check_known
 from cmbinpaint.sims.sky_model import SkyModel
 

@@ -58,7 +58,7 @@ def estimate(valid: "BoolArray") -> tuple[Cost, Cost]:
 
 def _patch_pixels(valid: "BoolArray", nside: int) -> int:
     """How many pixels the patches over the holes have together."""
-    from cmbinpaint.patches.tiling import patch_side
+    from cmbinpaint.networks.tiling import patch_side
     from cmbinpaint.sphere.maps import degrade
 
     side = patch_side(nside)

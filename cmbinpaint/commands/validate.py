@@ -185,7 +185,7 @@ def _draw(result: "Validation", folder: Path) -> None:
 
 
 def _card(path: Path) -> "Card":
-    from cmbinpaint.weights.card import read_card
+    from cmbinpaint.networks.card import read_card
 
     if not path.is_file():
         raise WeightsError(f"{path} is not there; --card names the card (.json) of a network")

@@ -53,6 +53,6 @@ def find_inpainter(
         from cmbinpaint.gaussian.direct_inpainter import KrigingInpainter
 
         return KrigingInpainter(int(str(model)[len("kriging") :]))
-    from cmbinpaint.inpainters.network import NetworkInpainter
+    from cmbinpaint.networks.inpainter import NetworkInpainter
 
     return NetworkInpainter.load(DEFAULT_NETWORK if model == "default" else os.fspath(model), device)

@@ -18,7 +18,7 @@ from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.pipeline.fluctuations import Fluctuations
 from cmbinpaint.problem.result import InpaintInfo
 from cmbinpaint.problem.problem import Job
-from cmbinpaint.pipeline.limits import card_of, serving, warn_beyond_card
+from cmbinpaint.networks.card_limits import card_of, serving, warn_beyond_card
 from cmbinpaint.problem.options import Fill, check_fill, check_known, check_noise_apart, fresh_seed
 from cmbinpaint.problem.progress import Clock, Progress
 from cmbinpaint.problem.monopole_dipole import trend_std, warn_if_doubtful

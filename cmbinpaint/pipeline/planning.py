@@ -9,7 +9,7 @@ from typing import Any
 from cmbinpaint.inpainters import find_inpainter
 from cmbinpaint.problem.model import Inpainter
 from cmbinpaint.problem.plan import InpaintingPlan
-from cmbinpaint.pipeline.limits import serving
+from cmbinpaint.networks.card_limits import serving
 from cmbinpaint.problem.options import take_guard
 from cmbinpaint.sphere import masks
 from cmbinpaint.sphere.maps import npix_to_nside

@@ -17,7 +17,7 @@ from scipy.ndimage import minimum_filter
 
 from cmbinpaint._types import BoolArray
 from cmbinpaint.errors import MaskError, RecipeError
-from cmbinpaint.patches.cutting import nearest_pixels
+from cmbinpaint.networks.cutting import nearest_pixels
 from cmbinpaint.plane import shapes
 from cmbinpaint.plane.tangent import PatchGrid, TangentPlane
 from cmbinpaint.files.fits import read_mask

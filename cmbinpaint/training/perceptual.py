@@ -19,7 +19,7 @@ from torch import Tensor
 from cmbinpaint.errors import WeightsError
 from cmbinpaint.nn.losses import POOLS
 from cmbinpaint.nn.vgg import VGG16, WIDTHS, Scale, Statistics, fit_state
-from cmbinpaint.weights.store import HOME, load_weights
+from cmbinpaint.networks.store import HOME, load_weights
 
 SHIPPED = HOME / "perceptual"
 _PICKLED = (".pth", ".pt")
@@ -36,7 +36,7 @@ def load_vgg(weights: str, channels: int, scale: Scale = "rms") -> VGG16:
     Parameters
     ----------
     weights
-        A name from `list_vgg`, the path of a card (.json) written by `cmbinpaint.weights.store.save_weights`, whose
+        A name from `list_vgg`, the path of a card (.json) written by `cmbinpaint.networks.store.save_weights`, whose
         network may have widths of its own, or the path of a state dict with torchvision's names (``.safetensors`` or
         ``.pth``), taken to be ImageNet's.
     channels, scale

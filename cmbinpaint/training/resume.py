@@ -22,7 +22,7 @@ from cmbinpaint.training.checkpoint import (
 from cmbinpaint.training.position import Position
 from cmbinpaint.training.recipe import Recipe
 from cmbinpaint.training.state import TrainingState
-from cmbinpaint.weights.store import load_into, load_weights
+from cmbinpaint.networks.store import load_into, load_weights
 
 logger = logging.getLogger(__name__)
 

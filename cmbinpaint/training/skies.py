@@ -17,7 +17,7 @@ import numpy as np
 
 from cmbinpaint._types import Float32Array, FloatArray
 from cmbinpaint.errors import CmbInpaintError, RecipeError
-from cmbinpaint.patches.cutting import cut_field
+from cmbinpaint.networks.cutting import cut_field
 from cmbinpaint.plane.tangent import PatchGrid, TangentPlane
 from cmbinpaint.sims.theory import Cosmology, theory_cl
 from cmbinpaint.sphere.harmonics import draw_alm

@@ -33,7 +33,7 @@ from cmbinpaint.training.examples import Rendering
 from cmbinpaint.training.recipe import Recipe
 from cmbinpaint.training.stream import PatchGuess, krige_patch, plane_power, torus_side
 from cmbinpaint.training.targets import Targets
-from cmbinpaint.weights.store import load_weights
+from cmbinpaint.networks.store import load_weights
 
 _BATCH = 16
 _NEIGHBORS = 16  # of the guess that networks of the linear family are given; as in their training

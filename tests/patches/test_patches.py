@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cmbinpaint.patches.cutting import cut_field, nearest_pixels
-from cmbinpaint.patches.pasting import paste_values
-from cmbinpaint.patches.tiling import WIDEST_FIELD_DEG, Tiling, patch_side
+from cmbinpaint.networks.cutting import cut_field, nearest_pixels
+from cmbinpaint.networks.pasting import paste_values
+from cmbinpaint.networks.tiling import WIDEST_FIELD_DEG, Tiling, patch_side
 from cmbinpaint.plane.tangent import PatchGrid, TangentPlane
 from cmbinpaint.sphere.harmonics import draw_alm
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from cmbinpaint.errors import CheckpointError, WeightsError
-from cmbinpaint.inpainters.network import NetworkInpainter
+from cmbinpaint.networks.inpainter import NetworkInpainter
 from cmbinpaint.nn.models import FAMILIES, build_model
 from cmbinpaint.training import Recipe, export, export_weights, final_weights
 from cmbinpaint.training.checkpoint import save_checkpoint

@@ -8,7 +8,7 @@ from cmbinpaint.errors import DeviceError, WeightsError
 from cmbinpaint.inpainters import find_inpainter
 from cmbinpaint.gaussian.coarse_to_fine import CoarseToFineInpainter
 from cmbinpaint.gaussian.direct_inpainter import KrigingPredictor
-from cmbinpaint.inpainters.network import FADE, NetworkInpainter, NetworkPredictor
+from cmbinpaint.networks.inpainter import FADE, NetworkInpainter, NetworkPredictor
 from cmbinpaint.nn.linear import LinearUNet
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.skies import simulate_sky

@@ -22,7 +22,8 @@ from cmbinpaint.errors import WeightsError
 from cmbinpaint.nn import PConvUNet
 from cmbinpaint.nn.inputs import N_CONDITIONS
 from cmbinpaint.nn.models import build_model
-from cmbinpaint.weights import Card, as_stored, list_models, load_into, load_weights, save_weights, store
+from cmbinpaint.weights import Card, as_stored, list_models, load_into, load_weights, save_weights
+from cmbinpaint.networks import store
 
 BFLOAT16_ROUNDING = 2.0**-8  # 8 bits of mantissa, rounded to nearest
 

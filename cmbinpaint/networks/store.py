@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from cmbinpaint._files import write_whole
 from cmbinpaint.errors import WeightsError
-from cmbinpaint.weights.card import Card, read_card
+from cmbinpaint.networks.card import Card, read_card
 
 if TYPE_CHECKING:  # torch takes a second to import, and listing models needs none of it
     from torch import Tensor, nn

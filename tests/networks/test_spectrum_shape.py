@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cmbinpaint.sims.shape import spectrum_shape
+from cmbinpaint.networks.spectrum_shape import spectrum_shape
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sims.theory import Cosmology, fiducial_cl, theory_cl
 from cmbinpaint.sphere.pixels import pixel_size

@@ -13,8 +13,8 @@ from cmbinpaint.errors import CmbInpaintWarning, WeightsError
 from cmbinpaint.inpainters import EXACT_NSIDE
 from cmbinpaint.gaussian.exact import GaussianInpainter
 from cmbinpaint.problem.model import Inpainter
-from cmbinpaint.patches.tiling import patch_side
-from cmbinpaint.sims.shape import spectrum_shape
+from cmbinpaint.networks.tiling import patch_side
+from cmbinpaint.networks.spectrum_shape import spectrum_shape
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere.pixels import pixel_size
 

@@ -25,10 +25,10 @@ from cmbinpaint.problem.model import Predictor
 from cmbinpaint.nn.devices import find_device
 from cmbinpaint.nn.inputs import conditions, patch_rms
 from cmbinpaint.nn.models import build_model
-from cmbinpaint.patches.cutting import cut_field, nearest_pixels
-from cmbinpaint.patches.pasting import paste_values
+from cmbinpaint.networks.cutting import cut_field, nearest_pixels
+from cmbinpaint.networks.pasting import paste_values
 from cmbinpaint.problem.plan import InpaintingPlan
-from cmbinpaint.patches.tiling import Tiling
+from cmbinpaint.networks.tiling import Tiling
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere.harmonics import Harmonics
 from cmbinpaint.gaussian.vecchia import HoleFactor

@@ -1,0 +1,1 @@
+"""Networks on maps: tiling, cutting, pasting, cards and weights."""
