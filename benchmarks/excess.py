@@ -14,7 +14,7 @@ import numpy as np
 from common import Setting, arguments, write
 
 from cmbinpaint.inpainters import find_inpainter
-from cmbinpaint.inpainters.filling import Filler
+from cmbinpaint.pipeline.filling import Filler
 from cmbinpaint.gaussian.solver import GaussianSolver
 from cmbinpaint.gaussian.direct_inpainter import THREE_RESOLUTIONS, KrigingInpainter
 

@@ -42,7 +42,7 @@ _HOMES = {
     "write_map": "cmbinpaint.files.fits",
     "MapInfo": "cmbinpaint.files.fits",
     "InpaintingPlan": "cmbinpaint.problem.plan",
-    "compare_spectra": "cmbinpaint.analysis.spectra",
+    "compare_spectra": "cmbinpaint.pipeline.compare_spectra",
     "self_check": "cmbinpaint.analysis.self_check",
 }
 

@@ -5,10 +5,10 @@ from typing import Any
 
 _HOMES = {
     "SelfCheck": "cmbinpaint.analysis.self_check",
-    "SpectraComparison": "cmbinpaint.analysis.spectra",
-    "SpectraTable": "cmbinpaint.analysis.spectra",
+    "SpectraComparison": "cmbinpaint.pipeline.compare_spectra",
+    "SpectraTable": "cmbinpaint.pipeline.compare_spectra",
     "Validation": "cmbinpaint.analysis.validation",
-    "compare_spectra": "cmbinpaint.analysis.spectra",
+    "compare_spectra": "cmbinpaint.pipeline.compare_spectra",
     "fill_panels": "cmbinpaint.analysis.colors",
     "ks_test": "cmbinpaint.analysis.ks",
     "study_patch_estimators": "cmbinpaint.analysis.patch_estimators",

@@ -24,7 +24,7 @@ from cmbinpaint.analysis.measures import Measures
 from cmbinpaint.analysis.records import Records
 from cmbinpaint.analysis.setting import Setting
 from cmbinpaint.errors import CmbInpaintError
-from cmbinpaint.inpainters.filling import Filler, realization_rng
+from cmbinpaint.pipeline.filling import Filler, realization_rng
 from cmbinpaint.sims.estimate import estimate_sky_model
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sims.theory import Cosmology, theory_cl

@@ -13,7 +13,7 @@ from cmbinpaint._types import FloatArray
 from cmbinpaint.analysis.hole_table import HoleTable, hole_table
 from cmbinpaint.analysis.report_fields import CloseUp, Maps, Panorama
 from cmbinpaint.analysis.report_statistics import DepthRow, OnePoint, depth_rows
-from cmbinpaint.analysis.spectra import SpectraComparison, compare_spectra
+from cmbinpaint.pipeline.compare_spectra import SpectraComparison, compare_spectra
 from cmbinpaint.errors import MapError
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.sky_model import SkyModel

@@ -25,7 +25,7 @@ from cmbinpaint.analysis.self_check_text import line, table
 from cmbinpaint.analysis.withheld import Withheld, withhold
 from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.inpainters import find_inpainter
-from cmbinpaint.inpainters.filling import Filler, draw_observation, realization_rng
+from cmbinpaint.pipeline.filling import Filler, draw_observation, realization_rng
 from cmbinpaint.gaussian.direct_inpainter import THREE_RESOLUTIONS, KrigingInpainter, KrigingPredictor
 from cmbinpaint.problem.model import Inpainter
 from cmbinpaint.problem.plan import InpaintingPlan

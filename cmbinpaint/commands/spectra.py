@@ -16,7 +16,7 @@ from cmbinpaint.errors import CmbInpaintError, UnitsError
 
 if TYPE_CHECKING:
     from cmbinpaint._types import AnyArray, FloatArray
-    from cmbinpaint.analysis.spectra import SpectraComparison
+    from cmbinpaint.pipeline.compare_spectra import SpectraComparison
     from cmbinpaint.files.fits import MapInfo
 
 
@@ -85,7 +85,7 @@ def _outputs(output: Path | None) -> tuple[Path | None, Path | None]:
 
 
 def _compare(args: argparse.Namespace) -> "SpectraComparison":
-    from cmbinpaint.analysis.spectra import compare_spectra
+    from cmbinpaint.pipeline.compare_spectra import compare_spectra
 
     sky, info = _read(args, args.map)
 

@@ -12,7 +12,7 @@ from typing import Any
 from cmbinpaint._types import FloatArray
 from cmbinpaint.errors import CmbInpaintWarning
 from cmbinpaint.inpainters import find_inpainter
-from cmbinpaint.inpainters.filling import Filler, realization_rng
+from cmbinpaint.pipeline.filling import Filler, realization_rng
 from cmbinpaint.problem.model import Inpainter
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.pipeline.fluctuations import Fluctuations

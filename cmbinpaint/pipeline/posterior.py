@@ -7,7 +7,7 @@ import numpy as np
 
 from cmbinpaint._types import FloatArray
 from cmbinpaint.errors import CmbInpaintError
-from cmbinpaint.inpainters.filling import draw_observation, realization_rng
+from cmbinpaint.pipeline.filling import draw_observation, realization_rng
 from cmbinpaint.gaussian.solver import GaussianSolver
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.problem.options import fresh_seed

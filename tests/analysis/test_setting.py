@@ -5,7 +5,7 @@ import pytest
 
 from cmbinpaint.analysis.setting import Setting, sky_rng
 from cmbinpaint.errors import MaskError, SpectrumError
-from cmbinpaint.inpainters.filling import draw_observation, realization_rng
+from cmbinpaint.pipeline.filling import draw_observation, realization_rng
 from cmbinpaint.spectra.bandpowers import Bandpowers
 from tests.analysis.worlds import setting_at, valid_at
 

@@ -10,7 +10,7 @@ from cmbinpaint.errors import CmbInpaintWarning, MapError
 from cmbinpaint.gaussian import coarse_to_fine
 from cmbinpaint.inpainters import find_inpainter
 from cmbinpaint.gaussian.coarse_to_fine import CoarseToFineInpainter
-from cmbinpaint.inpainters.filling import draw_observation
+from cmbinpaint.pipeline.filling import draw_observation
 from cmbinpaint.gaussian.solver import GaussianSolver
 from cmbinpaint.gaussian.direct_inpainter import KrigingPredictor
 from cmbinpaint.problem.plan import InpaintingPlan

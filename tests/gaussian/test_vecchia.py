@@ -9,7 +9,7 @@ from scipy import linalg
 
 from cmbinpaint.errors import MapError, SpectrumError
 from cmbinpaint.gaussian.dense import DenseSolver
-from cmbinpaint.inpainters.filling import draw_observation
+from cmbinpaint.pipeline.filling import draw_observation
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.gaussian import conditioning_sets as conditioning
 from cmbinpaint.gaussian.conditioning_sets import Conditioning

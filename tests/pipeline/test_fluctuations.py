@@ -9,7 +9,7 @@ from astropy import units as u
 
 from cmbinpaint import inpaint_map
 from cmbinpaint.errors import CmbInpaintError, MapError
-from cmbinpaint.inpainters.filling import draw_observation, realization_rng
+from cmbinpaint.pipeline.filling import draw_observation, realization_rng
 from cmbinpaint.sims.skies import simulate_sky
 from cmbinpaint.sims.sky_model import SkyModel
 

@@ -22,7 +22,7 @@ from cmbinpaint.errors import (
     WeightsError,
 )
 from cmbinpaint.gaussian.exact import GaussianInpainter
-from cmbinpaint.inpainters.filling import Filler
+from cmbinpaint.pipeline.filling import Filler
 from cmbinpaint.pipeline import Progress
 from cmbinpaint.sims.sky_model import SkyModel
 
