@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from common import write
 
-from cmbinpaint.analysis.ensemble import Contender, Ensemble
-from cmbinpaint.analysis.setting import BEAM_PIXELS, NOISE_UK, Setting
-from cmbinpaint.analysis.validation import Validation
+from cmbinpaint.validation.ensemble import Contender, Ensemble
+from cmbinpaint.validation.simulation_setup import BEAM_PIXELS, NOISE_UK, Setting
+from cmbinpaint.validation.validation import Validation
 from cmbinpaint.sims.theory import Cosmology, theory_cl
 from cmbinpaint.sphere.pixels import pixel_size
 from cmbinpaint.sphere.planck_mask import planck_like_mask

@@ -12,7 +12,7 @@ from typing import Any
 
 from common import BINS
 
-from cmbinpaint.analysis.validation_text import markdown, misspecified_markdown
+from cmbinpaint.validation.validation_text import markdown, misspecified_markdown
 
 
 def row(*cells: object) -> str:

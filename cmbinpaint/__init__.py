@@ -43,7 +43,7 @@ _HOMES = {
     "MapInfo": "cmbinpaint.files.fits",
     "InpaintingPlan": "cmbinpaint.problem.plan",
     "compare_spectra": "cmbinpaint.pipeline.compare_spectra",
-    "self_check": "cmbinpaint.analysis.self_check",
+    "self_check": "cmbinpaint.validation.self_check",
 }
 
 __all__ = ["__version__", *sorted(_HOMES)]

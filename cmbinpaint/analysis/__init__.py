@@ -4,13 +4,13 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "SelfCheck": "cmbinpaint.analysis.self_check",
+    "SelfCheck": "cmbinpaint.validation.self_check",
     "SpectraComparison": "cmbinpaint.pipeline.compare_spectra",
     "SpectraTable": "cmbinpaint.pipeline.compare_spectra",
-    "Validation": "cmbinpaint.analysis.validation",
+    "Validation": "cmbinpaint.validation.validation",
     "compare_spectra": "cmbinpaint.pipeline.compare_spectra",
     "fill_panels": "cmbinpaint.analysis.colors",
-    "ks_test": "cmbinpaint.analysis.ks",
+    "ks_test": "cmbinpaint.validation.ks",
     "study_patch_estimators": "cmbinpaint.analysis.patch_estimators",
     "study_sky_estimators": "cmbinpaint.analysis.sky_estimators",
     "study_classes": "cmbinpaint.analysis.classes",

@@ -15,7 +15,7 @@ import numpy as np
 
 from cmbinpaint._types import BoolArray, FloatArray, IntArray
 from cmbinpaint.analysis.classifiers import Classifier, confusion_table
-from cmbinpaint.analysis.estimators import Estimate, mean, ratio_of_means
+from cmbinpaint.validation.estimators import Estimate, mean, ratio_of_means
 from cmbinpaint.analysis.studies import check_masks
 from cmbinpaint.errors import DataSetError
 from cmbinpaint.plane.power import flat_cl

@@ -20,7 +20,7 @@ import numpy as np
 from scipy.special import erf
 
 from cmbinpaint._types import FloatArray
-from cmbinpaint.analysis.estimators import Estimate, jackknife, ratio_of_means
+from cmbinpaint.validation.estimators import Estimate, jackknife, ratio_of_means
 from cmbinpaint.errors import MapError
 from cmbinpaint.plane.power import flat_cl
 from cmbinpaint.sphere.colors import N_COLORS, luma, render

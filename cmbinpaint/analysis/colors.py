@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from cmbinpaint._types import AnyArray, BoolArray, Float32Array, FloatArray
-from cmbinpaint.analysis.measures import ks_distance
+from cmbinpaint.validation.sky_statistics import ks_distance
 from cmbinpaint.analysis.studies import Progress, check_masks
 from cmbinpaint.sphere.colors import LIMIT_uK, luma, render
 from cmbinpaint.training.targets import Targets

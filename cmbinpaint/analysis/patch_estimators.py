@@ -10,8 +10,8 @@ its response is a difference: the band is made stronger and weaker in the truth,
 import numpy as np
 
 from cmbinpaint._types import BoolArray, FloatArray
-from cmbinpaint.analysis.ks import ks_test
-from cmbinpaint.analysis.responses import EstimatorEnsemble, grade
+from cmbinpaint.validation.ks import ks_test
+from cmbinpaint.validation.estimator_performance import EstimatorEnsemble, grade
 from cmbinpaint.analysis.sky_estimators import MASKED, MEAN, PREDICTION, REALIZATION
 from cmbinpaint.analysis.studies import Progress, check_masks
 from cmbinpaint.errors import DataSetError

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cmbinpaint._types import FloatArray
-from cmbinpaint.analysis.hole_table import HoleTable, hole_table
+from cmbinpaint.validation.hole_table import HoleTable, hole_table
 from cmbinpaint.analysis.report_fields import CloseUp, Maps, Panorama
 from cmbinpaint.analysis.report_statistics import DepthRow, OnePoint, depth_rows
 from cmbinpaint.pipeline.compare_spectra import SpectraComparison, compare_spectra

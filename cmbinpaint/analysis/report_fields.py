@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cmbinpaint._types import BoolArray, FloatArray, IntArray
-from cmbinpaint.analysis.hole_table import Hole
+from cmbinpaint.validation.hole_table import Hole
 from cmbinpaint.plane.tangent import PatchGrid, TangentPlane
 from cmbinpaint.sphere.holes import hole_labels, hole_sizes
 from cmbinpaint.sphere.maps import degrade, npix_to_nside

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cmbinpaint._types import BoolArray, FloatArray
-from cmbinpaint.analysis.depths import DepthBins
+from cmbinpaint.validation.depths import DepthBins
 from cmbinpaint.analysis.report_fields import Maps
 from cmbinpaint.problem.plan import InpaintingPlan
 

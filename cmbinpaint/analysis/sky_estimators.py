@@ -12,10 +12,10 @@ from collections.abc import Callable
 import numpy as np
 
 from cmbinpaint._types import BoolArray, FloatArray
-from cmbinpaint.analysis.fisher import MOST_PIXELS, fisher_scatter, mode_scatter
-from cmbinpaint.analysis.ks import ks_test
-from cmbinpaint.analysis.responses import EstimatorEnsemble, grade
-from cmbinpaint.analysis.setting import Setting
+from cmbinpaint.validation.fisher import MOST_PIXELS, fisher_scatter, mode_scatter
+from cmbinpaint.validation.ks import ks_test
+from cmbinpaint.validation.estimator_performance import EstimatorEnsemble, grade
+from cmbinpaint.validation.simulation_setup import Setting
 from cmbinpaint.analysis.studies import Progress
 from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.problem.model import Inpainter

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 from cmbinpaint._types import BoolArray, FloatArray
-from cmbinpaint.analysis.depths import DEPTH_EDGES
+from cmbinpaint.validation.depths import DEPTH_EDGES
 from cmbinpaint.errors import MaskError
 from cmbinpaint.plane.shapes import circle
 from cmbinpaint.training.masks import Bounded, RandomShapes

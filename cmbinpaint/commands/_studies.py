@@ -272,7 +272,7 @@ def as_csv(rows: list[dict[str, Any]]) -> str:
 
 def as_json(rows: list[dict[str, Any]], facts: dict[str, Any]) -> str:
     """Facts, then rows; what is not a number is null."""
-    from cmbinpaint.analysis.validation import plain
+    from cmbinpaint.validation.validation import plain
 
     return json.dumps({**plain(facts), "rows": plain(rows)}, indent=1) + "\n"
 

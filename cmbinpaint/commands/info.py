@@ -68,7 +68,7 @@ def _map_facts(sky: "AnyArray", info: "MapInfo") -> dict[str, Any]:
 def hole_facts(valid: "BoolArray") -> dict[str, Any]:
     """Count the holes of (npix,) bool, RING, by size."""
 
-    from cmbinpaint.analysis.hole_table import size_classes
+    from cmbinpaint.validation.hole_table import size_classes
     from cmbinpaint.sphere import masks
 
     if not valid.any():

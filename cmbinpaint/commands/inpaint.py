@@ -150,7 +150,7 @@ class _Job:
 
     def check(self) -> str:
         """Test what is known of the sky on the map; return the line that says so."""
-        from cmbinpaint.analysis.self_check import self_check
+        from cmbinpaint.validation.self_check import self_check
 
         try:
             found = self_check(

@@ -17,10 +17,10 @@ from cmbinpaint.errors import CmbInpaintError, WeightsError
 
 if TYPE_CHECKING:
     from cmbinpaint._types import BoolArray
-    from cmbinpaint.analysis.ensemble import Contender, Ensemble
-    from cmbinpaint.analysis.misspecified import Misspecified, MisspecifiedEnsemble
-    from cmbinpaint.analysis.setting import Setting
-    from cmbinpaint.analysis.validation import Validation
+    from cmbinpaint.validation.ensemble import Contender, Ensemble
+    from cmbinpaint.validation.misspecified import Misspecified, MisspecifiedEnsemble
+    from cmbinpaint.validation.simulation_setup import Setting
+    from cmbinpaint.validation.validation import Validation
     from cmbinpaint.weights import Card
 
 MODELS = ("default", "kriging", "diffusive")
@@ -69,9 +69,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _validate(args: argparse.Namespace, card: "Card | None") -> int:
-    from cmbinpaint.analysis.ensemble import Ensemble
-    from cmbinpaint.analysis.validation import Validation
-    from cmbinpaint.analysis.validation_text import markdown
+    from cmbinpaint.validation.ensemble import Ensemble
+    from cmbinpaint.validation.validation import Validation
+    from cmbinpaint.validation.validation_text import markdown
 
     setting = _setting(args)
     contenders = _contenders(args, MODELS)
@@ -93,9 +93,9 @@ def _validate(args: argparse.Namespace, card: "Card | None") -> int:
 
 def _misspecified(args: argparse.Namespace) -> int:
     from cmbinpaint import plots
-    from cmbinpaint.analysis import misspecified
-    from cmbinpaint.analysis.validation import band_labels, plain
-    from cmbinpaint.analysis.validation_text import misspecified_markdown
+    from cmbinpaint.validation import misspecified
+    from cmbinpaint.validation.validation import band_labels, plain
+    from cmbinpaint.validation.validation_text import misspecified_markdown
 
     setting = _setting(args)
     bands = band_labels(setting.bands)
@@ -138,7 +138,7 @@ def _mask(args: argparse.Namespace) -> "BoolArray":
 def _setting(args: argparse.Namespace) -> "Setting":
     import numpy as np
 
-    from cmbinpaint.analysis.setting import NOISE_UK, Setting
+    from cmbinpaint.validation.simulation_setup import NOISE_UK, Setting
 
     fwhm = None if args.fwhm_arcmin is None else float(np.radians(args.fwhm_arcmin / 60))
     noise_std = NOISE_UK if args.noise_std is None else args.noise_std
@@ -146,7 +146,7 @@ def _setting(args: argparse.Namespace) -> "Setting":
 
 
 def _contenders(args: argparse.Namespace, usual: tuple[str, ...]) -> "list[Contender]":
-    from cmbinpaint.analysis.ensemble import Contender
+    from cmbinpaint.validation.ensemble import Contender
 
     return [Contender.named(name, args.nside, args.refine, args.device) for name in args.model or usual]
 
@@ -210,7 +210,7 @@ def _own(card: "Card", contenders: "list[Contender]") -> dict[str, str]:
 def _write_card(card: "Card", path: Path, figures: dict[str, Any], own: dict[str, str]) -> None:
     from dataclasses import replace
 
-    from cmbinpaint.analysis.validation_text import card_figures
+    from cmbinpaint.validation.validation_text import card_figures
 
     entries = {
         f"validation_nside{figures['nside']}{use}": card_figures(figures, label) for label, use in own.items()

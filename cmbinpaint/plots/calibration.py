@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from cmbinpaint._types import FloatArray
-from cmbinpaint.analysis.estimators import Estimate
+from cmbinpaint.validation.estimators import Estimate
 from cmbinpaint.plots.figures import COLORS, new_axes, styled
 
 if TYPE_CHECKING:  # drawing needs none of what makes the figures
-    from cmbinpaint.analysis.misspecified import Misspecified
-    from cmbinpaint.analysis.validation import Validation
+    from cmbinpaint.validation.misspecified import Misspecified
+    from cmbinpaint.validation.validation import Validation
 
 BiasKind = Literal["reduced", "raw", "realization", "prediction"]
 # After Okabe and Ito; the order of models is that of the validation.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cmbinpaint.analysis.patch_estimators import _Run, study_patch_estimators
-from cmbinpaint.analysis.responses import EstimatorEnsemble
+from cmbinpaint.validation.estimator_performance import EstimatorEnsemble
 from cmbinpaint.analysis.sky_estimators import MASKED, MEAN, PREDICTION, REALIZATION
 from cmbinpaint.errors import DataSetError
 from cmbinpaint.plane.shapes import circle

@@ -4,7 +4,7 @@ import healpy
 import numpy as np
 import pytest
 
-from cmbinpaint.analysis.hole_table import Hole
+from cmbinpaint.validation.hole_table import Hole
 from cmbinpaint.analysis.report_fields import CLOSE_UP_SIDE, PANORAMA_NSIDE, CloseUp, Maps, Panorama
 
 NSIDE = 64

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
-from cmbinpaint.analysis.responses import EstimatorEnsemble, grade
+from cmbinpaint.validation.estimator_performance import EstimatorEnsemble, grade
 from cmbinpaint.analysis.sky_estimators import (
     MASKED,
     MASTER,

@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from cmbinpaint.analysis.setting import Setting
+from cmbinpaint.validation.simulation_setup import Setting
 from cmbinpaint.spectra.bandpowers import Bandpowers
 from cmbinpaint.sphere.pixels import pixel_angles
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cmbinpaint import cli
-from cmbinpaint.analysis.misspecified import SCENARIOS
+from cmbinpaint.validation.misspecified import SCENARIOS
 from cmbinpaint.commands import validate
 from cmbinpaint.files import fits
 from cmbinpaint.weights import Card, list_models
@@ -98,7 +98,7 @@ def test_a_card_takes_its_figures(mask, tmp_path, capsys, monkeypatch, undrawn) 
 
 def test_wrong_models(mask, tmp_path, capsys, monkeypatch) -> None:
     monkeypatch.setattr(validate, "MISSPECIFIED_MODELS", ("kriging16",))
-    monkeypatch.setattr("cmbinpaint.analysis.misspecified.SCENARIOS", SCENARIOS[:2])
+    monkeypatch.setattr("cmbinpaint.validation.misspecified.SCENARIOS", SCENARIOS[:2])
     assert cli.main(words(mask, tmp_path, "--misspecified")) == 0
     assert "Shift of C_ell, percent: kriging16, told a fixed model, 3 skies" in capsys.readouterr().out
     (result,) = json.loads((tmp_path / "misspecified.json").read_text())["results"]

@@ -7,11 +7,11 @@ import pytest
 from matplotlib.axes import Axes
 
 from cmbinpaint import plots
-from cmbinpaint.analysis.calibration import Bias, ChiSquare, ModelCalibration
-from cmbinpaint.analysis.coverage import Coverage
-from cmbinpaint.analysis.estimators import Estimate
-from cmbinpaint.analysis.misspecified import Effect, Misspecified
-from cmbinpaint.analysis.validation import Validation
+from cmbinpaint.validation.calibration import Bias, ChiSquare, ModelCalibration
+from cmbinpaint.validation.coverage import Coverage
+from cmbinpaint.validation.estimators import Estimate
+from cmbinpaint.validation.misspecified import Effect, Misspecified
+from cmbinpaint.validation.validation import Validation
 from cmbinpaint.plots.calibration import BiasKind
 from cmbinpaint.spectra.bandpowers import Bandpowers
 

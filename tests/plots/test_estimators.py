@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cmbinpaint.analysis.responses import EstimatorEnsemble
+from cmbinpaint.validation.estimator_performance import EstimatorEnsemble
 from cmbinpaint.analysis.sky_estimators import standard_setting, study_sky_estimators
 from cmbinpaint.inpainters import find_inpainter
 from cmbinpaint.plots import estimators as plots

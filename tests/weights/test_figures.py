@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cmbinpaint.analysis.ensemble import EXACT, Contender, Ensemble, Unit
-from cmbinpaint.analysis.setting import Setting
+from cmbinpaint.validation.ensemble import EXACT, Contender, Ensemble, Unit
+from cmbinpaint.validation.simulation_setup import Setting
 from cmbinpaint.plane.shapes import circle
 from cmbinpaint.sphere.planck_mask import planck_like_mask
 from cmbinpaint.weights import list_models

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cmbinpaint.analysis.ks import ks_test
+from cmbinpaint.validation.ks import ks_test
 from cmbinpaint.errors import CmbInpaintError
 
 

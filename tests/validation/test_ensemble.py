@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cmbinpaint import inpaint_map
-from cmbinpaint.analysis.ensemble import EXACT, Contender, Ensemble, Unit
+from cmbinpaint.validation.ensemble import EXACT, Contender, Ensemble, Unit
 from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.gaussian.dense import DenseSolver
 from cmbinpaint.gaussian.direct_inpainter import KrigingInpainter

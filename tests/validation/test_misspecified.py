@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from cmbinpaint.analysis.ensemble import Contender
-from cmbinpaint.analysis.misspecified import (
+from cmbinpaint.validation.ensemble import Contender
+from cmbinpaint.validation.misspecified import (
     SCENARIOS,
     STANDARD,
     Misspecified,

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cmbinpaint.analysis.measures import LOW_ELL, PIXELS_KEPT, SMALL_HOLE, Measures, ks_distance, low_degrees
-from cmbinpaint.analysis.setting import Setting
+from cmbinpaint.validation.sky_statistics import LOW_ELL, PIXELS_KEPT, SMALL_HOLE, Measures, ks_distance, low_degrees
+from cmbinpaint.validation.simulation_setup import Setting
 from cmbinpaint.errors import SpectrumError
 from tests.analysis.worlds import setting_at
 
@@ -70,7 +70,7 @@ def test_one_point_distances_hold_the_width_against_the_model() -> None:
 
 def test_kept_pixels_are_few_of_every_depth(monkeypatch) -> None:
     assert MEASURES.kept.size == min(PIXELS_KEPT * 2, MEASURES.depths.pixels.size)
-    monkeypatch.setattr("cmbinpaint.analysis.measures.PIXELS_KEPT", 20)
+    monkeypatch.setattr("cmbinpaint.validation.sky_statistics.PIXELS_KEPT", 20)
     few = Measures(SETTING)
     assert np.bincount(few.kept_bins).tolist() == [20, 20]
     np.testing.assert_array_equal(few.at_kept(SKY), SKY[few.depths.pixels[few.kept]].astype(np.float32))

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.stats import kstwo
 
 from cmbinpaint._types import FloatArray
-from cmbinpaint.analysis.measures import ks_distance
+from cmbinpaint.validation.sky_statistics import ks_distance
 from cmbinpaint.errors import CmbInpaintError
 
 LEVEL = 0.05

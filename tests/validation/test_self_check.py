@@ -10,7 +10,7 @@ import pytest
 
 from cmbinpaint import inpaint_map, plan_inpainting, self_check
 from cmbinpaint.analysis import SelfCheck
-from cmbinpaint.analysis.self_check import LEVEL, _together
+from cmbinpaint.validation.self_check import LEVEL, _together
 from cmbinpaint.errors import CmbInpaintError, MaskError, SpectrumError
 from cmbinpaint.sims.skies import simulate_sky
 from cmbinpaint.sims.theory import fiducial_cl

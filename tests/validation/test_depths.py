@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmbinpaint.analysis.depths import DEPTH_EDGES, DepthBins
+from cmbinpaint.validation.depths import DEPTH_EDGES, DepthBins
 from cmbinpaint.errors import MaskError
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sphere.planck_mask import planck_like_mask

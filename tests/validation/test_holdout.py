@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cmbinpaint.analysis.withheld import GAP, MOST, _rotation, _turned, withhold
+from cmbinpaint.validation.holdout import GAP, MOST, _rotation, _turned, withhold
 from cmbinpaint.errors import MaskError
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sphere.planck_mask import planck_like_mask

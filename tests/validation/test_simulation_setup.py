@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cmbinpaint.analysis.setting import Setting, sky_rng
+from cmbinpaint.validation.simulation_setup import Setting, sky_rng
 from cmbinpaint.errors import MaskError, SpectrumError
 from cmbinpaint.pipeline.filling import draw_observation, realization_rng
 from cmbinpaint.spectra.bandpowers import Bandpowers

@@ -20,9 +20,9 @@ from scipy.stats import f as fisher
 from scipy.stats import t as student
 
 from cmbinpaint._types import AnyArray, BoolArray, FloatArray, IntArray
-from cmbinpaint.analysis.depths import DepthBins
-from cmbinpaint.analysis.self_check_text import line, table
-from cmbinpaint.analysis.withheld import Withheld, withhold
+from cmbinpaint.validation.depths import DepthBins
+from cmbinpaint.validation.self_check_text import line, table
+from cmbinpaint.validation.holdout import Withheld, withhold
 from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.inpainters import find_inpainter
 from cmbinpaint.pipeline.filling import Filler, draw_observation, realization_rng

@@ -29,9 +29,9 @@ import numpy as np
 from scipy.stats import f as fisher
 
 from cmbinpaint._types import AnyArray, FloatArray
-from cmbinpaint.analysis.coverage import Coverage, covered
-from cmbinpaint.analysis.estimators import Estimate, jackknife, mean, ratio_of_means, rms_ratio
-from cmbinpaint.analysis.measures import LOW_ELL, Measures, low_degrees
+from cmbinpaint.validation.coverage import Coverage, covered
+from cmbinpaint.validation.estimators import Estimate, jackknife, mean, ratio_of_means, rms_ratio
+from cmbinpaint.validation.sky_statistics import LOW_ELL, Measures, low_degrees
 from cmbinpaint.errors import CmbInpaintError
 
 Stack = Mapping[str, AnyArray]

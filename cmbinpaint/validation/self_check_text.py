@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from cmbinpaint.analysis.self_check import SelfCheck
+    from cmbinpaint.validation.self_check import SelfCheck
 
 
 def line(check: "SelfCheck") -> str:

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from cmbinpaint.analysis.calibration import ModelCalibration, calibrate
-from cmbinpaint.analysis.ensemble import EXACT, Contender, Ensemble
-from cmbinpaint.analysis.measures import LOW_ELL, Measures, low_degrees
+from cmbinpaint.validation.calibration import ModelCalibration, calibrate
+from cmbinpaint.validation.ensemble import EXACT, Contender, Ensemble
+from cmbinpaint.validation.sky_statistics import LOW_ELL, Measures, low_degrees
 from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.gaussian.dense import DenseSolver, covariance
 from cmbinpaint.gaussian.direct_inpainter import KrigingInpainter

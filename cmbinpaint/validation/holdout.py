@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from cmbinpaint._types import AnyArray, BoolArray, FloatArray, IntArray
-from cmbinpaint.analysis.depths import DEPTH_EDGES
+from cmbinpaint.validation.depths import DEPTH_EDGES
 from cmbinpaint.errors import MaskError
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sphere import masks

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from cmbinpaint.analysis.ensemble import Contender, Ensemble
-from cmbinpaint.analysis.estimators import Estimate
-from cmbinpaint.analysis.misspecified import Effect, Misspecified
-from cmbinpaint.analysis.validation import Validation, plain
-from cmbinpaint.analysis.validation_text import card_figures, markdown, misspecified_markdown, worst_bias
+from cmbinpaint.validation.ensemble import Contender, Ensemble
+from cmbinpaint.validation.estimators import Estimate
+from cmbinpaint.validation.misspecified import Effect, Misspecified
+from cmbinpaint.validation.validation import Validation, plain
+from cmbinpaint.validation.validation_text import card_figures, markdown, misspecified_markdown, worst_bias
 from tests.analysis.worlds import setting_at
 
 SKIES = 9

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cmbinpaint.analysis.fisher import fisher_scatter, mode_scatter
+from cmbinpaint.validation.fisher import fisher_scatter, mode_scatter
 from cmbinpaint.errors import MaskError
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.spectra.bandpowers import Bandpowers

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from cmbinpaint._types import ComplexArray, FloatArray, IntArray
-from cmbinpaint.analysis.setting import Setting
+from cmbinpaint.validation.simulation_setup import Setting
 from cmbinpaint.errors import SpectrumError
 from cmbinpaint.sphere import masks
 from cmbinpaint.sphere.harmonics import Harmonics, alm_to_cl, alm_to_real, resize_alm

@@ -16,7 +16,7 @@ import numpy as np
 
 from cmbinpaint import __version__
 from cmbinpaint._types import BoolArray, FloatArray
-from cmbinpaint.analysis.depths import DEPTH_EDGES, DepthBins
+from cmbinpaint.validation.depths import DEPTH_EDGES, DepthBins
 from cmbinpaint.errors import MaskError, SpectrumError
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.skies import simulate_sky

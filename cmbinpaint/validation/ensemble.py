@@ -29,9 +29,9 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from cmbinpaint._types import AnyArray, FloatArray
-from cmbinpaint.analysis.measures import Measures
-from cmbinpaint.analysis.records import Records
-from cmbinpaint.analysis.setting import Setting
+from cmbinpaint.validation.sky_statistics import Measures
+from cmbinpaint.validation.result_store import Records
+from cmbinpaint.validation.simulation_setup import Setting
 from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.inpainters import find_inpainter
 from cmbinpaint.gaussian.solver import GaussianSolver

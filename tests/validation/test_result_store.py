@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cmbinpaint.analysis.records import Records
+from cmbinpaint.validation.result_store import Records
 from cmbinpaint.errors import CmbInpaintError
 
 ARRAYS = {"error": np.arange(5.0), "kept": np.ones(3, np.float32), "steps": np.array(7)}

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmbinpaint.analysis.coverage import LEVELS, covered
+from cmbinpaint.validation.coverage import LEVELS, covered
 
 K = 3000
 GROUPS = np.arange(K) % 2

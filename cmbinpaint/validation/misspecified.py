@@ -18,11 +18,11 @@ from typing import Literal
 import numpy as np
 
 from cmbinpaint._types import AnyArray, FloatArray
-from cmbinpaint.analysis.ensemble import Contender, Unit
-from cmbinpaint.analysis.estimators import Estimate, ratio_of_means, rms_ratio
-from cmbinpaint.analysis.measures import Measures
-from cmbinpaint.analysis.records import Records
-from cmbinpaint.analysis.setting import Setting
+from cmbinpaint.validation.ensemble import Contender, Unit
+from cmbinpaint.validation.estimators import Estimate, ratio_of_means, rms_ratio
+from cmbinpaint.validation.sky_statistics import Measures
+from cmbinpaint.validation.result_store import Records
+from cmbinpaint.validation.simulation_setup import Setting
 from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.pipeline.filling import Filler, realization_rng
 from cmbinpaint.sims.estimate import estimate_sky_model

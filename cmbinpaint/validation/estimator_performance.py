@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from cmbinpaint._types import FloatArray
-from cmbinpaint.analysis.estimators import Estimate, jackknife, ratio_of_means
-from cmbinpaint.analysis.ks import KSTest
+from cmbinpaint.validation.estimators import Estimate, jackknife, ratio_of_means
+from cmbinpaint.validation.ks import KSTest
 
 
 @dataclass(frozen=True, eq=False)

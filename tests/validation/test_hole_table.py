@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cmbinpaint.analysis import hole_table as subject
+from cmbinpaint.validation import hole_table as subject
 from cmbinpaint.errors import MaskError
 from cmbinpaint.sphere import masks
 

@@ -13,17 +13,17 @@ import numpy as np
 
 from cmbinpaint import __version__
 from cmbinpaint._types import FloatArray
-from cmbinpaint.analysis.calibration import (
+from cmbinpaint.validation.calibration import (
     ALM_GROUPS,
     LOWEST,
     ModelCalibration,
     calibrate,
     low_multipole_errors,
 )
-from cmbinpaint.analysis.coverage import LEVELS
-from cmbinpaint.analysis.ensemble import EXACT, EXACT_TOLERANCE, Ensemble
-from cmbinpaint.analysis.estimators import Estimate, ratio_of_means
-from cmbinpaint.analysis.measures import HOLE_SIZES, LOW_ELL
+from cmbinpaint.validation.coverage import LEVELS
+from cmbinpaint.validation.ensemble import EXACT, EXACT_TOLERANCE, Ensemble
+from cmbinpaint.validation.estimators import Estimate, ratio_of_means
+from cmbinpaint.validation.sky_statistics import HOLE_SIZES, LOW_ELL
 from cmbinpaint.spectra.bandpowers import Bandpowers
 
 # The model whose realizations are draws from the posterior.

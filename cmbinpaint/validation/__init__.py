@@ -1,0 +1,1 @@
+"""How good a fill is: excess error, calibration, coverage, misspecified skies, the self-check."""
