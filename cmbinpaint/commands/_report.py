@@ -17,9 +17,9 @@ from cmbinpaint.errors import CmbInpaintError, CmbInpaintWarning, FitsError, Map
 
 if TYPE_CHECKING:
     from cmbinpaint._types import AnyArray, FloatArray
-    from cmbinpaint.analysis.report import MapReport
+    from cmbinpaint.report.contents import MapReport
     from cmbinpaint.problem.plan import InpaintingPlan
-    from cmbinpaint.plots.report import ReportFacts
+    from cmbinpaint.report.page import ReportFacts
     from cmbinpaint.sims.sky_model import SkyModel
     from cmbinpaint.files.fits import MapInfo
 
@@ -118,7 +118,7 @@ class ReportJob:
 
     def write(self, target: Path) -> None:
         """Read the filled files and what else came, and write the report; its folder is made."""
-        from cmbinpaint.plots.report import report_page
+        from cmbinpaint.report.page import report_page
 
         with common.kept_warnings() as warned:
             numbers, first, error_source = self._numbers()
@@ -129,7 +129,7 @@ class ReportJob:
 
     def _numbers(self) -> "tuple[MapReport, MapInfo, str]":
         """Return the numbers, what the first filled file says of itself, and what the error map is."""
-        from cmbinpaint.analysis.report import LEAST_SPREAD, report_on
+        from cmbinpaint.report.contents import LEAST_SPREAD, report_on
         from cmbinpaint.pipeline import error_map
 
         args, info = self.args, self.info
@@ -194,7 +194,7 @@ class ReportJob:
 
     def _facts(self, filled: "MapInfo", warned: Sequence[str], error_source: str) -> "ReportFacts":
         """Return what the page says in words; of the fill, what its file says of itself."""
-        from cmbinpaint.plots.report import ReportFacts
+        from cmbinpaint.report.page import ReportFacts
         from cmbinpaint.files.fits_scan import clean_text
 
         info, name = self.info, Path(filled.path).name

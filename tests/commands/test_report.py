@@ -29,8 +29,8 @@ def said(path: Path) -> str:
 def coarse():
     """Pictures as always, of fewer points: encoding them is what takes the time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cmbinpaint.plots.report._DPI", 40.0)
-        patch.setattr("cmbinpaint.plots.report._GRAY_DPI", 40.0)
+        patch.setattr("cmbinpaint.report.page._DPI", 40.0)
+        patch.setattr("cmbinpaint.report.page._GRAY_DPI", 40.0)
         yield
 
 
@@ -212,6 +212,6 @@ def test_nothing_is_left_of_a_report_that_failed(words, tmp_path, monkeypatch, c
     def fail(*given: object) -> str:
         raise MemoryError
 
-    monkeypatch.setattr("cmbinpaint.plots.report.report_page", fail)
+    monkeypatch.setattr("cmbinpaint.report.page.report_page", fail)
     assert run(*words, "-o", tmp_path / "out") == 1
     assert "out of memory" in capsys.readouterr().err and not (tmp_path / "out").exists()

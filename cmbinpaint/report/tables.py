@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cmbinpaint import __version__
-from cmbinpaint.plots import html
-from cmbinpaint.plots.report_figures import unit_words
+from cmbinpaint.report import html
+from cmbinpaint.report.figures import unit_words
 
 if TYPE_CHECKING:  # drawing needs none of what makes the numbers
-    from cmbinpaint.analysis.report import MapReport
+    from cmbinpaint.report.contents import MapReport
 
 _ROUNDING = 1e-6  # of a standard deviation: a mean that was taken off
 _MOMENT_WORDS = {

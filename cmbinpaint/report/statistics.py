@@ -9,7 +9,7 @@ import numpy as np
 
 from cmbinpaint._types import BoolArray, FloatArray
 from cmbinpaint.validation.depths import DepthBins
-from cmbinpaint.analysis.report_fields import Maps
+from cmbinpaint.report.fields import Maps
 from cmbinpaint.problem.plan import InpaintingPlan
 
 _SPAN = 4.5  # of the histogram, in standard deviations of the observed sky

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from cmbinpaint.analysis.report_fields import Maps
-from cmbinpaint.analysis.report_statistics import Moments, OnePoint, depth_rows
+from cmbinpaint.report.fields import Maps
+from cmbinpaint.report.statistics import Moments, OnePoint, depth_rows
 from tests.analysis.report_world import world
 
 

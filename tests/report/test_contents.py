@@ -4,7 +4,7 @@ import healpy
 import numpy as np
 import pytest
 
-from cmbinpaint.analysis.report import HIGHEST_MULTIPOLE, LEAST_SPREAD, MapReport, report_on
+from cmbinpaint.report.contents import HIGHEST_MULTIPOLE, LEAST_SPREAD, MapReport, report_on
 from cmbinpaint.errors import MapError, MaskError
 from cmbinpaint.problem.plan import InpaintingPlan
 from tests.analysis.report_world import world

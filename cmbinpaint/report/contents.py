@@ -11,8 +11,8 @@ import numpy as np
 
 from cmbinpaint._types import FloatArray
 from cmbinpaint.validation.hole_table import HoleTable, hole_table
-from cmbinpaint.analysis.report_fields import CloseUp, Maps, Panorama
-from cmbinpaint.analysis.report_statistics import DepthRow, OnePoint, depth_rows
+from cmbinpaint.report.fields import CloseUp, Maps, Panorama
+from cmbinpaint.report.statistics import DepthRow, OnePoint, depth_rows
 from cmbinpaint.pipeline.compare_spectra import SpectraComparison, compare_spectra
 from cmbinpaint.errors import MapError
 from cmbinpaint.problem.plan import InpaintingPlan

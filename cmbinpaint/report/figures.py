@@ -16,8 +16,8 @@ from cmbinpaint.plots.maps import Colors, draw_field, draw_sky, symmetric_limit
 from cmbinpaint.plots.spectra import draw_dl, draw_residual
 
 if TYPE_CHECKING:  # drawing needs none of what makes the numbers
-    from cmbinpaint.analysis.report import MapReport
-    from cmbinpaint.analysis.report_fields import CloseUp, Panorama
+    from cmbinpaint.report.contents import MapReport
+    from cmbinpaint.report.fields import CloseUp, Panorama
 
 Shown = Literal["before", "after", "truth", "error"]
 _ZERO, _MODEL = "#8a8a8a", "#7b3f98"

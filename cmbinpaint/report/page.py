@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cmbinpaint import __version__
-from cmbinpaint.plots import html
+from cmbinpaint.report import html
 from cmbinpaint.plots.figures import figure_png
-from cmbinpaint.plots.report_figures import (
+from cmbinpaint.report.figures import (
     Shown,
     draw_close_up,
     draw_one_point_of,
@@ -19,7 +19,7 @@ from cmbinpaint.plots.report_figures import (
     shared_limit,
     unit_words,
 )
-from cmbinpaint.plots.report_tables import (
+from cmbinpaint.report.tables import (
     band_table,
     citations,
     class_table,
@@ -30,7 +30,7 @@ from cmbinpaint.plots.report_tables import (
 )
 
 if TYPE_CHECKING:  # drawing needs none of what makes the numbers
-    from cmbinpaint.analysis.report import MapReport
+    from cmbinpaint.report.contents import MapReport
 
 _DPI, _GRAY_DPI = 190.0, 120.0
 _SECTIONS = (
@@ -84,7 +84,7 @@ def report_page(report: "MapReport", facts: ReportFacts) -> str:
     Parameters
     ----------
     report
-        From `cmbinpaint.analysis.report.report_on`.
+        From `cmbinpaint.report.contents.report_on`.
     facts
         What is said of input and fill.
 

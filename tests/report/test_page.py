@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from cmbinpaint.analysis.report import MapReport, report_on
+from cmbinpaint.report.contents import MapReport, report_on
 from cmbinpaint.errors import CmbInpaintError
-from cmbinpaint.plots.report import ReportFacts, report_page
-from cmbinpaint.plots.report_figures import (
+from cmbinpaint.report.page import ReportFacts, report_page
+from cmbinpaint.report.figures import (
     draw_close_up,
     draw_one_point_of,
     draw_panorama,
@@ -19,7 +19,7 @@ from cmbinpaint.plots.report_figures import (
     error_limit,
     shared_limit,
 )
-from cmbinpaint.plots.report_tables import citations
+from cmbinpaint.report.tables import citations
 from tests.analysis.report_world import world
 from tests.plots.test_html import read
 
@@ -30,8 +30,8 @@ HOSTILE = "<script>alert('é')</script>"
 def coarse():
     """Pictures as always, of fewer points: encoding them is what takes the time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cmbinpaint.plots.report._DPI", 80.0)
-        patch.setattr("cmbinpaint.plots.report._GRAY_DPI", 80.0)
+        patch.setattr("cmbinpaint.report.page._DPI", 80.0)
+        patch.setattr("cmbinpaint.report.page._GRAY_DPI", 80.0)
         yield
 
 

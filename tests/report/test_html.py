@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cmbinpaint.plots import html
+from cmbinpaint.report import html
 
 VOID = {"meta", "img", "br"}
 

@@ -1,0 +1,1 @@
+"""The page on a filled map: its contents, figures, tables and HTML."""
