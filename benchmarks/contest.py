@@ -26,10 +26,10 @@ from cmbinpaint.nn.models import build_model
 from cmbinpaint.nn.unet import PRESETS
 from cmbinpaint.plane.power import flat_cl
 from cmbinpaint.training import Recipe, train
-from cmbinpaint.training.datasets import build_stream
-from cmbinpaint.training.examples import HoleBatch
+from cmbinpaint.training.data.sets import build_stream
+from cmbinpaint.training.data.examples import HoleBatch
 from cmbinpaint.training.resume import final_weights
-from cmbinpaint.training.stream import PatchBatch, SkyStream
+from cmbinpaint.training.data.sky import PatchBatch, SkyStream
 from cmbinpaint.weights import load_weights
 from cmbinpaint.networks.store import load_into
 

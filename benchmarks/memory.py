@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from cmbinpaint.training import Recipe, train
-from cmbinpaint.training.stored import StoredSkies
+from cmbinpaint.training.data.reader import StoredSkies
 
 MiB = 1 << 20
 BATCH = 16

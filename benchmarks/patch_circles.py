@@ -23,9 +23,9 @@ from patch_optimum import FlatModel, conditional_mean
 
 from cmbinpaint.plane.power import flat_cl
 from cmbinpaint.plane.shapes import circle, random_shapes
-from cmbinpaint.training.skies import field_rms
-from cmbinpaint.training.stream import draw_fields, krige_patch
-from cmbinpaint.training.targets import Targets
+from cmbinpaint.training.data.skies import field_rms
+from cmbinpaint.training.data.sky import draw_fields, krige_patch
+from cmbinpaint.training.data.targets import Targets
 from cmbinpaint.training.trained import Trained
 from cmbinpaint.networks.card import read_card
 from cmbinpaint.networks.store import HOME

@@ -17,7 +17,7 @@ from scipy.ndimage import distance_transform_edt
 from cmbinpaint.nn.inputs import conditions, patch_rms
 from cmbinpaint.plane.shapes import circle, draw_mask
 from cmbinpaint.sims.theory import fiducial_cl
-from cmbinpaint.training.stream import ARCMIN, PatchBatch, draw_fields, krige_patch, plane_power
+from cmbinpaint.training.data.sky import ARCMIN, PatchBatch, draw_fields, krige_patch, plane_power
 
 DEPTHS = (1.3, 2.3, 4.3, 8.3)  # pixels, between the classes
 _LMAX = 6200

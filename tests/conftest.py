@@ -17,8 +17,8 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeat"))
 @pytest.fixture(scope="session")
 def small_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set of two classes, 32 px; not to be written to."""
-    from cmbinpaint.training.shards import build_dataset
-    from cmbinpaint.training.skies import DataSetRecipe
+    from cmbinpaint.training.data.shards import build_dataset
+    from cmbinpaint.training.data.skies import DataSetRecipe
 
     folder = tmp_path_factory.mktemp("analyzed") / "set"
     recipe = DataSetRecipe(

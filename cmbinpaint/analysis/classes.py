@@ -19,7 +19,7 @@ from cmbinpaint.validation.estimators import Estimate, mean, ratio_of_means
 from cmbinpaint.analysis.studies import check_masks
 from cmbinpaint.errors import DataSetError
 from cmbinpaint.plane.power import flat_cl
-from cmbinpaint.training.targets import Targets
+from cmbinpaint.training.data.targets import Targets
 from cmbinpaint.training.trained import State, Trained
 
 TARGET, PREDICTION, REALIZATION, ASSUMED = "target", "prediction", "realization", "realization, Planck's n_s"

@@ -16,8 +16,8 @@ import numpy as np
 from cmbinpaint._types import AnyArray, BoolArray, Float32Array, FloatArray
 from cmbinpaint.validation.sky_statistics import ks_distance
 from cmbinpaint.analysis.studies import Progress, check_masks
-from cmbinpaint.sphere.colors import LIMIT_uK, luma, render
-from cmbinpaint.training.targets import Targets
+from cmbinpaint.training.data.planck_colors import LIMIT_uK, luma, render
+from cmbinpaint.training.data.targets import Targets
 from cmbinpaint.training.trained import State, Trained
 
 CHANNELS = ("red", "green", "blue", "grey")
@@ -189,7 +189,7 @@ def study_colors(
     masks
         (side, side) by name, True = observed.
     colors_uK, colors
-        T_min and T_max, and the map of colors (`cmbinpaint.sphere.colors.COLOR_MAPS`). A network that draws
+        T_min and T_max, and the map of colors (`cmbinpaint.training.data.planck_colors.COLOR_MAPS`). A network that draws
         pictures is compared in its own colors.
     progress
         Called with how many fills are done and how many there are.

@@ -19,8 +19,8 @@ import numpy as np
 
 from cmbinpaint._types import BoolArray, FloatArray
 from cmbinpaint.analysis.studies import Progress, check_masks, depth_regions
-from cmbinpaint.sphere.colors import LIMIT_uK, render
-from cmbinpaint.training.targets import Targets
+from cmbinpaint.training.data.planck_colors import LIMIT_uK, render
+from cmbinpaint.training.data.targets import Targets
 from cmbinpaint.training.trained import Fill, State, Trained
 
 ALL, KEPT, HOLES = "all, as drawn", "all, observed kept", "holes"

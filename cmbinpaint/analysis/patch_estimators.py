@@ -16,7 +16,7 @@ from cmbinpaint.analysis.sky_estimators import MASKED, MEAN, PREDICTION, REALIZA
 from cmbinpaint.analysis.studies import Progress, check_masks
 from cmbinpaint.errors import DataSetError
 from cmbinpaint.plane.power import flat_cl, mode_ells
-from cmbinpaint.training.targets import Targets
+from cmbinpaint.training.data.targets import Targets
 from cmbinpaint.training.trained import PatchFiller, State, Trained
 
 _BANDS = 6

@@ -12,7 +12,7 @@ from cmbinpaint._types import BoolArray, FloatArray
 from cmbinpaint.validation.depths import DEPTH_EDGES
 from cmbinpaint.errors import MaskError
 from cmbinpaint.plane.shapes import circle
-from cmbinpaint.training.masks import Bounded, RandomShapes
+from cmbinpaint.training.data.masks import Bounded, RandomShapes
 from cmbinpaint.training.trained import State, Trained
 
 RADII_PX = tuple(range(5, 70, 5))  # the seed's thirteen, in a patch of 128 px

@@ -23,7 +23,7 @@ from cmbinpaint.commands import _common as common
 if TYPE_CHECKING:
     from cmbinpaint._types import BoolArray
     from cmbinpaint.analysis.classifiers import Classifier
-    from cmbinpaint.training.targets import Targets
+    from cmbinpaint.training.data.targets import Targets
     from cmbinpaint.training.trained import State, Trained
 
 _FORMATS = (".png", ".pdf")
@@ -84,7 +84,7 @@ class Source:
 
     def targets(self, n: int, *, split: str | None = None, per_class: bool = False) -> "Targets":
         """Patches of known truth."""
-        from cmbinpaint.training.targets import take_targets
+        from cmbinpaint.training.data.targets import take_targets
 
         return take_targets(
             self.trained.data, n, self.args.seed, folder=self.args.data, split=split or self.args.split,
@@ -94,7 +94,7 @@ class Source:
     def mask(self, side: int) -> "dict[str, BoolArray]":
         """The one mask, by name: of random shapes, or the one given."""
         from cmbinpaint.analysis.studies import RANDOM, random_mask
-        from cmbinpaint.training.pictures import read_picture
+        from cmbinpaint.training.data.pictures import read_picture
 
         if self.args.mask is None:
             return {RANDOM: random_mask(side, self.args.seed)}

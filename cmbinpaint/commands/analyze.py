@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Refuse what cannot be done, then do study after study."""
-    from cmbinpaint.sphere.colors import render
+    from cmbinpaint.training.data.planck_colors import render
 
     source = Source(args)
     render(0.0, args.t_min_uK, args.t_max_uK, args.colors)  # refuses bad colors now

@@ -21,7 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from cmbinpaint.errors import DeviceError, RecipeError
 from cmbinpaint.nn.devices import find_device
-from cmbinpaint.training.prefetch import Stream
+from cmbinpaint.training.data.prefetch import Stream
 
 
 @dataclass(frozen=True)

@@ -32,12 +32,12 @@ from cmbinpaint.training.logs import Meter, RunLogs
 from cmbinpaint.training.objective import AnyScore, ScoreKeeper, build_loss, check_model, count_patches
 from cmbinpaint.training.parts import StageRecipe
 from cmbinpaint.training.position import Position
-from cmbinpaint.training.prefetch import Prefetcher, Stream, WorkerError
+from cmbinpaint.training.data.prefetch import Prefetcher, Stream, WorkerError
 from cmbinpaint.training.recipe import Recipe
 from cmbinpaint.training.resume import initial_network, restore
 from cmbinpaint.training.session import StopSignals, private_torch
 from cmbinpaint.training.state import TrainingState
-from cmbinpaint.training.streams import open_streams, to_tensors
+from cmbinpaint.training.data.build import open_streams, to_tensors
 
 logger = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from cmbinpaint._types import BoolArray, Float32Array, FloatArray, IntArray
 from cmbinpaint.errors import CheckpointError, MaskError, WeightsError
 from cmbinpaint.nn.inputs import conditions, patch_rms
 from cmbinpaint.nn.models import build_model
-from cmbinpaint.sphere.colors import LIMIT_uK, from_rgb
+from cmbinpaint.training.data.planck_colors import LIMIT_uK, from_rgb
 from cmbinpaint.training.checkpoint import (
     check_fits,
     list_checkpoints,
@@ -29,10 +29,10 @@ from cmbinpaint.training.checkpoint import (
     read_position,
     step_of,
 )
-from cmbinpaint.training.examples import Rendering
+from cmbinpaint.training.data.examples import Rendering
 from cmbinpaint.training.recipe import Recipe
-from cmbinpaint.training.stream import PatchGuess, krige_patch, plane_power, torus_side
-from cmbinpaint.training.targets import Targets
+from cmbinpaint.training.data.sky import PatchGuess, krige_patch, plane_power, torus_side
+from cmbinpaint.training.data.targets import Targets
 from cmbinpaint.networks.store import load_weights
 
 _BATCH = 16

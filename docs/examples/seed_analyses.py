@@ -17,7 +17,7 @@ from cmbinpaint import plots
 from cmbinpaint.analysis import fill_panels, study_clipping, study_differences
 from cmbinpaint.analysis.studies import RANDOM, circles, seed_masks, take_states
 from cmbinpaint.training import Recipe, train
-from cmbinpaint.training.targets import take_targets
+from cmbinpaint.training.data.targets import take_targets
 from cmbinpaint.training.trained import Trained
 
 # %%

@@ -17,7 +17,7 @@ from cmbinpaint.analysis.classes import (
 from cmbinpaint.analysis.classifiers import RingDiscriminant, confusion_table
 from cmbinpaint.errors import DataSetError, MaskError
 from cmbinpaint.plane.shapes import circle
-from cmbinpaint.training.targets import Targets, take_targets
+from cmbinpaint.training.data.targets import Targets, take_targets
 from cmbinpaint.training.trained import Trained
 
 VALID = circle(32, 9.0)

@@ -6,7 +6,7 @@ from scipy.special import erf
 
 from cmbinpaint.analysis.clipping import CLIPPED, GREY, PLANCK, study_clipping
 from cmbinpaint.errors import MapError
-from cmbinpaint.sphere.colors import from_rgb, render
+from cmbinpaint.training.data.planck_colors import from_rgb, render
 
 STEP = np.radians(0.2)
 

@@ -9,8 +9,8 @@ from scipy import stats
 from cmbinpaint.analysis.colors import BINS, CHANNELS, channels, distribution, fill_panels, study_colors
 from cmbinpaint.analysis.studies import circles, random_mask
 from cmbinpaint.errors import MapError, MaskError
-from cmbinpaint.sphere.colors import render, to_rgb
-from cmbinpaint.training.targets import take_targets
+from cmbinpaint.training.data.planck_colors import render, to_rgb
+from cmbinpaint.training.data.targets import take_targets
 from cmbinpaint.training.trained import Trained
 
 MASKS = {"random": random_mask(32, 0), **circles(32, (25, 50))}

@@ -9,8 +9,8 @@ from cmbinpaint.analysis.differences import ALL, HOLES, KEPT, study_differences
 from cmbinpaint.analysis.studies import patch_depth, random_mask, take_states
 from cmbinpaint.errors import CheckpointError, MapError, MaskError
 from cmbinpaint.plane.shapes import circle
-from cmbinpaint.sphere.colors import to_rgb
-from cmbinpaint.training.targets import take_targets
+from cmbinpaint.training.data.planck_colors import to_rgb
+from cmbinpaint.training.data.targets import take_targets
 from cmbinpaint.training.trained import Trained
 
 MASKS = {"circle": circle(32, 10.5), "shapes": random_mask(32, 0)}

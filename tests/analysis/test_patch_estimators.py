@@ -10,7 +10,7 @@ from cmbinpaint.validation.estimator_performance import EstimatorEnsemble
 from cmbinpaint.analysis.sky_estimators import MASKED, MEAN, PREDICTION, REALIZATION
 from cmbinpaint.errors import DataSetError
 from cmbinpaint.plane.shapes import circle
-from cmbinpaint.training.targets import Targets, take_targets
+from cmbinpaint.training.data.targets import Targets, take_targets
 from cmbinpaint.training.trained import Trained
 
 VALID = circle(32, 7.0)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cmbinpaint import cli
-from cmbinpaint.training.stored import StoredSkies
+from cmbinpaint.training.data.reader import StoredSkies
 
 RECIPE = """
 name = "toy"

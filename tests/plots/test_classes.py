@@ -9,7 +9,7 @@ from cmbinpaint.analysis.classes import ClassStudy, study_classes
 from cmbinpaint.analysis.classifiers import RingDiscriminant
 from cmbinpaint.plane.shapes import circle
 from cmbinpaint.plots import classes as plots
-from cmbinpaint.training.targets import take_targets
+from cmbinpaint.training.data.targets import take_targets
 from cmbinpaint.training.trained import Trained
 
 

@@ -9,7 +9,7 @@ from cmbinpaint.analysis.differences import DifferenceStudy, study_differences
 from cmbinpaint.analysis.studies import RANDOM, seed_masks
 from cmbinpaint.plots import differences as plots
 from cmbinpaint.plots import save_figure
-from cmbinpaint.training.targets import take_targets
+from cmbinpaint.training.data.targets import take_targets
 from cmbinpaint.training.trained import Trained
 
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from cmbinpaint.nn.vgg import VGG16
-from cmbinpaint.training.manifest import read_manifest, write_manifest
-from cmbinpaint.training.shards import build_dataset
-from cmbinpaint.training.skies import DataSetRecipe
+from cmbinpaint.training.data.manifest import read_manifest, write_manifest
+from cmbinpaint.training.data.shards import build_dataset
+from cmbinpaint.training.data.skies import DataSetRecipe
 from cmbinpaint.weights import Card, save_weights
 
 

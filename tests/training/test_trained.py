@@ -12,12 +12,12 @@ import torch
 from cmbinpaint.errors import CheckpointError, CmbInpaintWarning, DataSetError, MaskError, WeightsError
 from cmbinpaint.nn.models import build_model
 from cmbinpaint.plane.shapes import circle
-from cmbinpaint.sphere.colors import to_rgb
+from cmbinpaint.training.data.planck_colors import to_rgb
 from cmbinpaint.training import OptimizerRecipe, Recipe, train
 from cmbinpaint.training.checkpoint import read_checkpoint
 from cmbinpaint.training.parts import ClassesRecipe
-from cmbinpaint.training.stored import StoredSkies
-from cmbinpaint.training.targets import take_targets
+from cmbinpaint.training.data.reader import StoredSkies
+from cmbinpaint.training.data.targets import take_targets
 from cmbinpaint.training.trained import Trained, TrainedClassifier
 
 

@@ -15,13 +15,13 @@ import numpy as np
 from cmbinpaint._types import FloatArray
 from cmbinpaint.plane.tangent import PatchGrid
 from cmbinpaint.sims.theory import fiducial_cl
-from cmbinpaint.sphere.colors import LIMIT_uK
+from cmbinpaint.training.data.planck_colors import LIMIT_uK
 from cmbinpaint.sphere.windows import gaussian_beam
-from cmbinpaint.training.examples import HoleBatch, Rendering, check_channels
-from cmbinpaint.training.masks import Bounded, MaskSource, RandomShapes
+from cmbinpaint.training.data.examples import HoleBatch, Rendering, check_channels
+from cmbinpaint.training.data.masks import Bounded, MaskSource, RandomShapes
 from cmbinpaint.training.recipe import _integer, _number
-from cmbinpaint.training.skies import field_rms, split_number
-from cmbinpaint.training.stream import draw_fields, plane_power
+from cmbinpaint.training.data.skies import field_rms, split_number
+from cmbinpaint.training.data.sky import draw_fields, plane_power
 
 
 @dataclass(frozen=True)

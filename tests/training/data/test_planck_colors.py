@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from matplotlib.colors import Colormap, Normalize
 
 from cmbinpaint.errors import MapError
-from cmbinpaint.sphere.colors import from_rgb, luma, planck_colors, render, to_rgb
+from cmbinpaint.training.data.planck_colors import from_rgb, luma, planck_colors, render, to_rgb
 
 
 def healpys() -> Colormap:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from cmbinpaint.errors import MaskError, RecipeError
 from cmbinpaint.files.fits import write_map
-from cmbinpaint.training.masks import (
+from cmbinpaint.training.data.masks import (
     Bounded,
     Circles,
     MaskSource,

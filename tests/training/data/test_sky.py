@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from cmbinpaint.errors import RecipeError
-from cmbinpaint.training.datasets import build_stream
-from cmbinpaint.training.stream import draw_fields, krige_patch, plane_power
+from cmbinpaint.training.data.sets import build_stream
+from cmbinpaint.training.data.sky import draw_fields, krige_patch, plane_power
 
 SMALL = {"sides": [32], "side_weights": [1.0], "masks": 2, "skies": 3, "neighbors": 6}
 

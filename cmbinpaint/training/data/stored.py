@@ -13,13 +13,13 @@ import numpy as np
 
 from cmbinpaint._types import Float32Array, IntArray
 from cmbinpaint.errors import RecipeError
-from cmbinpaint.sphere.colors import LIMIT_uK
-from cmbinpaint.training.examples import HoleBatch, Rendering, check_channels
-from cmbinpaint.training.masks import Bounded, MaskSource, RandomShapes
-from cmbinpaint.training.order import balanced_order, plain_order
+from cmbinpaint.training.data.planck_colors import LIMIT_uK
+from cmbinpaint.training.data.examples import HoleBatch, Rendering, check_channels
+from cmbinpaint.training.data.masks import Bounded, MaskSource, RandomShapes
+from cmbinpaint.training.data.order import balanced_order, plain_order
 from cmbinpaint.training.recipe import _integer
-from cmbinpaint.training.skies import SPLITS, split_number
-from cmbinpaint.training.stored import StoredSkies
+from cmbinpaint.training.data.skies import SPLITS, split_number
+from cmbinpaint.training.data.reader import StoredSkies
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from numpy.polynomial import legendre
 
 from cmbinpaint.errors import RecipeError
 from cmbinpaint.sims.theory import Cosmology, theory_cl
-from cmbinpaint.training.skies import (
+from cmbinpaint.training.data.skies import (
     SPLITS,
     DataSetRecipe,
     class_spectra,
@@ -23,7 +23,7 @@ from cmbinpaint.training.skies import (
     sky_planes,
     split_skies,
 )
-from cmbinpaint.training.stored import StoredSkies
+from cmbinpaint.training.data.reader import StoredSkies
 
 PLAIN = {"name": "d", "seed": 0}
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from cmbinpaint.errors import RecipeError
 from cmbinpaint.training.classifier import ClassStream
 from cmbinpaint.training.distributed import Shard, World
-from cmbinpaint.training.prefetch import Stream
+from cmbinpaint.training.data.prefetch import Stream
 from cmbinpaint.training.recipe import Recipe
 
 
@@ -28,7 +28,7 @@ def open_streams(recipe: Recipe, stream: Stream | None, world: World) -> list[St
         elif (key := json.dumps(table, sort_keys=True, default=str)) in opened:
             source = opened[key]
         else:
-            from cmbinpaint.training.datasets import build_stream  # a given stream needs no simulator
+            from cmbinpaint.training.data.sets import build_stream  # a given stream needs no simulator
 
             try:
                 source = opened[key] = build_stream(table, recipe.seed)

@@ -21,7 +21,7 @@ from cmbinpaint import __version__
 from cmbinpaint._files import write_whole
 from cmbinpaint._types import AnyArray, FloatArray
 from cmbinpaint.errors import DataSetError
-from cmbinpaint.training.manifest import (
+from cmbinpaint.training.data.manifest import (
     MANIFEST,
     SPECTRA,
     Manifest,
@@ -30,8 +30,8 @@ from cmbinpaint.training.manifest import (
     read_manifest,
     write_manifest,
 )
-from cmbinpaint.training.prefetch import Prefetcher
-from cmbinpaint.training.skies import DataSetRecipe, class_spectra, field_rms, sky_patches
+from cmbinpaint.training.data.prefetch import Prefetcher
+from cmbinpaint.training.data.skies import DataSetRecipe, class_spectra, field_rms, sky_patches
 
 _STOP = ".stop"  # while it is there no shard goes on
 Progress = Callable[[int, int], None]

@@ -10,7 +10,7 @@ import pytest
 
 from cmbinpaint._files import write_whole
 from cmbinpaint.errors import DataSetError
-from cmbinpaint.training.manifest import file_hash, read_manifest, write_manifest
+from cmbinpaint.training.data.manifest import file_hash, read_manifest, write_manifest
 
 
 def damage(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmbinpaint.errors import RecipeError
-from cmbinpaint.training.order import balanced_order, plain_order
+from cmbinpaint.training.data.order import balanced_order, plain_order
 
 
 @settings(deadline=None, max_examples=40)

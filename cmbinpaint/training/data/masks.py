@@ -23,7 +23,7 @@ from cmbinpaint.plane.tangent import PatchGrid, TangentPlane
 from cmbinpaint.files.fits import read_mask
 from cmbinpaint.sphere.maps import npix_to_nside
 from cmbinpaint.sphere.masks import take_mask
-from cmbinpaint.training.pictures import read_pictures
+from cmbinpaint.training.data.pictures import read_pictures
 from cmbinpaint.training.recipe import _integer, _number, _one_of, _unknown
 
 Holes = Literal["dark", "bright"]

@@ -17,7 +17,7 @@ from typing import Any
 
 from cmbinpaint._files import write_whole
 from cmbinpaint.errors import CmbInpaintError, DataSetError
-from cmbinpaint.training.skies import SPLITS, DataSetRecipe, split_skies
+from cmbinpaint.training.data.skies import SPLITS, DataSetRecipe, split_skies
 
 MANIFEST = "manifest.json"
 SPECTRA = "spectra.npy"

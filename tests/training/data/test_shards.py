@@ -18,15 +18,15 @@ import numpy as np
 import pytest
 
 from cmbinpaint.errors import DataSetError
-from cmbinpaint.training.manifest import read_manifest, write_manifest
-from cmbinpaint.training.shards import build_dataset
-from cmbinpaint.training.skies import DataSetRecipe
-from cmbinpaint.training.stored import StoredSkies
+from cmbinpaint.training.data.manifest import read_manifest, write_manifest
+from cmbinpaint.training.data.shards import build_dataset
+from cmbinpaint.training.data.skies import DataSetRecipe
+from cmbinpaint.training.data.reader import StoredSkies
 
 SCRIPT = """
 import json, sys
-from cmbinpaint.training.shards import build_dataset
-from cmbinpaint.training.skies import DataSetRecipe
+from cmbinpaint.training.data.shards import build_dataset
+from cmbinpaint.training.data.skies import DataSetRecipe
 build_dataset(DataSetRecipe.from_mapping(json.loads(sys.argv[1])), sys.argv[2])
 """
 

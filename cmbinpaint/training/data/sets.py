@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from cmbinpaint.errors import RecipeError
-from cmbinpaint.training.flatstream import FlatStream
-from cmbinpaint.training.masks import build_masks
+from cmbinpaint.training.data.flat import FlatStream
+from cmbinpaint.training.data.masks import build_masks
 from cmbinpaint.training.recipe import _one_of, _unknown
-from cmbinpaint.training.stored import StoredSkies
-from cmbinpaint.training.storedstream import StoredStream
-from cmbinpaint.training.stream import PatchBatch, SkyStream
+from cmbinpaint.training.data.reader import StoredSkies
+from cmbinpaint.training.data.stored import StoredStream
+from cmbinpaint.training.data.sky import PatchBatch, SkyStream
 
 __all__ = ["AnyStream", "PatchBatch", "build_stream"]
 
