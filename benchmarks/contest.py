@@ -28,7 +28,7 @@ from cmbinpaint.plane.power import flat_cl
 from cmbinpaint.training import Recipe, train
 from cmbinpaint.training.data.sets import build_stream
 from cmbinpaint.training.data.examples import HoleBatch
-from cmbinpaint.training.resume import final_weights
+from cmbinpaint.training.run.resume import final_weights
 from cmbinpaint.training.data.sky import PatchBatch, SkyStream
 from cmbinpaint.weights import load_weights
 from cmbinpaint.networks.store import load_into

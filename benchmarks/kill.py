@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from cmbinpaint.training import load_latest
-from cmbinpaint.training.checkpoint import list_checkpoints
+from cmbinpaint.training.run.checkpoint import list_checkpoints
 
 RECIPE = """
 name = "killed"

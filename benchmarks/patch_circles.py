@@ -26,7 +26,7 @@ from cmbinpaint.plane.shapes import circle, random_shapes
 from cmbinpaint.training.data.skies import field_rms
 from cmbinpaint.training.data.sky import draw_fields, krige_patch
 from cmbinpaint.training.data.targets import Targets
-from cmbinpaint.training.trained import Trained
+from cmbinpaint.training.run.checkpoint_models import Trained
 from cmbinpaint.networks.card import read_card
 from cmbinpaint.networks.store import HOME
 

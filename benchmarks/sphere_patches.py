@@ -31,7 +31,7 @@ from cmbinpaint.sphere.harmonics import Harmonics
 from cmbinpaint.sphere.pixels import pixel_size
 from cmbinpaint.sphere.planck_mask import planck_like_mask
 from cmbinpaint.training import Recipe, train
-from cmbinpaint.training.export import export_weights
+from cmbinpaint.training.run.export import export_weights
 from cmbinpaint.training.data.sky import PatchBatch
 
 NSIDE, SKIES, TILES = 128, 6, 64

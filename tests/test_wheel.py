@@ -16,7 +16,7 @@ for card in list_models():
     print("model", card.name)
 for name in list_recipes():
     print("recipe", Recipe.read(name).name)
-from cmbinpaint.training.perceptual import load_vgg
+from cmbinpaint.training.run.perceptual import load_vgg
 print("vgg", load_vgg("vgg16-cmb", 1).channels)
 """
 

@@ -20,7 +20,7 @@ from cmbinpaint.analysis.studies import check_masks
 from cmbinpaint.errors import DataSetError
 from cmbinpaint.plane.power import flat_cl
 from cmbinpaint.training.data.targets import Targets
-from cmbinpaint.training.trained import State, Trained
+from cmbinpaint.training.run.checkpoint_models import State, Trained
 
 TARGET, PREDICTION, REALIZATION, ASSUMED = "target", "prediction", "realization", "realization, Planck's n_s"
 _BANDS = 6

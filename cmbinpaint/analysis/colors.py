@@ -18,7 +18,7 @@ from cmbinpaint.validation.sky_statistics import ks_distance
 from cmbinpaint.analysis.studies import Progress, check_masks
 from cmbinpaint.training.data.planck_colors import LIMIT_uK, luma, render
 from cmbinpaint.training.data.targets import Targets
-from cmbinpaint.training.trained import State, Trained
+from cmbinpaint.training.run.checkpoint_models import State, Trained
 
 CHANNELS = ("red", "green", "blue", "grey")
 # Of intensity, from 0 to 1. A map has 256 colors, and a channel takes some fifty values: finer bins would be a comb.

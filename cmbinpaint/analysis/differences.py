@@ -21,7 +21,7 @@ from cmbinpaint._types import BoolArray, FloatArray
 from cmbinpaint.analysis.studies import Progress, check_masks, depth_regions
 from cmbinpaint.training.data.planck_colors import LIMIT_uK, render
 from cmbinpaint.training.data.targets import Targets
-from cmbinpaint.training.trained import Fill, State, Trained
+from cmbinpaint.training.run.checkpoint_models import Fill, State, Trained
 
 ALL, KEPT, HOLES = "all, as drawn", "all, observed kept", "holes"
 KINDS = ("temperature", "rgb")

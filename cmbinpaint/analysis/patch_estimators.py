@@ -17,7 +17,7 @@ from cmbinpaint.analysis.studies import Progress, check_masks
 from cmbinpaint.errors import DataSetError
 from cmbinpaint.plane.power import flat_cl, mode_ells
 from cmbinpaint.training.data.targets import Targets
-from cmbinpaint.training.trained import PatchFiller, State, Trained
+from cmbinpaint.training.run.checkpoint_models import PatchFiller, State, Trained
 
 _BANDS = 6
 _STEP = 0.2  # of a band's amplitude, either way

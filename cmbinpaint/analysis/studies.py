@@ -13,7 +13,7 @@ from cmbinpaint.validation.depths import DEPTH_EDGES
 from cmbinpaint.errors import MaskError
 from cmbinpaint.plane.shapes import circle
 from cmbinpaint.training.data.masks import Bounded, RandomShapes
-from cmbinpaint.training.trained import State, Trained
+from cmbinpaint.training.run.checkpoint_models import State, Trained
 
 RADII_PX = tuple(range(5, 70, 5))  # the seed's thirteen, in a patch of 128 px
 _SIDE = 128

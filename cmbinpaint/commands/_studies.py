@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cmbinpaint._types import BoolArray
     from cmbinpaint.analysis.classifiers import Classifier
     from cmbinpaint.training.data.targets import Targets
-    from cmbinpaint.training.trained import State, Trained
+    from cmbinpaint.training.run.checkpoint_models import State, Trained
 
 _FORMATS = (".png", ".pdf")
 _OTHERS = 160  # patches of other skies that realizations take their fluctuations from
@@ -71,7 +71,7 @@ class Source:
     @cached_property
     def trained(self) -> "Trained":
         """The training or the network."""
-        from cmbinpaint.training.trained import Trained
+        from cmbinpaint.training.run.checkpoint_models import Trained
 
         return Trained.open(self.args.source)
 
@@ -285,7 +285,7 @@ def _cell(value: Any) -> Any:
 
 def _classifier(source: Source) -> "Classifier":
     from cmbinpaint.analysis.classifiers import RingDiscriminant
-    from cmbinpaint.training.trained import TrainedClassifier
+    from cmbinpaint.training.run.checkpoint_models import TrainedClassifier
 
     if source.args.classifier is not None:
         return TrainedClassifier.open(source.args.classifier)

@@ -15,7 +15,7 @@ from cmbinpaint._types import FloatArray
 from cmbinpaint.plots.figures import COLORS
 
 if TYPE_CHECKING:
-    from cmbinpaint.training.trained import State
+    from cmbinpaint.training.run.checkpoint_models import State
 
 # After Okabe and Ito, from dark to light, so that their order is kept in grey.
 SERIES_COLORS = ("#222222", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a8a8a")

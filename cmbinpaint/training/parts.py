@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeVar, get_args
 
 from cmbinpaint.errors import RecipeError
-from cmbinpaint.training.checks import integer, number, one_of, unknown_keys
+from cmbinpaint.training.run.checks import integer, number, one_of, unknown_keys
 
 Schedule = Literal["cosine", "constant"]
 Algorithm = Literal["adam", "adamw"]

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from cmbinpaint.errors import RecipeError
-from cmbinpaint.training.checks import integer as _integer
-from cmbinpaint.training.checks import number as _number
-from cmbinpaint.training.checks import one_of as _one_of
-from cmbinpaint.training.checks import unknown_keys as _unknown
+from cmbinpaint.training.run.checks import integer as _integer
+from cmbinpaint.training.run.checks import number as _number
+from cmbinpaint.training.run.checks import one_of as _one_of
+from cmbinpaint.training.run.checks import unknown_keys as _unknown
 from cmbinpaint.training.parts import (
     ClassesRecipe,
     OptimizerRecipe,

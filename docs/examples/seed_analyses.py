@@ -18,7 +18,7 @@ from cmbinpaint.analysis import fill_panels, study_clipping, study_differences
 from cmbinpaint.analysis.studies import RANDOM, circles, seed_masks, take_states
 from cmbinpaint.training import Recipe, train
 from cmbinpaint.training.data.targets import take_targets
-from cmbinpaint.training.trained import Trained
+from cmbinpaint.training.run.checkpoint_models import Trained
 
 # %%
 # A training that keeps its checkpoints (``keep_checkpoints = 0``) can be followed.

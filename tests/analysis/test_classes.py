@@ -18,7 +18,7 @@ from cmbinpaint.analysis.classifiers import RingDiscriminant, confusion_table
 from cmbinpaint.errors import DataSetError, MaskError
 from cmbinpaint.plane.shapes import circle
 from cmbinpaint.training.data.targets import Targets, take_targets
-from cmbinpaint.training.trained import Trained
+from cmbinpaint.training.run.checkpoint_models import Trained
 
 VALID = circle(32, 9.0)
 

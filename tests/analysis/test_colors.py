@@ -11,7 +11,7 @@ from cmbinpaint.analysis.studies import circles, random_mask
 from cmbinpaint.errors import MapError, MaskError
 from cmbinpaint.training.data.planck_colors import render, to_rgb
 from cmbinpaint.training.data.targets import take_targets
-from cmbinpaint.training.trained import Trained
+from cmbinpaint.training.run.checkpoint_models import Trained
 
 MASKS = {"random": random_mask(32, 0), **circles(32, (25, 50))}
 

@@ -11,7 +11,7 @@ from cmbinpaint.errors import CheckpointError, MapError, MaskError
 from cmbinpaint.plane.shapes import circle
 from cmbinpaint.training.data.planck_colors import to_rgb
 from cmbinpaint.training.data.targets import take_targets
-from cmbinpaint.training.trained import Trained
+from cmbinpaint.training.run.checkpoint_models import Trained
 
 MASKS = {"circle": circle(32, 10.5), "shapes": random_mask(32, 0)}
 

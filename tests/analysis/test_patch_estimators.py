@@ -11,7 +11,7 @@ from cmbinpaint.analysis.sky_estimators import MASKED, MEAN, PREDICTION, REALIZA
 from cmbinpaint.errors import DataSetError
 from cmbinpaint.plane.shapes import circle
 from cmbinpaint.training.data.targets import Targets, take_targets
-from cmbinpaint.training.trained import Trained
+from cmbinpaint.training.run.checkpoint_models import Trained
 
 VALID = circle(32, 7.0)
 

@@ -16,7 +16,7 @@ from cmbinpaint.analysis.studies import RANDOM, random_mask
 from cmbinpaint.commands._studies import STUDIES, as_csv, as_json
 from cmbinpaint.commands.analyze import _network_note
 from cmbinpaint.training.data.targets import take_targets
-from cmbinpaint.training.trained import Trained
+from cmbinpaint.training.run.checkpoint_models import Trained
 
 FEW = ["--patches", "20", "--color-patches", "2", "--class-patches", "4", "--seed", "3"]
 

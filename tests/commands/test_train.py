@@ -10,7 +10,7 @@ import pytest
 from cmbinpaint.commands import train as command
 from cmbinpaint.errors import RecipeError
 from cmbinpaint.training import TrainResult
-from cmbinpaint.training.objective import Score
+from cmbinpaint.training.run.objective import Score
 
 RECIPE = 'name = "small"\nseed = 0\nsteps = 200\n'
 
@@ -30,7 +30,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, step: int, number: int | None) -> 
         weights = Path(folder) / "small.json" if step == 200 else None
         return TrainResult(Path(folder), step, 200, math.nan, score, number, weights)
 
-    monkeypatch.setattr("cmbinpaint.training.loop.train", train)
+    monkeypatch.setattr("cmbinpaint.training.run.loop.train", train)
     return calls
 
 

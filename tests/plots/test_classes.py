@@ -10,7 +10,7 @@ from cmbinpaint.analysis.classifiers import RingDiscriminant
 from cmbinpaint.plane.shapes import circle
 from cmbinpaint.plots import classes as plots
 from cmbinpaint.training.data.targets import take_targets
-from cmbinpaint.training.trained import Trained
+from cmbinpaint.training.run.checkpoint_models import Trained
 
 
 @pytest.fixture(scope="module")

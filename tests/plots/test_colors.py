@@ -9,7 +9,7 @@ from cmbinpaint.analysis.colors import ColorStudy, Panels, fill_panels, study_co
 from cmbinpaint.analysis.studies import circles, random_mask
 from cmbinpaint.plots import colors as plots
 from cmbinpaint.training.data.targets import take_targets
-from cmbinpaint.training.trained import Trained
+from cmbinpaint.training.run.checkpoint_models import Trained
 
 MASKS = {"random": random_mask(32, 0), **circles(32, (25, 50))}
 

@@ -10,7 +10,7 @@ from cmbinpaint.analysis.studies import RANDOM, seed_masks
 from cmbinpaint.plots import differences as plots
 from cmbinpaint.plots import save_figure
 from cmbinpaint.training.data.targets import take_targets
-from cmbinpaint.training.trained import Trained
+from cmbinpaint.training.run.checkpoint_models import Trained
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import torch
 from cmbinpaint.errors import RecipeError, WeightsError
 from cmbinpaint.nn.models import build_model
 from cmbinpaint.training import Recipe, final_weights, train
-from cmbinpaint.training.resume import initial_network
+from cmbinpaint.training.run.resume import initial_network
 from cmbinpaint.weights import load_weights
 
 MODEL = {"family": "pconv", "encoder": [[4, 3]], "decoder": []}

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from cmbinpaint.errors import RecipeError
-from cmbinpaint.training.classifier import ClassStream
-from cmbinpaint.training.distributed import Shard, World
+from cmbinpaint.training.run.classifier import ClassStream
+from cmbinpaint.training.run.distributed import Shard, World
 from cmbinpaint.training.data.prefetch import Stream
 from cmbinpaint.training.recipe import Recipe
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from cmbinpaint.errors import CheckpointError
 from cmbinpaint.training.parts import StageRecipe
-from cmbinpaint.training.position import Position
+from cmbinpaint.training.run.position import Position
 
 TWO = (StageRecipe("a", 3, 2, patience=1), StageRecipe("b", 2, 5))
 

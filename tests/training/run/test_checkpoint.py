@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmbinpaint.errors import CheckpointError, CmbInpaintWarning
-from cmbinpaint.training.checkpoint import (
+from cmbinpaint.training.run.checkpoint import (
     Checkpoint,
     check_fits,
     list_checkpoints,
@@ -73,7 +73,7 @@ def test_position_and_losses_travel_along(tmp_path: Path) -> None:
 FULL_DISK = """
 import resource, sys, torch
 from cmbinpaint.errors import CheckpointError
-from cmbinpaint.training.checkpoint import Checkpoint, list_checkpoints, load_latest, save_checkpoint
+from cmbinpaint.training.run.checkpoint import Checkpoint, list_checkpoints, load_latest, save_checkpoint
 def state(step, size):
     weights = {"w": torch.full((size,), float(step))}
     return Checkpoint(step, {"seed": 1}, weights, weights, weights, {"cpu": torch.zeros(1, dtype=torch.uint8)})
@@ -216,7 +216,7 @@ def test_a_disk_that_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     def full(path: Path, content: bytes) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("cmbinpaint.training.checkpoint.write_whole", full)
+    monkeypatch.setattr("cmbinpaint.training.run.checkpoint.write_whole", full)
     with pytest.raises(
         CheckpointError, match=r"\(No space left on device\); earlier checkpoints are untouched"
     ):

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from cmbinpaint.errors import WeightsError
 from cmbinpaint.nn.vgg import VGG16
-from cmbinpaint.training.perceptual import SHIPPED, list_vgg, load_vgg
+from cmbinpaint.training.run.perceptual import SHIPPED, list_vgg, load_vgg
 from cmbinpaint.networks.card import read_card
 
 

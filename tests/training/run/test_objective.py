@@ -7,7 +7,7 @@ import torch
 from cmbinpaint.errors import RecipeError
 from cmbinpaint.nn.losses import TERMS, WeightedLoss
 from cmbinpaint.training import OptimizerRecipe, Recipe
-from cmbinpaint.training.objective import Score, ScoreKeeper, build_loss, check_model, flat_sky
+from cmbinpaint.training.run.objective import Score, ScoreKeeper, build_loss, check_model, flat_sky
 from cmbinpaint.training.parts import SkyRecipe, StageRecipe
 from cmbinpaint.training.recipe import LOSS_TERMS
 
@@ -35,8 +35,8 @@ def test_terms_of_weight_zero_need_nothing(monkeypatch: pytest.MonkeyPatch) -> N
     def never(*_: object) -> None:
         raise RuntimeError("this was built")
 
-    monkeypatch.setattr("cmbinpaint.training.objective.load_vgg", never)
-    monkeypatch.setattr("cmbinpaint.training.objective.flat_sky", never)
+    monkeypatch.setattr("cmbinpaint.training.run.objective.load_vgg", never)
+    monkeypatch.setattr("cmbinpaint.training.run.objective.flat_sky", never)
     sky = SkyRecipe(step_arcmin=6.87, noise_over_rms=0.1)
     weights = {"hole": 1.0, "perceptual": 0.0, "style_output": 0.0, "style_composite": 0.0, "physical": 0.0}
     loss = build_loss(Recipe("r", 0, 1, loss=weights, sky=sky, optimizer=ONE_STEP), CPU)

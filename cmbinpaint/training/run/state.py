@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from cmbinpaint.errors import CheckpointError
 from cmbinpaint.nn.devices import computes_bf16
-from cmbinpaint.training.checkpoint import Checkpoint, TensorDict, check_fits
-from cmbinpaint.training.distributed import World, share_batch_norm, wrap
+from cmbinpaint.training.run.checkpoint import Checkpoint, TensorDict, check_fits
+from cmbinpaint.training.run.distributed import World, share_batch_norm, wrap
 from cmbinpaint.training.parts import StageRecipe
 from cmbinpaint.training.recipe import Recipe
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cmbinpaint.errors import CheckpointError
-from cmbinpaint.training.logs import CsvLog, EventLog, Meter, RunLogs
+from cmbinpaint.training.run.logs import CsvLog, EventLog, Meter, RunLogs
 
 
 def write(path: Path, start: int, steps: range) -> None:

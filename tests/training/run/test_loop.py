@@ -22,7 +22,7 @@ from cmbinpaint.errors import (
     DeviceError,
 )
 from cmbinpaint.training import final_weights, load_latest, train
-from cmbinpaint.training.checkpoint import list_checkpoints, step_of
+from cmbinpaint.training.run.checkpoint import list_checkpoints, step_of
 
 HERE = Path(__file__).parent
 

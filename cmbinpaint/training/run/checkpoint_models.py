@@ -21,7 +21,7 @@ from cmbinpaint.errors import CheckpointError, MaskError, WeightsError
 from cmbinpaint.nn.inputs import conditions, patch_rms
 from cmbinpaint.nn.models import build_model
 from cmbinpaint.training.data.planck_colors import LIMIT_uK, from_rgb
-from cmbinpaint.training.checkpoint import (
+from cmbinpaint.training.run.checkpoint import (
     check_fits,
     list_checkpoints,
     load_latest,

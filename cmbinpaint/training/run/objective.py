@@ -19,9 +19,9 @@ from cmbinpaint.nn.inputs import patch_rms
 from cmbinpaint.nn.losses import VGG_TERMS, WeightedLoss
 from cmbinpaint.plane.power import mode_variance
 from cmbinpaint.sims.theory import fiducial_cl
-from cmbinpaint.training.distributed import World
+from cmbinpaint.training.run.distributed import World
 from cmbinpaint.training.parts import SkyRecipe
-from cmbinpaint.training.perceptual import load_vgg
+from cmbinpaint.training.run.perceptual import load_vgg
 from cmbinpaint.training.recipe import Recipe
 
 _SPREAD_FLOOR = 1e-2  # of the field's rms: below it a pixel is known, and its relative error is noise

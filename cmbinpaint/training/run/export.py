@@ -8,9 +8,9 @@ from pathlib import Path
 
 from cmbinpaint import __version__
 from cmbinpaint.errors import CheckpointError
-from cmbinpaint.training.checkpoint import Checkpoint
+from cmbinpaint.training.run.checkpoint import Checkpoint
 from cmbinpaint.training.recipe import Recipe
-from cmbinpaint.training.resume import final_checkpoint
+from cmbinpaint.training.run.resume import final_checkpoint
 from cmbinpaint.weights import Card, save_weights
 
 _UNKNOWN = "NOASSERTION"  # SPDX's word where nobody has said under which license weights are

@@ -14,8 +14,8 @@ from torch import Tensor
 from cmbinpaint._types import Float32Array, IntArray
 from cmbinpaint.errors import RecipeError
 from cmbinpaint.nn.losses import WeightedLoss
-from cmbinpaint.training.distributed import World
-from cmbinpaint.training.objective import Losses
+from cmbinpaint.training.run.distributed import World
+from cmbinpaint.training.run.objective import Losses
 
 _SPLITS = ("train", "validation", "test")
 

@@ -11,10 +11,11 @@ import torch
 from cmbinpaint.errors import CheckpointError, WeightsError
 from cmbinpaint.networks.inpainter import NetworkInpainter
 from cmbinpaint.nn.models import FAMILIES, build_model
-from cmbinpaint.training import Recipe, export, export_weights, final_weights
-from cmbinpaint.training.checkpoint import save_checkpoint
-from cmbinpaint.training.perceptual import load_vgg
-from cmbinpaint.training.state import TrainingState
+from cmbinpaint.training import Recipe, export_weights, final_weights
+from cmbinpaint.training.run import export
+from cmbinpaint.training.run.checkpoint import save_checkpoint
+from cmbinpaint.training.run.perceptual import load_vgg
+from cmbinpaint.training.run.state import TrainingState
 from cmbinpaint.weights import as_stored, load_weights
 
 MODELS = {

@@ -12,16 +12,16 @@ from torch import nn
 
 from cmbinpaint.errors import CheckpointError, CmbInpaintWarning, RecipeError
 from cmbinpaint.nn.models import build_model
-from cmbinpaint.training.checkpoint import (
+from cmbinpaint.training.run.checkpoint import (
     Checkpoint,
     TensorDict,
     list_checkpoints,
     load_latest,
     read_checkpoint,
 )
-from cmbinpaint.training.position import Position
+from cmbinpaint.training.run.position import Position
 from cmbinpaint.training.recipe import Recipe
-from cmbinpaint.training.state import TrainingState
+from cmbinpaint.training.run.state import TrainingState
 from cmbinpaint.networks.store import load_into, load_weights
 
 logger = logging.getLogger(__name__)

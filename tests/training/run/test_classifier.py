@@ -11,7 +11,7 @@ import torch
 from cmbinpaint.errors import RecipeError
 from cmbinpaint.nn.losses import WeightedLoss
 from cmbinpaint.training import OptimizerRecipe, Recipe, train
-from cmbinpaint.training.classifier import ClassKeeper, ClassStream, confusion
+from cmbinpaint.training.run.classifier import ClassKeeper, ClassStream, confusion
 from cmbinpaint.training.parts import ClassesRecipe
 
 

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from cmbinpaint.errors import DeviceError, RecipeError
-from cmbinpaint.training.checkpoint import read_checkpoint
-from cmbinpaint.training.distributed import Shard, World, join_world
+from cmbinpaint.training.run.checkpoint import read_checkpoint
+from cmbinpaint.training.run.distributed import Shard, World, join_world
 
 SCRIPT = """
 import sys

@@ -21,22 +21,22 @@ from torch import nn
 from tqdm import tqdm
 
 from cmbinpaint.errors import CheckpointError, ConvergenceError
-from cmbinpaint.training.checkpoint import (
+from cmbinpaint.training.run.checkpoint import (
     list_checkpoints,
     save_checkpoint,
 )
-from cmbinpaint.training.classifier import ClassKeeper
-from cmbinpaint.training.distributed import join_world
-from cmbinpaint.training.export import export_weights
-from cmbinpaint.training.logs import Meter, RunLogs
-from cmbinpaint.training.objective import AnyScore, ScoreKeeper, build_loss, check_model, count_patches
+from cmbinpaint.training.run.classifier import ClassKeeper
+from cmbinpaint.training.run.distributed import join_world
+from cmbinpaint.training.run.export import export_weights
+from cmbinpaint.training.run.logs import Meter, RunLogs
+from cmbinpaint.training.run.objective import AnyScore, ScoreKeeper, build_loss, check_model, count_patches
 from cmbinpaint.training.parts import StageRecipe
-from cmbinpaint.training.position import Position
+from cmbinpaint.training.run.position import Position
 from cmbinpaint.training.data.prefetch import Prefetcher, Stream, WorkerError
 from cmbinpaint.training.recipe import Recipe
-from cmbinpaint.training.resume import initial_network, restore
-from cmbinpaint.training.session import StopSignals, private_torch
-from cmbinpaint.training.state import TrainingState
+from cmbinpaint.training.run.resume import initial_network, restore
+from cmbinpaint.training.run.process_state import StopSignals, private_torch
+from cmbinpaint.training.run.state import TrainingState
 from cmbinpaint.training.data.build import open_streams, to_tensors
 
 logger = logging.getLogger(__name__)

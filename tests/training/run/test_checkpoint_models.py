@@ -14,11 +14,11 @@ from cmbinpaint.nn.models import build_model
 from cmbinpaint.plane.shapes import circle
 from cmbinpaint.training.data.planck_colors import to_rgb
 from cmbinpaint.training import OptimizerRecipe, Recipe, train
-from cmbinpaint.training.checkpoint import read_checkpoint
+from cmbinpaint.training.run.checkpoint import read_checkpoint
 from cmbinpaint.training.parts import ClassesRecipe
 from cmbinpaint.training.data.reader import StoredSkies
 from cmbinpaint.training.data.targets import take_targets
-from cmbinpaint.training.trained import Trained, TrainedClassifier
+from cmbinpaint.training.run.checkpoint_models import Trained, TrainedClassifier
 
 
 def test_a_training_has_its_states(small_training: Path) -> None:

@@ -1,0 +1,1 @@
+"""The training itself: objective, loop, checkpoints, logs, and what is exported of them."""
