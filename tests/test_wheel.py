@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 CHECK = """
 import cmbinpaint
-from cmbinpaint.training.recipe import Recipe, list_recipes
+from cmbinpaint.training.recipes.recipe import Recipe, list_recipes
 from cmbinpaint.weights import list_models, load_weights
 print(cmbinpaint.__file__)
 for card in list_models():

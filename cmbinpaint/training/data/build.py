@@ -14,7 +14,7 @@ from cmbinpaint.errors import RecipeError
 from cmbinpaint.training.run.classifier import ClassStream
 from cmbinpaint.training.run.distributed import Shard, World
 from cmbinpaint.training.data.prefetch import Stream
-from cmbinpaint.training.recipe import Recipe
+from cmbinpaint.training.recipes.recipe import Recipe
 
 
 def open_streams(recipe: Recipe, stream: Stream | None, world: World) -> list[Stream]:

@@ -11,7 +11,7 @@ import numpy as np
 from cmbinpaint._types import AnyArray, BoolArray, Float32Array
 from cmbinpaint.errors import RecipeError
 from cmbinpaint.training.data.planck_colors import LIMIT_uK, to_rgb
-from cmbinpaint.training.recipe import _number
+from cmbinpaint.training.recipes.recipe import _number
 
 
 @dataclass(frozen=True)

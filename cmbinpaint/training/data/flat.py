@@ -19,7 +19,7 @@ from cmbinpaint.training.data.planck_colors import LIMIT_uK
 from cmbinpaint.sphere.windows import gaussian_beam
 from cmbinpaint.training.data.examples import HoleBatch, Rendering, check_channels
 from cmbinpaint.training.data.masks import Bounded, MaskSource, RandomShapes
-from cmbinpaint.training.recipe import _integer, _number
+from cmbinpaint.training.recipes.recipe import _integer, _number
 from cmbinpaint.training.data.skies import field_rms, split_number
 from cmbinpaint.training.data.sky import draw_fields, plane_power
 

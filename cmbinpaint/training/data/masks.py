@@ -24,7 +24,7 @@ from cmbinpaint.files.fits import read_mask
 from cmbinpaint.sphere.maps import npix_to_nside
 from cmbinpaint.sphere.masks import take_mask
 from cmbinpaint.training.data.pictures import read_pictures
-from cmbinpaint.training.recipe import _integer, _number, _one_of, _unknown
+from cmbinpaint.training.recipes.recipe import _integer, _number, _one_of, _unknown
 
 Holes = Literal["dark", "bright"]
 _TRIES = 300  # draws for one mask before its source is called unfit

@@ -17,7 +17,7 @@ from typing import Any
 from cmbinpaint.errors import RecipeError
 from cmbinpaint.training.data.flat import FlatStream
 from cmbinpaint.training.data.masks import build_masks
-from cmbinpaint.training.recipe import _one_of, _unknown
+from cmbinpaint.training.recipes.recipe import _one_of, _unknown
 from cmbinpaint.training.data.reader import StoredSkies
 from cmbinpaint.training.data.stored import StoredStream
 from cmbinpaint.training.data.sky import PatchBatch, SkyStream

@@ -22,7 +22,7 @@ from cmbinpaint.plane.tangent import PatchGrid, TangentPlane
 from cmbinpaint.sims.theory import Cosmology, theory_cl
 from cmbinpaint.sphere.harmonics import draw_alm
 from cmbinpaint.sphere.windows import gaussian_beam
-from cmbinpaint.training.recipe import _integer, _number, _unknown
+from cmbinpaint.training.recipes.recipe import _integer, _number, _unknown
 
 SPLITS = ("train", "validation", "test")
 _RECIPES = Path(__file__).parent / "recipes"

@@ -17,7 +17,7 @@ from cmbinpaint.training.data.planck_colors import LIMIT_uK
 from cmbinpaint.training.data.examples import HoleBatch, Rendering, check_channels
 from cmbinpaint.training.data.masks import Bounded, MaskSource, RandomShapes
 from cmbinpaint.training.data.order import balanced_order, plain_order
-from cmbinpaint.training.recipe import _integer
+from cmbinpaint.training.recipes.recipe import _integer
 from cmbinpaint.training.data.skies import SPLITS, split_number
 from cmbinpaint.training.data.reader import StoredSkies
 

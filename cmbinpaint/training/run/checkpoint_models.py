@@ -30,7 +30,7 @@ from cmbinpaint.training.run.checkpoint import (
     step_of,
 )
 from cmbinpaint.training.data.examples import Rendering
-from cmbinpaint.training.recipe import Recipe
+from cmbinpaint.training.recipes.recipe import Recipe
 from cmbinpaint.training.data.sky import PatchGuess, krige_patch, plane_power, torus_side
 from cmbinpaint.training.data.targets import Targets
 from cmbinpaint.networks.store import load_weights

@@ -9,7 +9,7 @@ from pathlib import Path
 from cmbinpaint import __version__
 from cmbinpaint.errors import CheckpointError
 from cmbinpaint.training.run.checkpoint import Checkpoint
-from cmbinpaint.training.recipe import Recipe
+from cmbinpaint.training.recipes.recipe import Recipe
 from cmbinpaint.training.run.resume import final_checkpoint
 from cmbinpaint.weights import Card, save_weights
 

@@ -30,10 +30,10 @@ from cmbinpaint.training.run.distributed import join_world
 from cmbinpaint.training.run.export import export_weights
 from cmbinpaint.training.run.logs import Meter, RunLogs
 from cmbinpaint.training.run.objective import AnyScore, ScoreKeeper, build_loss, check_model, count_patches
-from cmbinpaint.training.parts import StageRecipe
+from cmbinpaint.training.recipes.recipe_sections import StageRecipe
 from cmbinpaint.training.run.position import Position
 from cmbinpaint.training.data.prefetch import Prefetcher, Stream, WorkerError
-from cmbinpaint.training.recipe import Recipe
+from cmbinpaint.training.recipes.recipe import Recipe
 from cmbinpaint.training.run.resume import initial_network, restore
 from cmbinpaint.training.run.process_state import StopSignals, private_torch
 from cmbinpaint.training.run.state import TrainingState

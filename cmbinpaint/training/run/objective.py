@@ -20,9 +20,9 @@ from cmbinpaint.nn.losses import VGG_TERMS, WeightedLoss
 from cmbinpaint.plane.power import mode_variance
 from cmbinpaint.sims.theory import fiducial_cl
 from cmbinpaint.training.run.distributed import World
-from cmbinpaint.training.parts import SkyRecipe
+from cmbinpaint.training.recipes.recipe_sections import SkyRecipe
 from cmbinpaint.training.run.perceptual import load_vgg
-from cmbinpaint.training.recipe import Recipe
+from cmbinpaint.training.recipes.recipe import Recipe
 
 _SPREAD_FLOOR = 1e-2  # of the field's rms: below it a pixel is known, and its relative error is noise
 _LMAX = 6200

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from cmbinpaint.errors import CheckpointError
-from cmbinpaint.training.parts import StageRecipe
+from cmbinpaint.training.recipes.recipe_sections import StageRecipe
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from cmbinpaint.training.recipe import Recipe
+from cmbinpaint.training.recipes.recipe import Recipe
 
 
 @contextmanager

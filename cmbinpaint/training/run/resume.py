@@ -20,7 +20,7 @@ from cmbinpaint.training.run.checkpoint import (
     read_checkpoint,
 )
 from cmbinpaint.training.run.position import Position
-from cmbinpaint.training.recipe import Recipe
+from cmbinpaint.training.recipes.recipe import Recipe
 from cmbinpaint.training.run.state import TrainingState
 from cmbinpaint.networks.store import load_into, load_weights
 

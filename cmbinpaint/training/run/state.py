@@ -16,8 +16,8 @@ from cmbinpaint.errors import CheckpointError
 from cmbinpaint.nn.devices import computes_bf16
 from cmbinpaint.training.run.checkpoint import Checkpoint, TensorDict, check_fits
 from cmbinpaint.training.run.distributed import World, share_batch_norm, wrap
-from cmbinpaint.training.parts import StageRecipe
-from cmbinpaint.training.recipe import Recipe
+from cmbinpaint.training.recipes.recipe_sections import StageRecipe
+from cmbinpaint.training.recipes.recipe import Recipe
 
 
 class TrainingState:

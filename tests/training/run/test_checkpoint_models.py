@@ -15,7 +15,7 @@ from cmbinpaint.plane.shapes import circle
 from cmbinpaint.training.data.planck_colors import to_rgb
 from cmbinpaint.training import OptimizerRecipe, Recipe, train
 from cmbinpaint.training.run.checkpoint import read_checkpoint
-from cmbinpaint.training.parts import ClassesRecipe
+from cmbinpaint.training.recipes.recipe_sections import ClassesRecipe
 from cmbinpaint.training.data.reader import StoredSkies
 from cmbinpaint.training.data.targets import take_targets
 from cmbinpaint.training.run.checkpoint_models import Trained, TrainedClassifier

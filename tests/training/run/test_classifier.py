@@ -12,7 +12,7 @@ from cmbinpaint.errors import RecipeError
 from cmbinpaint.nn.losses import WeightedLoss
 from cmbinpaint.training import OptimizerRecipe, Recipe, train
 from cmbinpaint.training.run.classifier import ClassKeeper, ClassStream, confusion
-from cmbinpaint.training.parts import ClassesRecipe
+from cmbinpaint.training.recipes.recipe_sections import ClassesRecipe
 
 
 @dataclass(frozen=True)

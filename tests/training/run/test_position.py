@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmbinpaint.errors import CheckpointError
-from cmbinpaint.training.parts import StageRecipe
+from cmbinpaint.training.recipes.recipe_sections import StageRecipe
 from cmbinpaint.training.run.position import Position
 
 TWO = (StageRecipe("a", 3, 2, patience=1), StageRecipe("b", 2, 5))

@@ -19,7 +19,7 @@ from cmbinpaint.training.run.checks import integer as _integer
 from cmbinpaint.training.run.checks import number as _number
 from cmbinpaint.training.run.checks import one_of as _one_of
 from cmbinpaint.training.run.checks import unknown_keys as _unknown
-from cmbinpaint.training.parts import (
+from cmbinpaint.training.recipes.recipe_sections import (
     ClassesRecipe,
     OptimizerRecipe,
     PerceptualRecipe,
