@@ -9,14 +9,14 @@ _HOMES = {
     "SpectraTable": "cmbinpaint.pipeline.compare_spectra",
     "Validation": "cmbinpaint.validation.validation",
     "compare_spectra": "cmbinpaint.pipeline.compare_spectra",
-    "fill_panels": "cmbinpaint.analysis.colors",
+    "fill_panels": "cmbinpaint.studies.colors",
     "ks_test": "cmbinpaint.validation.ks",
-    "study_patch_estimators": "cmbinpaint.analysis.patch_estimators",
-    "study_sky_estimators": "cmbinpaint.analysis.sky_estimators",
-    "study_classes": "cmbinpaint.analysis.classes",
-    "study_clipping": "cmbinpaint.analysis.clipping",
-    "study_colors": "cmbinpaint.analysis.colors",
-    "study_differences": "cmbinpaint.analysis.differences",
+    "study_patch_estimators": "cmbinpaint.studies.patch_estimators",
+    "study_sky_estimators": "cmbinpaint.studies.sky_estimators",
+    "study_classes": "cmbinpaint.studies.classes",
+    "study_clipping": "cmbinpaint.studies.clipping",
+    "study_colors": "cmbinpaint.studies.colors",
+    "study_differences": "cmbinpaint.studies.differences",
 }
 
 __all__ = sorted(_HOMES)

@@ -22,7 +22,7 @@ from cmbinpaint.commands import _common as common
 
 if TYPE_CHECKING:
     from cmbinpaint._types import BoolArray
-    from cmbinpaint.analysis.classifiers import Classifier
+    from cmbinpaint.studies.classifiers import Classifier
     from cmbinpaint.training.data.targets import Targets
     from cmbinpaint.training.run.checkpoint_models import State, Trained
 
@@ -78,7 +78,7 @@ class Source:
     @cached_property
     def states(self) -> "tuple[State, ...]":
         """Its states, or the last."""
-        from cmbinpaint.analysis.studies import take_states
+        from cmbinpaint.studies.patch_study import take_states
 
         return take_states(self.trained, last=self.args.last)
 
@@ -93,7 +93,7 @@ class Source:
 
     def mask(self, side: int) -> "dict[str, BoolArray]":
         """The one mask, by name: of random shapes, or the one given."""
-        from cmbinpaint.analysis.studies import RANDOM, random_mask
+        from cmbinpaint.studies.patch_study import RANDOM, random_mask
         from cmbinpaint.training.data.pictures import read_picture
 
         if self.args.mask is None:
@@ -117,7 +117,7 @@ class Source:
 
 def differences(source: Source) -> Iterator[tuple[str, Any]]:
     """Gross differences of many patches behind one mask."""
-    from cmbinpaint.analysis.differences import study_differences
+    from cmbinpaint.studies.differences import study_differences
     from cmbinpaint.plots import differences as plots
 
     states, targets = source.states, source.targets(source.args.patches)
@@ -137,8 +137,8 @@ def differences(source: Source) -> Iterator[tuple[str, Any]]:
 
 def mask_size(source: Source) -> Iterator[tuple[str, Any]]:
     """Gross differences behind thirteen circles and one other mask."""
-    from cmbinpaint.analysis.differences import study_differences
-    from cmbinpaint.analysis.studies import circles
+    from cmbinpaint.studies.differences import study_differences
+    from cmbinpaint.studies.patch_study import circles
     from cmbinpaint.plots import differences as plots
 
     states, targets = source.states, source.targets(source.args.size_patches)
@@ -158,9 +158,9 @@ def colors(source: Source) -> Iterator[tuple[str, Any]]:
     """Distributions of color, patches side by side, and what pictures do to spectra."""
     import numpy as np
 
-    from cmbinpaint.analysis.clipping import study_clipping
-    from cmbinpaint.analysis.colors import fill_panels, study_colors
-    from cmbinpaint.analysis.studies import circles
+    from cmbinpaint.studies.clipping import study_clipping
+    from cmbinpaint.studies.colors import fill_panels, study_colors
+    from cmbinpaint.studies.patch_study import circles
     from cmbinpaint.plots import clipping as clip_plots
     from cmbinpaint.plots import colors as plots
 
@@ -190,7 +190,7 @@ def colors(source: Source) -> Iterator[tuple[str, Any]]:
 
 def classes(source: Source) -> Iterator[tuple[str, Any]]:
     """Fills class by class."""
-    from cmbinpaint.analysis.classes import study_classes
+    from cmbinpaint.studies.classes import study_classes
     from cmbinpaint.plots import classes as plots
 
     n, state = source.args.class_patches, source.trained.states[-1]
@@ -205,7 +205,7 @@ def classes(source: Source) -> Iterator[tuple[str, Any]]:
 
 def patch_spectra(source: Source) -> Iterator[tuple[str, Any]]:
     """Estimators on patches of the fiducial class."""
-    from cmbinpaint.analysis.patch_estimators import study_patch_estimators
+    from cmbinpaint.studies.patch_estimators import study_patch_estimators
     from cmbinpaint.plots import estimators as plots
 
     trained = source.trained
@@ -224,7 +224,7 @@ def patch_spectra(source: Source) -> Iterator[tuple[str, Any]]:
 
 def sky_spectra(source: Source) -> Iterator[tuple[str, Any]]:
     """Estimators on skies of the sphere, behind a Planck-like mask."""
-    from cmbinpaint.analysis.sky_estimators import standard_setting, study_sky_estimators
+    from cmbinpaint.studies.sky_estimators import standard_setting, study_sky_estimators
     from cmbinpaint.inpainters import find_inpainter
     from cmbinpaint.plots import estimators as plots
     from cmbinpaint.sphere.maps import check_nside
@@ -284,7 +284,7 @@ def _cell(value: Any) -> Any:
 
 
 def _classifier(source: Source) -> "Classifier":
-    from cmbinpaint.analysis.classifiers import RingDiscriminant
+    from cmbinpaint.studies.classifiers import RingDiscriminant
     from cmbinpaint.training.run.checkpoint_models import TrainedClassifier
 
     if source.args.classifier is not None:

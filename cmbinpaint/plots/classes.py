@@ -14,7 +14,7 @@ from cmbinpaint.plots.figures import COLORS, new_axes, styled
 from cmbinpaint.plots.trainings import series_look
 
 if TYPE_CHECKING:
-    from cmbinpaint.analysis.classes import ClassStudy
+    from cmbinpaint.studies.classes import ClassStudy
 
 Unit = Literal["percent", "µK"]
 _MARKERS = "osD^v<>Ph*"

@@ -14,7 +14,7 @@ from cmbinpaint.plots.figures import COLORS, new_axes, styled
 from cmbinpaint.plots.trainings import series_look
 
 if TYPE_CHECKING:
-    from cmbinpaint.analysis.clipping import ClippingStudy
+    from cmbinpaint.studies.clipping import ClippingStudy
 
 GREY = "grey picture"
 _TICKS = (-50, -20, -10, -5, -2, -1, -0.5, -0.2, 0, 0.2, 0.5, 1)

@@ -16,7 +16,7 @@ from cmbinpaint.plots.maps import planck_colormap, symmetric_limit
 from cmbinpaint.plots.trainings import scattered, step_axis, steps_of
 
 if TYPE_CHECKING:
-    from cmbinpaint.analysis.colors import ColorStudy, Panels
+    from cmbinpaint.studies.colors import ColorStudy, Panels
 
 Fit = Literal["mean", "std"]
 _CHANNELS = ("red", "green", "blue", "grey")

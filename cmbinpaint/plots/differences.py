@@ -15,7 +15,7 @@ from cmbinpaint.plots.figures import COLORS, new_axes, styled
 from cmbinpaint.plots.trainings import scattered, series_look, step_axis, steps_of
 
 if TYPE_CHECKING:
-    from cmbinpaint.analysis.differences import DifferenceStudy
+    from cmbinpaint.studies.differences import DifferenceStudy
 
 Kind = Literal["temperature", "rgb"]
 Quantity = Literal["mean", "std", "percent"]

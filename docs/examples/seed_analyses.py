@@ -15,7 +15,7 @@ import numpy as np
 
 from cmbinpaint import plots
 from cmbinpaint.analysis import fill_panels, study_clipping, study_differences
-from cmbinpaint.analysis.studies import RANDOM, circles, seed_masks, take_states
+from cmbinpaint.studies.patch_study import RANDOM, circles, seed_masks, take_states
 from cmbinpaint.training import Recipe, train
 from cmbinpaint.training.data.targets import take_targets
 from cmbinpaint.training.run.checkpoint_models import Trained

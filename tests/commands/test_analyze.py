@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from cmbinpaint import cli
-from cmbinpaint.analysis.differences import study_differences
-from cmbinpaint.analysis.studies import RANDOM, random_mask
+from cmbinpaint.studies.differences import study_differences
+from cmbinpaint.studies.patch_study import RANDOM, random_mask
 from cmbinpaint.commands._studies import STUDIES, as_csv, as_json
 from cmbinpaint.commands.analyze import _network_note
 from cmbinpaint.training.data.targets import take_targets

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cmbinpaint.analysis.classes import ClassStudy, study_classes
-from cmbinpaint.analysis.classifiers import RingDiscriminant
+from cmbinpaint.studies.classes import ClassStudy, study_classes
+from cmbinpaint.studies.classifiers import RingDiscriminant
 from cmbinpaint.plane.shapes import circle
 from cmbinpaint.plots import classes as plots
 from cmbinpaint.training.data.targets import take_targets

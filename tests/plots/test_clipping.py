@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cmbinpaint.analysis.clipping import GREY, PLANCK, ClippingStudy, study_clipping
+from cmbinpaint.studies.clipping import GREY, PLANCK, ClippingStudy, study_clipping
 from cmbinpaint.plots import clipping as plots
 
 

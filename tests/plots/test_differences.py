@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cmbinpaint.analysis.differences import DifferenceStudy, study_differences
-from cmbinpaint.analysis.studies import RANDOM, seed_masks
+from cmbinpaint.studies.differences import DifferenceStudy, study_differences
+from cmbinpaint.studies.patch_study import RANDOM, seed_masks
 from cmbinpaint.plots import differences as plots
 from cmbinpaint.plots import save_figure
 from cmbinpaint.training.data.targets import take_targets

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cmbinpaint.validation.estimator_performance import EstimatorEnsemble
-from cmbinpaint.analysis.sky_estimators import standard_setting, study_sky_estimators
+from cmbinpaint.studies.sky_estimators import standard_setting, study_sky_estimators
 from cmbinpaint.inpainters import find_inpainter
 from cmbinpaint.plots import estimators as plots
 from tests.analysis.worlds import valid_at

@@ -12,8 +12,8 @@ import numpy as np
 from cmbinpaint._types import BoolArray, FloatArray
 from cmbinpaint.validation.ks import ks_test
 from cmbinpaint.validation.estimator_performance import EstimatorEnsemble, grade
-from cmbinpaint.analysis.sky_estimators import MASKED, MEAN, PREDICTION, REALIZATION
-from cmbinpaint.analysis.studies import Progress, check_masks
+from cmbinpaint.studies.sky_estimators import MASKED, MEAN, PREDICTION, REALIZATION
+from cmbinpaint.studies.patch_study import Progress, check_masks
 from cmbinpaint.errors import DataSetError
 from cmbinpaint.plane.power import flat_cl, mode_ells
 from cmbinpaint.training.data.targets import Targets

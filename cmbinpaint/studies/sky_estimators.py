@@ -16,7 +16,7 @@ from cmbinpaint.validation.fisher import MOST_PIXELS, fisher_scatter, mode_scatt
 from cmbinpaint.validation.ks import ks_test
 from cmbinpaint.validation.estimator_performance import EstimatorEnsemble, grade
 from cmbinpaint.validation.simulation_setup import Setting
-from cmbinpaint.analysis.studies import Progress
+from cmbinpaint.studies.patch_study import Progress
 from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.problem.model import Inpainter
 from cmbinpaint.problem.plan import InpaintingPlan

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import chi2
 
 from cmbinpaint.validation.estimator_performance import EstimatorEnsemble, grade
-from cmbinpaint.analysis.sky_estimators import (
+from cmbinpaint.studies.sky_estimators import (
     MASKED,
     MASTER,
     MEAN,

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from cmbinpaint._types import BoolArray, FloatArray
-from cmbinpaint.analysis.studies import Progress, check_masks, depth_regions
+from cmbinpaint.studies.patch_study import Progress, check_masks, depth_regions
 from cmbinpaint.training.data.planck_colors import LIMIT_uK, render
 from cmbinpaint.training.data.targets import Targets
 from cmbinpaint.training.run.checkpoint_models import Fill, State, Trained

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cmbinpaint.analysis.classes import (
+from cmbinpaint.studies.classes import (
     ASSUMED,
     PREDICTION,
     REALIZATION,
@@ -14,7 +14,7 @@ from cmbinpaint.analysis.classes import (
     _partners,
     study_classes,
 )
-from cmbinpaint.analysis.classifiers import RingDiscriminant, confusion_table
+from cmbinpaint.studies.classifiers import RingDiscriminant, confusion_table
 from cmbinpaint.errors import DataSetError, MaskError
 from cmbinpaint.plane.shapes import circle
 from cmbinpaint.training.data.targets import Targets, take_targets

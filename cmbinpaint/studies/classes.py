@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from cmbinpaint._types import BoolArray, FloatArray, IntArray
-from cmbinpaint.analysis.classifiers import Classifier, confusion_table
+from cmbinpaint.studies.classifiers import Classifier, confusion_table
 from cmbinpaint.validation.estimators import Estimate, mean, ratio_of_means
-from cmbinpaint.analysis.studies import check_masks
+from cmbinpaint.studies.patch_study import check_masks
 from cmbinpaint.errors import DataSetError
 from cmbinpaint.plane.power import flat_cl
 from cmbinpaint.training.data.targets import Targets

@@ -15,7 +15,7 @@ import numpy as np
 
 from cmbinpaint._types import AnyArray, BoolArray, Float32Array, FloatArray
 from cmbinpaint.validation.sky_statistics import ks_distance
-from cmbinpaint.analysis.studies import Progress, check_masks
+from cmbinpaint.studies.patch_study import Progress, check_masks
 from cmbinpaint.training.data.planck_colors import LIMIT_uK, luma, render
 from cmbinpaint.training.data.targets import Targets
 from cmbinpaint.training.run.checkpoint_models import State, Trained

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cmbinpaint.analysis.patch_estimators import _Run, study_patch_estimators
+from cmbinpaint.studies.patch_estimators import _Run, study_patch_estimators
 from cmbinpaint.validation.estimator_performance import EstimatorEnsemble
-from cmbinpaint.analysis.sky_estimators import MASKED, MEAN, PREDICTION, REALIZATION
+from cmbinpaint.studies.sky_estimators import MASKED, MEAN, PREDICTION, REALIZATION
 from cmbinpaint.errors import DataSetError
 from cmbinpaint.plane.shapes import circle
 from cmbinpaint.training.data.targets import Targets, take_targets

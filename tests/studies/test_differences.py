@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cmbinpaint.analysis.differences import ALL, HOLES, KEPT, study_differences
-from cmbinpaint.analysis.studies import patch_depth, random_mask, take_states
+from cmbinpaint.studies.differences import ALL, HOLES, KEPT, study_differences
+from cmbinpaint.studies.patch_study import patch_depth, random_mask, take_states
 from cmbinpaint.errors import CheckpointError, MapError, MaskError
 from cmbinpaint.plane.shapes import circle
 from cmbinpaint.training.data.planck_colors import to_rgb

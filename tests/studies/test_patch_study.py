@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from cmbinpaint.analysis.studies import (
+from cmbinpaint.studies.patch_study import (
     RANDOM,
     check_masks,
     depth_regions,

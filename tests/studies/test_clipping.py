@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import erf
 
-from cmbinpaint.analysis.clipping import CLIPPED, GREY, PLANCK, study_clipping
+from cmbinpaint.studies.clipping import CLIPPED, GREY, PLANCK, study_clipping
 from cmbinpaint.errors import MapError
 from cmbinpaint.training.data.planck_colors import from_rgb, render
 

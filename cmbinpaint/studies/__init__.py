@@ -1,0 +1,1 @@
+"""Analyses of CoMBInE: differences, colors, clipping, classes, mask size, and their drawings."""
