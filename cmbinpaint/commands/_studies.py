@@ -118,7 +118,7 @@ class Source:
 def differences(source: Source) -> Iterator[tuple[str, Any]]:
     """Gross differences of many patches behind one mask."""
     from cmbinpaint.studies.differences import study_differences
-    from cmbinpaint.plots import differences as plots
+    from cmbinpaint.studies.drawings import differences as plots
 
     states, targets = source.states, source.targets(source.args.patches)
     with _progress("differences") as tell:
@@ -139,7 +139,7 @@ def mask_size(source: Source) -> Iterator[tuple[str, Any]]:
     """Gross differences behind thirteen circles and one other mask."""
     from cmbinpaint.studies.differences import study_differences
     from cmbinpaint.studies.patch_study import circles
-    from cmbinpaint.plots import differences as plots
+    from cmbinpaint.studies.drawings import differences as plots
 
     states, targets = source.states, source.targets(source.args.size_patches)
     masks = {**circles(targets.side), **source.mask(targets.side)}
@@ -161,8 +161,8 @@ def colors(source: Source) -> Iterator[tuple[str, Any]]:
     from cmbinpaint.studies.clipping import study_clipping
     from cmbinpaint.studies.colors import fill_panels, study_colors
     from cmbinpaint.studies.patch_study import circles
-    from cmbinpaint.plots import clipping as clip_plots
-    from cmbinpaint.plots import colors as plots
+    from cmbinpaint.studies.drawings import clipping as clip_plots
+    from cmbinpaint.studies.drawings import colors as plots
 
     states, trained = source.states, source.trained
     targets = source.targets(source.args.patches)
@@ -191,7 +191,7 @@ def colors(source: Source) -> Iterator[tuple[str, Any]]:
 def classes(source: Source) -> Iterator[tuple[str, Any]]:
     """Fills class by class."""
     from cmbinpaint.studies.classes import study_classes
-    from cmbinpaint.plots import classes as plots
+    from cmbinpaint.studies.drawings import classes as plots
 
     n, state = source.args.class_patches, source.trained.states[-1]
     targets = source.targets(n, per_class=True)
@@ -206,7 +206,7 @@ def classes(source: Source) -> Iterator[tuple[str, Any]]:
 def patch_spectra(source: Source) -> Iterator[tuple[str, Any]]:
     """Estimators on patches of the fiducial class."""
     from cmbinpaint.studies.patch_estimators import study_patch_estimators
-    from cmbinpaint.plots import estimators as plots
+    from cmbinpaint.studies.drawings import estimators as plots
 
     trained = source.trained
     targets, others = (
@@ -226,7 +226,7 @@ def sky_spectra(source: Source) -> Iterator[tuple[str, Any]]:
     """Estimators on skies of the sphere, behind a Planck-like mask."""
     from cmbinpaint.studies.sky_estimators import standard_setting, study_sky_estimators
     from cmbinpaint.inpainters import find_inpainter
-    from cmbinpaint.plots import estimators as plots
+    from cmbinpaint.studies.drawings import estimators as plots
     from cmbinpaint.sphere.maps import check_nside
     from cmbinpaint.sphere.planck_mask import planck_like_mask
 

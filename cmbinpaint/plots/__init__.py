@@ -15,15 +15,15 @@ from cmbinpaint.plots.calibration import (
     draw_one_point,
     draw_sharpness,
 )
-from cmbinpaint.plots.classes import (
+from cmbinpaint.studies.drawings.classes import (
     draw_class_error,
     draw_class_figure,
     draw_class_transfer,
     draw_confusion,
     draw_confusions,
 )
-from cmbinpaint.plots.clipping import draw_clipping, draw_clipping_figure, draw_coherence
-from cmbinpaint.plots.colors import (
+from cmbinpaint.studies.drawings.clipping import draw_clipping, draw_clipping_figure, draw_coherence
+from cmbinpaint.studies.drawings.colors import (
     draw_color_distribution,
     draw_color_distributions,
     draw_color_figure,
@@ -31,7 +31,7 @@ from cmbinpaint.plots.colors import (
     draw_color_percent,
     draw_panels,
 )
-from cmbinpaint.plots.differences import (
+from cmbinpaint.studies.drawings.differences import (
     draw_difference_depths,
     draw_difference_figure,
     draw_difference_history,
@@ -40,7 +40,7 @@ from cmbinpaint.plots.differences import (
     draw_mask_size_figure,
     draw_mask_size_history,
 )
-from cmbinpaint.plots.estimators import draw_estimator, draw_estimators, draw_example, draw_ks
+from cmbinpaint.studies.drawings.estimators import draw_estimator, draw_estimators, draw_example, draw_ks
 from cmbinpaint.plots.figures import new_axes, save_figure, style
 from cmbinpaint.plots.maps import (
     draw_before_after,

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from cmbinpaint.plots.figures import COLORS, new_axes, styled
-from cmbinpaint.plots.trainings import series_look
+from cmbinpaint.studies.drawings.trainings import series_look
 
 if TYPE_CHECKING:
     from cmbinpaint.studies.clipping import ClippingStudy

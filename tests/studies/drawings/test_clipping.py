@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cmbinpaint.studies.clipping import GREY, PLANCK, ClippingStudy, study_clipping
-from cmbinpaint.plots import clipping as plots
+from cmbinpaint.studies.drawings import clipping as plots
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cmbinpaint.plots.figures import COLORS, new_axes, styled
-from cmbinpaint.plots.trainings import series_look
+from cmbinpaint.studies.drawings.trainings import series_look
 
 if TYPE_CHECKING:
     from cmbinpaint.studies.classes import ClassStudy

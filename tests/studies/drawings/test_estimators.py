@@ -6,7 +6,7 @@ import pytest
 from cmbinpaint.validation.estimator_performance import EstimatorEnsemble
 from cmbinpaint.studies.sky_estimators import standard_setting, study_sky_estimators
 from cmbinpaint.inpainters import find_inpainter
-from cmbinpaint.plots import estimators as plots
+from cmbinpaint.studies.drawings import estimators as plots
 from tests.analysis.worlds import valid_at
 
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from cmbinpaint.plots.figures import COLORS, new_axes, styled
 from cmbinpaint.plots.maps import planck_colormap, symmetric_limit
-from cmbinpaint.plots.trainings import scattered, step_axis, steps_of
+from cmbinpaint.studies.drawings.trainings import scattered, step_axis, steps_of
 
 if TYPE_CHECKING:
     from cmbinpaint.studies.colors import ColorStudy, Panels

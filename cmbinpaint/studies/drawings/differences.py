@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from cmbinpaint._types import FloatArray
 from cmbinpaint.plots.figures import COLORS, new_axes, styled
-from cmbinpaint.plots.trainings import scattered, series_look, step_axis, steps_of
+from cmbinpaint.studies.drawings.trainings import scattered, series_look, step_axis, steps_of
 
 if TYPE_CHECKING:
     from cmbinpaint.studies.differences import DifferenceStudy

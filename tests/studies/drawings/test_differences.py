@@ -7,7 +7,7 @@ import pytest
 
 from cmbinpaint.studies.differences import DifferenceStudy, study_differences
 from cmbinpaint.studies.patch_study import RANDOM, seed_masks
-from cmbinpaint.plots import differences as plots
+from cmbinpaint.studies.drawings import differences as plots
 from cmbinpaint.plots import save_figure
 from cmbinpaint.training.data.targets import take_targets
 from cmbinpaint.training.run.checkpoint_models import Trained
