@@ -17,14 +17,14 @@ import numpy as np
 import torch
 
 from cmbinpaint import __version__
+from cmbinpaint.networks.card import Card, Golden
+from cmbinpaint.networks.store import as_stored, save_weights
 from cmbinpaint.nn.flatsky import ring_power
 from cmbinpaint.nn.models import build_model
 from cmbinpaint.nn.vgg import VGG16
 from cmbinpaint.training import Recipe, final_weights, load_latest
-from cmbinpaint.training.run.classifier import confusion
 from cmbinpaint.training.data.reader import StoredSkies
-from cmbinpaint.networks.card import Card, Golden
-from cmbinpaint.networks.store import as_stored, save_weights
+from cmbinpaint.training.run.classifier import confusion
 
 BATCH = 20
 

@@ -12,12 +12,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from cmbinpaint.problem.plan import InpaintingPlan
+from cmbinpaint.files.fits import read_mask
 from cmbinpaint.plots.figures import save_figure
+from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.skies import simulate_sky
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sims.theory import fiducial_cl
-from cmbinpaint.files.fits import read_mask
 from cmbinpaint.sphere.maps import degrade
 from cmbinpaint.sphere.pixels import pixel_size
 from cmbinpaint.sphere.planck_mask import planck_like_mask

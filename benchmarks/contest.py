@@ -22,16 +22,15 @@ from patch_optimum import DEPTHS, FlatModel, Scene, conditional_mean, standard_s
 from scipy.ndimage import distance_transform_edt
 from torch import nn
 
+from cmbinpaint.networks.store import load_into, load_weights
 from cmbinpaint.nn.models import build_model
 from cmbinpaint.nn.unet import PRESETS
 from cmbinpaint.plane.power import flat_cl
 from cmbinpaint.training import Recipe, train
-from cmbinpaint.training.data.sets import build_stream
 from cmbinpaint.training.data.examples import HoleBatch
-from cmbinpaint.training.run.resume import final_weights
+from cmbinpaint.training.data.sets import build_stream
 from cmbinpaint.training.data.sky import PatchBatch, SkyStream
-from cmbinpaint.weights import load_weights
-from cmbinpaint.networks.store import load_into
+from cmbinpaint.training.run.resume import final_weights
 
 SIDE, MARGIN, SKIES = 64, 16, 8
 MODELS = (

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from common import Setting, arguments, write
 
-from cmbinpaint.inpainters import find_inpainter
-from cmbinpaint.pipeline.filling import Filler
-from cmbinpaint.gaussian.solver import GaussianSolver
 from cmbinpaint.gaussian.direct_inpainter import THREE_RESOLUTIONS, KrigingInpainter
+from cmbinpaint.gaussian.solver import GaussianSolver
+from cmbinpaint.pipeline.filling import Filler
+from cmbinpaint.pipeline.models import find_inpainter
 
 STEPS = (1, 2, 3, 5, 8, 12, 20)
 CLOSE = 0.1  # posterior standard deviations

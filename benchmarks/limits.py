@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from common import write
 
-from cmbinpaint.validation.ensemble import Contender, Ensemble
-from cmbinpaint.validation.simulation_setup import BEAM_PIXELS, NOISE_UK, Setting
-from cmbinpaint.validation.validation import Validation
 from cmbinpaint.sims.theory import Cosmology, theory_cl
 from cmbinpaint.sphere.pixels import pixel_size
 from cmbinpaint.sphere.planck_mask import planck_like_mask
+from cmbinpaint.validation.ensemble import Contender, Ensemble
+from cmbinpaint.validation.simulation_setup import BEAM_PIXELS, NOISE_UK, Setting
+from cmbinpaint.validation.validation import Validation
 
 NSIDE = 128
 MODELS = ("default", "default@0", "kriging")

@@ -2,7 +2,7 @@
 
     python benchmarks/neighbors.py --nside 128 --skies 40 --mask MASK.fits -o benchmarks/results/neighbors_128.json
 
-Nearest neighbors of all pixels, and what the pixels of coarse groups see besides (`cmbinpaint.gaussian.conditioning_sets`).
+Nearest neighbors of all pixels, and what pixels of coarse groups see besides (`gaussian.conditioning_sets`).
 """
 
 import time
@@ -11,9 +11,9 @@ import healpy as hp
 import numpy as np
 from common import Setting, arguments, write
 
+from cmbinpaint.gaussian import conditioning_sets as conditioning
 from cmbinpaint.gaussian.hole_posterior import hole_factor
 from cmbinpaint.gaussian.solver import GaussianSolver
-from cmbinpaint.gaussian import conditioning_sets as conditioning
 
 BANDS = (2, 3, 5, 8, 12, 20, 31, 49, 77, 122, 193)  # first multipoles; of nside 128
 COARSE = {

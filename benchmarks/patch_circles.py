@@ -21,14 +21,14 @@ import torch
 from common import write
 from patch_optimum import FlatModel, conditional_mean
 
+from cmbinpaint.networks.card import read_card
+from cmbinpaint.networks.store import HOME
 from cmbinpaint.plane.power import flat_cl
 from cmbinpaint.plane.shapes import circle, random_shapes
 from cmbinpaint.training.data.skies import field_rms
 from cmbinpaint.training.data.sky import draw_fields, krige_patch
 from cmbinpaint.training.data.targets import Targets
 from cmbinpaint.training.run.checkpoint_models import Trained
-from cmbinpaint.networks.card import read_card
-from cmbinpaint.networks.store import HOME
 
 SIDE, STEP_ARCMIN = 128, 6.87
 SETTINGS = {

@@ -13,8 +13,8 @@ import numpy as np
 from common import NOISE_STD, Setting, arguments, theory, write
 
 from cmbinpaint.gaussian.convergence import Convergence
-from cmbinpaint.gaussian.solver import GaussianSolver
 from cmbinpaint.gaussian.preconditioner import per_real, scaled
+from cmbinpaint.gaussian.solver import GaussianSolver
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere.harmonics import draw_alm
 from cmbinpaint.sphere.pixels import pixel_size

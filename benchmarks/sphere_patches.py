@@ -19,11 +19,11 @@ import torch
 
 from cmbinpaint.gaussian.hole_posterior import hole_factor, spread_by_depth
 from cmbinpaint.gaussian.solver import GaussianSolver
+from cmbinpaint.networks.cutting import cut_field, nearest_pixels
 from cmbinpaint.networks.inpainter import FADE, SPREAD_EDGES
+from cmbinpaint.networks.tiling import Tiling
 from cmbinpaint.nn.inputs import conditions, patch_rms
 from cmbinpaint.nn.models import build_model
-from cmbinpaint.networks.cutting import cut_field, nearest_pixels
-from cmbinpaint.networks.tiling import Tiling
 from cmbinpaint.sims.skies import simulate_sky
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sims.theory import fiducial_cl
@@ -31,8 +31,8 @@ from cmbinpaint.sphere.harmonics import Harmonics
 from cmbinpaint.sphere.pixels import pixel_size
 from cmbinpaint.sphere.planck_mask import planck_like_mask
 from cmbinpaint.training import Recipe, train
-from cmbinpaint.training.run.export import export_weights
 from cmbinpaint.training.data.sky import PatchBatch
+from cmbinpaint.training.run.export import export_weights
 
 NSIDE, SKIES, TILES = 128, 6, 64
 

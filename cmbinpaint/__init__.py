@@ -37,7 +37,7 @@ _HOMES = {
     "error_map": "cmbinpaint.pipeline",
     "load_model": "cmbinpaint.pipeline",
     "InpaintInfo": "cmbinpaint.pipeline",
-    "list_models": "cmbinpaint.weights",
+    "list_models": "cmbinpaint.networks.store",
     "read_map": "cmbinpaint.files.fits",
     "write_map": "cmbinpaint.files.fits",
     "MapInfo": "cmbinpaint.files.fits",

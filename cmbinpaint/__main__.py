@@ -1,4 +1,4 @@
-"""`python -m cmbinpaint` is the command `cmbinpaint`. Floor: 9."""
+"""`python -m cmbinpaint` is the command `cmbinpaint`."""
 
 from cmbinpaint.cli import main
 

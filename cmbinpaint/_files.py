@@ -1,6 +1,6 @@
 """Files that are whole under their names, or not there: written beside, brought to disk, renamed.
 
-Takes: a path. Gives: a stream to write to. Floor: 0.
+Inputs: a path. Outputs: a stream to write to.
 """
 
 import errno

@@ -1,4 +1,4 @@
-"""Array aliases used in signatures. Takes: nothing. Gives: type aliases. Floor: 0."""
+"""Array aliases used in signatures. Inputs: nothing. Outputs: type aliases."""
 
 from typing import Any, TypeAlias
 

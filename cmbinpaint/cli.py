@@ -1,7 +1,7 @@
 """The command line: finds the command, runs it, turns what happens into one line and an exit code.
 
-Takes: arguments. Gives: `main`, and these exit codes: 0 done, 1 error, 2 wrong usage, 130 interrupted
-(SIGINT), 143 told to stop (SIGTERM). Floor: 8.
+Inputs: arguments. Outputs: `main`, and these exit codes: 0 done, 1 error, 2 wrong usage, 130 interrupted
+(SIGINT), 143 told to stop (SIGTERM).
 
 Nothing heavy is imported until a command runs. A command is a module of `cmbinpaint.commands` with
 `add_arguments(parser)` and `run(args) -> int`; it is imported only when it is named.

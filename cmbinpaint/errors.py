@@ -1,6 +1,6 @@
 """Every error and warning the package raises on purpose.
 
-Takes: nothing. Gives: exception classes. Floor: 0.
+Inputs: nothing. Outputs: exception classes.
 
 All derive from `CmbInpaintError`, itself a `ValueError`, so that `except ValueError` catches a bad
 argument and `except CmbInpaintError` tells it from a bug. A message says what came, what was

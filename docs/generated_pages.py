@@ -20,7 +20,7 @@ ROOMS = (
     "cmbinpaint",
     "cmbinpaint.pipeline",
     "cmbinpaint.sims",
-    "cmbinpaint.analysis",
+    "cmbinpaint.spectra",
     "cmbinpaint.plots",
     "cmbinpaint.nn",
     "cmbinpaint.training",

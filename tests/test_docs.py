@@ -20,9 +20,9 @@ import pytest
 from cmbinpaint import cli
 from cmbinpaint.sims import fiducial_cl, simulate_sky
 from cmbinpaint.training.data.sets import build_stream
-from cmbinpaint.training.recipes.recipe import Recipe
 from cmbinpaint.training.data.shards import build_dataset
 from cmbinpaint.training.data.skies import DataSetRecipe
+from cmbinpaint.training.recipes.recipe import Recipe
 from tests.pages import BLOCKS, PAGES, ROOT, Block
 
 DOCS = ROOT / "docs"

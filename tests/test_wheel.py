@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CHECK = """
 import cmbinpaint
 from cmbinpaint.training.recipes.recipe import Recipe, list_recipes
-from cmbinpaint.weights import list_models, load_weights
+from cmbinpaint.networks.store import list_models, load_weights
 print(cmbinpaint.__file__)
 for card in list_models():
     load_weights(card.name)

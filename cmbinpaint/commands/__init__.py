@@ -1,4 +1,4 @@
-"""The commands, one module each: `add_arguments(parser)` and `run(args) -> int`. Floor: 7.
+"""The commands, one module each: `add_arguments(parser)` and `run(args) -> int`.
 
-Takes: parsed arguments. Gives: files, text on the terminal and an exit code.
+Inputs: parsed arguments. Outputs: files, text on the terminal and an exit code.
 """

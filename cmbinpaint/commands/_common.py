@@ -1,6 +1,6 @@
 """What commands share: types of arguments, checks before work starts, files, seeds, progress.
 
-Takes: texts of a command line. Gives: numbers, arrays and refusals. Floor: 7.
+Inputs: texts of a command line. Outputs: numbers, arrays and refusals.
 
 Heavy libraries are imported inside functions, so that `--help` stays fast.
 """

@@ -1,6 +1,6 @@
 """What filling a map takes, roughly: said by `info` before the work.
 
-Takes: a mask. Gives: seconds and bytes, for the default model and for kriging. Floor: 7.
+Inputs: a mask. Outputs: seconds and bytes, for the default model and for kriging.
 """
 
 from typing import TYPE_CHECKING, NamedTuple
@@ -36,10 +36,10 @@ def estimate(valid: "BoolArray") -> tuple[Cost, Cost]:
     """Estimate what one realization takes: (the default model, kriging), for (npix,) bool RING."""
     import numpy as np
 
-    from cmbinpaint.inpainters import DEFAULT_NETWORK, EXACT_NSIDE
     from cmbinpaint.gaussian.coarse_to_fine import MANY
+    from cmbinpaint.networks.store import list_models
+    from cmbinpaint.pipeline.models import DEFAULT_NETWORK, EXACT_NSIDE
     from cmbinpaint.sphere.maps import npix_to_nside
-    from cmbinpaint.weights import list_models
 
     nside, targets = npix_to_nside(valid.size), int(np.count_nonzero(~valid))
     square, cube = _SECONDS_PER_STEP

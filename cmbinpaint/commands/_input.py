@@ -1,6 +1,6 @@
 """The map that a command works on, where its holes are, and what is known of the sky.
 
-Takes: the arguments declared here. Gives: arrays in RING order, arguments of `inpaint_map`. Floor: 7.
+Inputs: the arguments declared here. Outputs: arrays in RING order, arguments of `inpaint_map`.
 """
 
 import argparse

@@ -1,7 +1,6 @@
 """The page on a filled map, for the commands that write one.
 
-Takes: a map with holes as read, its plan, the files made of it. Gives: `DIR/report.html`, whole or not there.
-Floor: 7.
+Inputs: a map with holes as read, its plan, the files made of it. Outputs: `DIR/report.html`, whole or not there.
 """
 
 import argparse
@@ -17,11 +16,11 @@ from cmbinpaint.errors import CmbInpaintError, CmbInpaintWarning, FitsError, Map
 
 if TYPE_CHECKING:
     from cmbinpaint._types import AnyArray, FloatArray
-    from cmbinpaint.report.contents import MapReport
+    from cmbinpaint.files.fits import MapInfo
     from cmbinpaint.problem.plan import InpaintingPlan
+    from cmbinpaint.report.contents import MapReport
     from cmbinpaint.report.page import ReportFacts
     from cmbinpaint.sims.sky_model import SkyModel
-    from cmbinpaint.files.fits import MapInfo
 
 NAME = "report.html"
 _ROUNDING = 1e-6  # relative, of single precision, where units or types of the files differ
@@ -129,8 +128,8 @@ class ReportJob:
 
     def _numbers(self) -> "tuple[MapReport, MapInfo, str]":
         """Return the numbers, what the first filled file says of itself, and what the error map is."""
-        from cmbinpaint.report.contents import LEAST_SPREAD, report_on
         from cmbinpaint.pipeline import error_map
+        from cmbinpaint.report.contents import LEAST_SPREAD, report_on
 
         args, info = self.args, self.info
         sky_model, unit = self._assumed()
@@ -194,8 +193,8 @@ class ReportJob:
 
     def _facts(self, filled: "MapInfo", warned: Sequence[str], error_source: str) -> "ReportFacts":
         """Return what the page says in words; of the fill, what its file says of itself."""
-        from cmbinpaint.report.page import ReportFacts
         from cmbinpaint.files.fits_scan import clean_text
+        from cmbinpaint.report.page import ReportFacts
 
         info, name = self.info, Path(filled.path).name
         source = {

@@ -1,6 +1,6 @@
 """The studies of `cmbinpaint analyze`: what each computes, the tables and figures it writes.
 
-Takes: a command's options. Gives: files. Floor: 7.
+Inputs: a command's options. Outputs: files.
 
 A study names its files before it works, so that what exists is refused first; it draws when all its numbers are there.
 """
@@ -138,8 +138,8 @@ def differences(source: Source) -> Iterator[tuple[str, Any]]:
 def mask_size(source: Source) -> Iterator[tuple[str, Any]]:
     """Gross differences behind thirteen circles and one other mask."""
     from cmbinpaint.studies.differences import study_differences
-    from cmbinpaint.studies.patch_study import circles
     from cmbinpaint.studies.drawings import differences as plots
+    from cmbinpaint.studies.patch_study import circles
 
     states, targets = source.states, source.targets(source.args.size_patches)
     masks = {**circles(targets.side), **source.mask(targets.side)}
@@ -160,9 +160,9 @@ def colors(source: Source) -> Iterator[tuple[str, Any]]:
 
     from cmbinpaint.studies.clipping import study_clipping
     from cmbinpaint.studies.colors import fill_panels, study_colors
-    from cmbinpaint.studies.patch_study import circles
     from cmbinpaint.studies.drawings import clipping as clip_plots
     from cmbinpaint.studies.drawings import colors as plots
+    from cmbinpaint.studies.patch_study import circles
 
     states, trained = source.states, source.trained
     targets = source.targets(source.args.patches)
@@ -205,8 +205,8 @@ def classes(source: Source) -> Iterator[tuple[str, Any]]:
 
 def patch_spectra(source: Source) -> Iterator[tuple[str, Any]]:
     """Estimators on patches of the fiducial class."""
-    from cmbinpaint.studies.patch_estimators import study_patch_estimators
     from cmbinpaint.studies.drawings import estimators as plots
+    from cmbinpaint.studies.patch_estimators import study_patch_estimators
 
     trained = source.trained
     targets, others = (
@@ -224,11 +224,11 @@ def patch_spectra(source: Source) -> Iterator[tuple[str, Any]]:
 
 def sky_spectra(source: Source) -> Iterator[tuple[str, Any]]:
     """Estimators on skies of the sphere, behind a Planck-like mask."""
-    from cmbinpaint.studies.sky_estimators import standard_setting, study_sky_estimators
-    from cmbinpaint.inpainters import find_inpainter
-    from cmbinpaint.studies.drawings import estimators as plots
+    from cmbinpaint.pipeline.models import find_inpainter
     from cmbinpaint.sphere.maps import check_nside
     from cmbinpaint.sphere.planck_mask import planck_like_mask
+    from cmbinpaint.studies.drawings import estimators as plots
+    from cmbinpaint.studies.sky_estimators import standard_setting, study_sky_estimators
 
     nside = check_nside(source.args.nside)
     setting = standard_setting(planck_like_mask(nside), source.args.seed)

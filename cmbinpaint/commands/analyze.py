@@ -1,7 +1,7 @@
 """`cmbinpaint analyze`: everything that the seed looked at, and what a cosmologist wants to see.
 
-Takes: a training folder with its checkpoints, or the name or file of a model. Gives: numbers as CSV and JSON, figures
-as PNG and PDF. Floor: 7.
+Inputs: a training folder with its checkpoints, or the name or file of a model. Outputs: numbers as CSV and JSON,
+figures as PNG and PDF.
 """
 
 import argparse
@@ -91,7 +91,7 @@ def _chosen(args: argparse.Namespace, source: Source) -> tuple[list[Study], list
 
 def _network_note(args: argparse.Namespace) -> list[str]:
     """Where the spectra of skies do not show a network, that they do not."""
-    from cmbinpaint.inpainters import EXACT_NSIDE, WEIGHTLESS
+    from cmbinpaint.pipeline.models import EXACT_NSIDE, WEIGHTLESS
 
     if args.source.is_dir() or str(args.source) in WEIGHTLESS or args.nside > EXACT_NSIDE:
         return []

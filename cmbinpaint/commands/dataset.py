@@ -1,6 +1,6 @@
 """``cmbinpaint dataset``: simulate the patches that a network is trained on, resumable at any moment.
 
-Takes: a recipe (a TOML file or the name of a packaged one), a folder. Gives: shards and a manifest. Floor: 7.
+Inputs: a recipe (a TOML file or the name of a packaged one), a folder. Outputs: shards and a manifest.
 """
 
 import argparse
@@ -35,9 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Make, complete or verify the data set; 0 when it is whole."""
     from cmbinpaint.sphere.harmonics import available_cores
+    from cmbinpaint.training.data.reader import StoredSkies
     from cmbinpaint.training.data.shards import build_dataset
     from cmbinpaint.training.data.skies import DataSetRecipe
-    from cmbinpaint.training.data.reader import StoredSkies
 
     recipe = DataSetRecipe.read(args.recipe)
     folder = args.output or Path("data") / recipe.name

@@ -1,6 +1,6 @@
 """`cmbinpaint demo`: a sky whose truth is known, through the real `cmbinpaint inpaint`, checked by its spectrum.
 
-Takes: a folder. Gives: truth, sky with holes and filled sky as FITS, pictures, a table. Floor: 7.
+Inputs: a folder. Outputs: truth, sky with holes and filled sky as FITS, pictures, a table.
 
 The sky is what Planck's users have: K_CMB, NESTED, columns I_STOKES and TMASK. `inpaint` is told nothing of
 spectrum, beam or noise. What it wrote is compared with the full-sky observation (signal, beam and noise, the
@@ -171,8 +171,8 @@ def _compare(folder: Path, sky: _Sky) -> _Result:
     import numpy as np
 
     from cmbinpaint.files import fits
-    from cmbinpaint.spectra.bandpowers import log_bands
     from cmbinpaint.spectra.anafast import anafast, dl_from_cl
+    from cmbinpaint.spectra.bandpowers import log_bands
 
     stored, _ = fits.read_map(folder / "filled.fits", "I_STOKES")
     kelvin = (sky.truth * 1e-6).astype(np.float32)

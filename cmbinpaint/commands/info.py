@@ -1,6 +1,6 @@
 """`cmbinpaint info`: what is in a file, and what filling its holes would take.
 
-Takes: a map, perhaps a mask. Gives: text, or JSON. Floor: 7.
+Inputs: a map, perhaps a mask. Outputs: text, or JSON.
 """
 
 import argparse
@@ -68,8 +68,8 @@ def _map_facts(sky: "AnyArray", info: "MapInfo") -> dict[str, Any]:
 def hole_facts(valid: "BoolArray") -> dict[str, Any]:
     """Count the holes of (npix,) bool, RING, by size."""
 
-    from cmbinpaint.validation.hole_table import size_classes
     from cmbinpaint.sphere import masks
+    from cmbinpaint.validation.hole_table import size_classes
 
     if not valid.any():
         return {"fsky": 0.0, "pixels": int(valid.size), "count": 1, "sizes": {}, "largest": int(valid.size)}

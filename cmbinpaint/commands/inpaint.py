@@ -1,7 +1,7 @@
 """`cmbinpaint inpaint`: a FITS file with holes in, filled FITS files out.
 
-Takes: a map, where its holes are, what is known of the sky. Gives: one file, or one for each realization, each
-whole and with its history, or not there. Floor: 7.
+Inputs: a map, where its holes are, what is known of the sky. Outputs: one file, or one for each realization, each
+whole and with its history, or not there.
 """
 
 import argparse
@@ -21,11 +21,11 @@ from cmbinpaint.errors import CmbInpaintError, FitsError, MaskError
 
 if TYPE_CHECKING:
     from cmbinpaint._types import AnyArray, BoolArray
+    from cmbinpaint.files.fits import MapInfo
+    from cmbinpaint.pipeline import Progress
     from cmbinpaint.problem.model import Inpainter
     from cmbinpaint.problem.plan import InpaintingPlan
-    from cmbinpaint.pipeline import Progress
     from cmbinpaint.sims.sky_model import SkyModel
-    from cmbinpaint.files.fits import MapInfo
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -114,7 +114,7 @@ class _Job:
 
     @classmethod
     def take(cls, args: argparse.Namespace) -> "_Job":
-        from cmbinpaint.inpainters import find_inpainter
+        from cmbinpaint.pipeline.models import find_inpainter
         from cmbinpaint.problem.plan import InpaintingPlan
 
         sky, info = source.read_sky(args)

@@ -1,6 +1,6 @@
 """`cmbinpaint models`: which models can fill a map.
 
-Takes: nothing, or a folder of cards. Gives: a table. Floor: 7.
+Inputs: nothing, or a folder of cards. Outputs: a table.
 """
 
 import argparse
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cmbinpaint.weights import Card
+    from cmbinpaint.networks.card import Card
 
 METHODS = {
     "gaussian": "the exact conditional mean and constrained realizations, by conjugate gradients",
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the table of models."""
-    from cmbinpaint.weights import list_models
+    from cmbinpaint.networks.store import list_models
 
     cards = list_models(args.folder)
     if args.json:

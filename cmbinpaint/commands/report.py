@@ -1,6 +1,6 @@
 """`cmbinpaint report`: one page on a filled map, from the files alone.
 
-Takes: the map with holes and what was made of it. Gives: `DIR/report.html`. Floor: 7.
+Inputs: the map with holes and what was made of it. Outputs: `DIR/report.html`.
 """
 
 import argparse
@@ -42,8 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read, compare, write."""
-    from cmbinpaint.problem.plan import InpaintingPlan
     from cmbinpaint.files import fits
+    from cmbinpaint.problem.plan import InpaintingPlan
 
     target = pages.report_target(args)
     if target is None:

@@ -1,6 +1,6 @@
 """`cmbinpaint simulate`: one simulated sky in a FITS file.
 
-Takes: resolution, spectrum, beam, noise, seed. Gives: a HEALPix file with its history. Floor: 7.
+Inputs: resolution, spectrum, beam, noise, seed. Outputs: a HEALPix file with its history.
 """
 
 import argparse
@@ -49,8 +49,8 @@ def run(args: argparse.Namespace) -> int:
     common.refuse_outputs([args.output], [args.cl], overwrite=args.overwrite)
     import numpy as np
 
-    from cmbinpaint.sims import simulate_sky
     from cmbinpaint.files import fits
+    from cmbinpaint.sims import simulate_sky
     from cmbinpaint.sphere.maps import check_nside
     from cmbinpaint.sphere.units import parse_unit, unit_factor
 

@@ -1,6 +1,6 @@
 """`cmbinpaint spectra`: power spectra of a filled map beside its truth and its observed part.
 
-Takes: a filled map, perhaps the truth, the map with holes, a mask. Gives: a table, a figure. Floor: 7.
+Inputs: a filled map, perhaps the truth, the map with holes, a mask. Outputs: a table, a figure.
 """
 
 import argparse
@@ -16,8 +16,8 @@ from cmbinpaint.errors import CmbInpaintError, UnitsError
 
 if TYPE_CHECKING:
     from cmbinpaint._types import AnyArray, FloatArray
-    from cmbinpaint.pipeline.compare_spectra import SpectraComparison
     from cmbinpaint.files.fits import MapInfo
+    from cmbinpaint.pipeline.compare_spectra import SpectraComparison
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

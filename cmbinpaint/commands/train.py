@@ -1,7 +1,7 @@
 """``cmbinpaint train``: train a network from a recipe, resumable at any moment.
 
-Takes: a recipe (a TOML file or the name of a packaged one), an output folder. Gives: checkpoints and logs, and at
-the end the network's weights with their card. Under torchrun each process trains on its share of every batch. Floor: 7.
+Inputs: a recipe (a TOML file or the name of a packaged one), an output folder. Outputs: checkpoints and logs, and at
+the end the network's weights with their card. Under torchrun each process trains on its share of every batch.
 """
 
 import argparse

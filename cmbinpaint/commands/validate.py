@@ -1,6 +1,6 @@
 """`cmbinpaint validate`: models against the exact answer, on skies whose truth is known.
 
-Takes: models, a mask, how many skies. Gives: figures as JSON, Markdown tables and pictures. Floor: 7.
+Inputs: models, a mask, how many skies. Outputs: figures as JSON, Markdown tables and pictures.
 
 Every sky is a unit of work with a record of its own; a command that was interrupted is completed by typing it
 again, and more skies are added by asking for more.
@@ -17,11 +17,11 @@ from cmbinpaint.errors import CmbInpaintError, WeightsError
 
 if TYPE_CHECKING:
     from cmbinpaint._types import BoolArray
+    from cmbinpaint.networks.card import Card
     from cmbinpaint.validation.ensemble import Contender, Ensemble
     from cmbinpaint.validation.misspecified import Misspecified, MisspecifiedEnsemble
     from cmbinpaint.validation.simulation_setup import Setting
     from cmbinpaint.validation.validation import Validation
-    from cmbinpaint.weights import Card
 
 MODELS = ("default", "kriging", "diffusive")
 MISSPECIFIED_MODELS = ("kriging",)

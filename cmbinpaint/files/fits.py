@@ -1,7 +1,6 @@
 """Read HEALPix maps and masks from FITS files of any make; write them with their history.
 
-Takes: paths. Gives: arrays in native byte order with `MapInfo`; `write_map` of fitswrite is here too.
-Floor: 1.
+Inputs: paths. Outputs: arrays in native byte order with `MapInfo`; `write_map` of fitswrite is here too.
 """
 
 import hashlib

@@ -1,7 +1,6 @@
 """What a HEALPix header means: nside, ordering, frame, columns, pixel indices, bad values.
 
-Takes: `Hdu` of fitsscan. Gives: `MapInfo`, `ColumnInfo` and the checks of a header against its table.
-Floor: 1.
+Inputs: `Hdu` of fitsscan. Outputs: `MapInfo`, `ColumnInfo` and the checks of a header against its table.
 """
 
 import difflib

@@ -1,7 +1,7 @@
 """Walk a FITS file of doubtful origin: its headers, tables and checksums, never more memory than asked for.
 
-Takes: paths, plain or compressed by gzip, bzip2 or xz. Gives: `Hdu` (cleaned header, place, size) and
-`read_columns`, native arrays with the checksums verified in the same pass. Floor: 1.
+Inputs: paths, plain or compressed by gzip, bzip2 or xz. Outputs: `Hdu` (cleaned header, place, size) and
+`read_columns`, native arrays with the checksums verified in the same pass.
 
 astropy parses the cards. The rest is read here since astropy stops at a control character in a card, opens
 a truncated file with a warning only, and cannot bound what a compressed file unpacks to.

@@ -1,7 +1,7 @@
 """Write HEALPix maps as FITS files that never exist by halves.
 
-Takes: maps in any form, `MapInfo` of the file they came from, what was done to them. Gives: a FITS file that
-healpy reads, with checksums, under its final name only when it is whole. Floor: 1.
+Inputs: maps in any form, `MapInfo` of the file they came from, what was done to them. Outputs: a FITS file that
+healpy reads, with checksums, under its final name only when it is whole.
 """
 
 import errno
@@ -21,9 +21,9 @@ from astropy.io.fits.verify import VerifyWarning
 from cmbinpaint._files import whole_or_nothing
 from cmbinpaint._types import AnyArray
 from cmbinpaint.errors import FitsError, MapError
-from cmbinpaint.sphere.containers import unwrap
 from cmbinpaint.files.fits_header import MapInfo, parse_ordering
 from cmbinpaint.files.fits_scan import clean_text
+from cmbinpaint.sphere.containers import unwrap
 from cmbinpaint.sphere.maps import UNSEEN, npix_to_nside, to_nest, to_ring
 from cmbinpaint.sphere.units import agree, parse_unit
 

@@ -1,6 +1,6 @@
 """Read power spectra from text and FITS files, without ever taking D_ell for C_ell.
 
-Takes: a path. Gives: C_ell (lmax+1,) from ell = 0. Floor: 1.
+Inputs: a path. Outputs: C_ell (lmax+1,) from ell = 0.
 """
 
 import io

@@ -1,6 +1,6 @@
 """Inpainting by kriging from coarse to fine: hole pixels are predicted in turn, each from data and from those before.
 
-Takes: a plan and a sky model. Gives: `CoarseToFineInpainter`. Floor: 3.
+Inputs: a plan and a sky model. Outputs: `CoarseToFineInpainter`.
 
 Direct kriging sees as far as its neighbors; here what one pixel learned is handed on to the next finer ones, so that
 even the middle of a wide cut knows of all rims (`sphere.vecchia`). Predictions are within a percent of the exact
@@ -17,13 +17,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from cmbinpaint._types import FloatArray
-from cmbinpaint.gaussian.hole_posterior import hole_factor
+from cmbinpaint.gaussian.conditioning_sets import ALONE
 from cmbinpaint.gaussian.direct_inpainter import THREE_RESOLUTIONS, KrigingInpainter
+from cmbinpaint.gaussian.hole_posterior import hole_factor
+from cmbinpaint.gaussian.vecchia import HoleFactor
 from cmbinpaint.problem.model import Predictor, check_same_nside, take_observed
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.sky_model import SkyModel
-from cmbinpaint.gaussian.conditioning_sets import ALONE
-from cmbinpaint.gaussian.vecchia import HoleFactor
 
 # Neighbors of a pixel where nothing mends what is missing (`conditioning.ALONE`). Half as many where a solver does,
 # which then costs a step more and saves two thirds of the plan, and beyond so many hole pixels: twice as many would not

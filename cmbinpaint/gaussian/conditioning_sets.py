@@ -1,7 +1,7 @@
 """On which pixels each hole pixel is conditioned, when hole pixels are taken from coarse to fine.
 
-Takes: a mask. Gives: for each group of hole pixels (`ordering`) its neighbors among the data and among the hole
-pixels of earlier groups. Floor: 1.
+Inputs: a mask. Outputs: for each group of hole pixels (`ordering`) its neighbors among the data and among the hole
+pixels of earlier groups.
 
 Most pixels see their nearest neighbors only. The first, which lie far apart and deep, also see some of ever sparser
 subsets of the sky: the nearest data alone would all lie on one piece of the rim.
@@ -15,10 +15,10 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from cmbinpaint._types import AnyArray, BoolArray, FloatArray
-from cmbinpaint.sphere import maps
-from cmbinpaint.sphere.harmonics import available_cores
 from cmbinpaint.gaussian.neighbors import near_holes
 from cmbinpaint.gaussian.ordering import coarse_to_fine
+from cmbinpaint.sphere import maps
+from cmbinpaint.sphere.harmonics import available_cores
 from cmbinpaint.sphere.pixels import pixel_vectors
 
 # Neighbors of every pixel; twice as many are twice as good, and cost twice the memory.

@@ -1,6 +1,6 @@
 """How far an iteration is from its end, told by what still moves in the holes.
 
-Takes: the steps of the hole pixels. Gives: an estimate of what is still to change. Floor: 3.
+Inputs: the steps of the hole pixels. Outputs: an estimate of what is still to change.
 
 The residual deceives: without a good preconditioner a start is at 1e-9 of its residual while the holes still lack
 15 % of the accuracy. What counts is measured in posterior standard deviations, apart for each class of depth: the

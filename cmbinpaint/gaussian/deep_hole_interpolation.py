@@ -1,7 +1,7 @@
 """Deep in a hole a prediction is smooth: it is computed at coarser places and interpolated.
 
-Takes: a mask and the pixels to predict. Gives: the places to predict at, and `Interpolation`, which leads from
-there to the pixels. Floor: 1.
+Inputs: a mask and the pixels to predict. Outputs: the places to predict at, and `Interpolation`, which leads from
+there to the pixels.
 
 A pixel at a depth of d pixels sees data through an opening d wide, and what can be predicted varies as slowly.
 Places are centers of coarser pixels, of a side of at most a quarter of the depth, and the interpolation is
@@ -15,8 +15,8 @@ import healpy as hp
 import numpy as np
 
 from cmbinpaint._types import AnyArray, BoolArray, FloatArray, IntArray
-from cmbinpaint.sphere import maps
 from cmbinpaint.gaussian.neighbors import CHUNK_NUMBERS, depths
+from cmbinpaint.sphere import maps
 from cmbinpaint.sphere.pixels import pixel_vectors
 
 # Depth over the side of the pixels to interpolate between, at least.

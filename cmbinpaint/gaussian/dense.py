@@ -1,7 +1,7 @@
 """The exact answer by dense linear algebra, for few pixels: whole skies up to nside 16, or around one hole.
 
-Takes: a mask, a sky model, and which pixels to solve for from which data. Gives: the posterior's mean,
-covariance and samples. Floor: 3.
+Inputs: a mask, a sky model, and which pixels to solve for from which data. Outputs: the posterior's mean,
+covariance and samples.
 
 It shares no code with the solver (`gaussian`) and serves as its oracle: covariances come from the Legendre
 series `C(θ) = sum_l (2l+1)/4π C_l P_l(cos θ)`, the posterior from a Cholesky factor. Monopole and dipole,

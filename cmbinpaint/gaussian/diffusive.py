@@ -1,7 +1,6 @@
 """Diffusive inpainting: each hole pixel is the mean of its neighbors.
 
-Takes: an inpainting plan. Gives: `DiffusiveInpainter`, the simplest peer: it knows no spectrum and no noise.
-Floor: 3.
+Inputs: an inpainting plan. Outputs: `DiffusiveInpainter`, the simplest peer: it knows no spectrum and no noise.
 
 The usual recipe replaces every hole pixel by the mean of its eight neighbors (seven at some corners of base
 pixels), again and again. Its limit is the discrete harmonic function with the observed pixels as boundary, a
@@ -20,10 +19,10 @@ from scipy.sparse.linalg import splu
 
 from cmbinpaint._types import AnyArray, BoolArray, FloatArray, IntArray
 from cmbinpaint.errors import ConvergenceError
+from cmbinpaint.gaussian.neighbors import parents, pixel_neighbors
 from cmbinpaint.problem.model import take_observed
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.sky_model import SkyModel
-from cmbinpaint.gaussian.neighbors import parents, pixel_neighbors
 
 # Unknowns that are factorized at once: takes a tenth of a second.
 DIRECT = 10_000

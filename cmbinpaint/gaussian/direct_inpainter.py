@@ -1,7 +1,7 @@
 """Inpainting by direct kriging: each hole pixel from its nearest observed neighbors.
 
-Takes: an inpainting plan and a sky model. Gives: `KrigingInpainter`, on one resolution or on several seen
-jointly. Floor: 3.
+Inputs: an inpainting plan and a sky model. Outputs: `KrigingInpainter`, on one resolution or on several seen
+jointly.
 
 The weights are computed once, for a mask and a sky model, and applied to map after map. Seen jointly, the
 resolutions make a prediction that is nearly right at all depths, and a realization that is nearly unbiased
@@ -15,10 +15,10 @@ import numpy as np
 
 from cmbinpaint._types import BoolArray, FloatArray
 from cmbinpaint.errors import MapError
+from cmbinpaint.gaussian.direct_kriging import KrigingWeights, kriging_weights
 from cmbinpaint.problem.model import check_same_nside, take_observed
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.sky_model import SkyModel
-from cmbinpaint.gaussian.direct_kriging import KrigingWeights, kriging_weights
 
 # Neighbors at each resolution when several are seen jointly. As costly as 16 of each, and nearer to the exact
 # mean at the rim: excess 1.05 instead of 1.15 there, alike in the deep.

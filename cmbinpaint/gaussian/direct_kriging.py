@@ -1,7 +1,7 @@
 """Kriging: the best linear prediction of a point of the sky from its nearest observed neighbors.
 
-Takes: a mask, the map-level power spectrum, the noise of the pixels. Gives: `KrigingWeights`, computed once
-for a mask and a spectrum and applied to map after map. Floor: 1.
+Inputs: a mask, the map-level power spectrum, the noise of the pixels. Outputs: `KrigingWeights`, computed once
+for a mask and a spectrum and applied to map after map.
 
 The neighbors of a point are the k nearest observed pixels or, on several resolutions, some at each nside: a
 coarse value is the mean over the observed children of a coarse pixel. The constant is unknown (ordinary
@@ -24,12 +24,12 @@ from threadpoolctl import ThreadpoolController
 
 from cmbinpaint._types import AnyArray, BoolArray, FloatArray, IntArray
 from cmbinpaint.errors import MapError, MaskError, SpectrumError
-from cmbinpaint.sphere import maps
-from cmbinpaint.sphere.pixel_covariance import CovarianceTable
-from cmbinpaint.sphere.harmonics import available_cores
-from cmbinpaint.gaussian.neighbors import Cells, Sight, look, number_neighbors
-from cmbinpaint.sphere.pixels import pixel_vectors
 from cmbinpaint.gaussian.deep_hole_interpolation import Interpolation, thin_out
+from cmbinpaint.gaussian.neighbors import Cells, Sight, look, number_neighbors
+from cmbinpaint.sphere import maps
+from cmbinpaint.sphere.harmonics import available_cores
+from cmbinpaint.sphere.pixel_covariance import CovarianceTable
+from cmbinpaint.sphere.pixels import pixel_vectors
 
 # Covariances in flight per thread: bounds the memory and keeps a chunk near the cache. Chunks do not depend
 # on the number of threads, so neither do the weights.

@@ -1,6 +1,6 @@
 """The exact answer as an inpainter.
 
-Takes: a plan and a sky model. Gives: `GaussianInpainter`. Floor: 3.
+Inputs: a plan and a sky model. Outputs: `GaussianInpainter`.
 """
 
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from cmbinpaint._types import FloatArray
-from cmbinpaint.gaussian.solver import MAX_STEPS, TOLERANCE, GaussianSolver, Progress
 from cmbinpaint.gaussian.gaussian_sky import GaussianSky
+from cmbinpaint.gaussian.solver import MAX_STEPS, TOLERANCE, GaussianSolver, Progress
 from cmbinpaint.problem.plan import InpaintingPlan
 
 

@@ -1,6 +1,6 @@
 """What the Gaussian solvers ask of a sky model, and refuse.
 
-Takes: a spectrum, the noise of each pixel, a mask. Gives: the same, checked. Floor: 3.
+Inputs: a spectrum, the noise of each pixel, a mask. Outputs: the same, checked.
 """
 
 import warnings

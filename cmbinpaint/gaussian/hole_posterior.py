@@ -1,6 +1,6 @@
 """The hole pixels' approximate distribution under a sky model.
 
-Takes: a mask and a sky model. Gives: `HoleFactor`, and how far the signal strays at each depth. Floor: 3.
+Inputs: a mask and a sky model. Outputs: `HoleFactor`, and how far the signal strays at each depth.
 """
 
 from collections.abc import Sequence
@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from cmbinpaint._types import AnyArray, BoolArray, FloatArray
-from cmbinpaint.gaussian.gaussian_sky import GaussianSky, checked_signal, floored_noise, signal_rms
 from cmbinpaint.gaussian.conditioning_sets import NEAREST
+from cmbinpaint.gaussian.gaussian_sky import GaussianSky, checked_signal, floored_noise, signal_rms
 from cmbinpaint.gaussian.vecchia import HoleFactor, factor_holes
 
 # Draws of the hole pixels that tell the spread of a class (classes hold many pixels), and their seed.

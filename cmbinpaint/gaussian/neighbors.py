@@ -1,7 +1,7 @@
 """Which observed values each point of the sky sees: pixels, and means over coarse pixels.
 
-Takes: a mask, the noise variance of the pixels, points. Gives: `Sight`, the neighbors of each point on each
-resolution; `Cells`, the coarse values of a map. Floor: 1.
+Inputs: a mask, the noise variance of the pixels, points. Outputs: `Sight`, the neighbors of each point on each
+resolution; `Cells`, the coarse values of a map.
 
 A coarse value is the mean over the observed children of a coarse pixel, at the mean of their places. Coarse
 pixels that hold a finer neighbor of the point are passed over: only distant cells are well described by a

@@ -1,6 +1,6 @@
 """Hole pixels from coarse to fine: the order in which each is predicted from those before it.
 
-Takes: pixels in NEST numbers. Gives: groups of them. Floor: 1.
+Inputs: pixels in NEST numbers. Outputs: groups of them.
 
 First come the first corners of the twelve base pixels, one by one (four of them meet at a pole); each finer spacing
 then adds three groups, the other three children. Pixels of one group lie at least one spacing apart and are not

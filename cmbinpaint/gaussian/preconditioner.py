@@ -1,7 +1,7 @@
 """What the solver's conjugate gradients are conditioned with.
 
-Takes: the signal's spectrum, the inverse noise of each pixel, the distribution of the hole pixels. Gives: an
-approximate inverse of `A = 1 + S^½ Yᵀ N⁻¹ Y S^½`. Floor: 3.
+Inputs: the signal's spectrum, the inverse noise of each pixel, the distribution of the hole pixels. Outputs: an
+approximate inverse of `A = 1 + S^½ Yᵀ N⁻¹ Y S^½`.
 
 If the holes were observed too, with noise n, the system Ā would be all but diagonal. What is missing is
 `Y_hᵀ n⁻¹ Y_h`, of the hole pixels' rank, and by Woodbury's identity
@@ -23,8 +23,8 @@ above its noise (no beam), some ten times more steps are needed.
 import numpy as np
 
 from cmbinpaint._types import AnyArray, ComplexArray, FloatArray
-from cmbinpaint.sphere.harmonics import Harmonics, alm_degrees, alm_dot
 from cmbinpaint.gaussian.vecchia import HoleFactor
+from cmbinpaint.sphere.harmonics import Harmonics, alm_degrees, alm_dot
 
 
 class Preconditioner:

@@ -1,7 +1,7 @@
 """The exact answer for a Gaussian sky: the conditional mean on the full sphere by conjugate gradients.
 
-Takes: a mask, a sky model and a map. Gives: the signal's posterior mean (Wiener filter) in every hole, from its own
-first guess or polishing another method's fill. Floor: 3.
+Inputs: a mask, a sky model and a map. Outputs: the signal's posterior mean (Wiener filter) in every hole, from its own
+first guess or polishing another method's fill.
 
 With data `d = Y s + n` in the observed pixels, `s = S^½ x`, the mean solves
 
@@ -25,12 +25,12 @@ import numpy as np
 from cmbinpaint._types import AnyArray, BoolArray, ComplexArray, FloatArray
 from cmbinpaint.errors import CmbInpaintError, ConvergenceError, MapError, MaskError
 from cmbinpaint.gaussian.convergence import Convergence, how_far
+from cmbinpaint.gaussian.gaussian_sky import GaussianSky, checked_signal, floored_noise, signal_rms
 from cmbinpaint.gaussian.hole_posterior import hole_factor, spread_by_depth
 from cmbinpaint.gaussian.preconditioner import Preconditioner, per_real, scaled
-from cmbinpaint.gaussian.gaussian_sky import GaussianSky, checked_signal, floored_noise, signal_rms
+from cmbinpaint.gaussian.vecchia import HoleFactor
 from cmbinpaint.sphere.harmonics import Harmonics, alm_dot
 from cmbinpaint.sphere.pixels import pixel_vectors
-from cmbinpaint.gaussian.vecchia import HoleFactor
 
 # Default accuracy: estimated rms of what is still to change in the holes, in posterior standard deviations, in the
 # worst class of depth. The error then exceeds the exact mean's by 5e-5 of itself.

@@ -1,6 +1,6 @@
 """What the data say of all hole pixels together: their conditional mean and a sparse factor of their covariance.
 
-Takes: a mask, the map-level power spectrum, the noise. Gives: `HoleFactor`. Floor: 1.
+Inputs: a mask, the map-level power spectrum, the noise. Outputs: `HoleFactor`.
 
 Hole pixels are taken from coarse to fine, and each is kriged from a few neighbors, data or hole pixels taken before
 it (`conditioning`). Each prediction alone is local, their product is not: what one pixel learned is handed on.
@@ -19,12 +19,12 @@ import numpy as np
 from scipy import sparse
 
 from cmbinpaint._types import AnyArray, BoolArray, Float32Array, FloatArray, IntArray
-from cmbinpaint.sphere import maps
 from cmbinpaint.gaussian.conditioning_sets import NEAREST, Conditioning, Group
-from cmbinpaint.sphere.pixel_covariance import CovarianceTable
-from cmbinpaint.sphere.harmonics import available_cores
 from cmbinpaint.gaussian.direct_kriging import check_noise, check_spectrum, neighbor_weights
 from cmbinpaint.gaussian.neighbors import Level, Sight
+from cmbinpaint.sphere import maps
+from cmbinpaint.sphere.harmonics import available_cores
+from cmbinpaint.sphere.pixel_covariance import CovarianceTable
 from cmbinpaint.sphere.pixels import pixel_size
 
 

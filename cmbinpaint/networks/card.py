@@ -1,6 +1,6 @@
 """The card of a trained network: where it comes from, what it reached, what it must answer.
 
-Takes: a JSON file or plain values. Gives: a `Card`, checked when made. Floor: 2.
+Inputs: a JSON file or plain values. Outputs: a `Card`, checked when made.
 """
 
 import json

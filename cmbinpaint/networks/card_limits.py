@@ -1,6 +1,6 @@
 """What a model is for: refused beyond the resolutions it serves, warned of beyond what its card states.
 
-Takes: a model, a resolution, a sky model. Gives: the model that serves, errors and warnings. Floor: 4.
+Inputs: a model, a resolution, a sky model. Outputs: the model that serves, errors and warnings.
 """
 
 import warnings
@@ -10,16 +10,12 @@ from typing import Any
 import numpy as np
 
 from cmbinpaint.errors import CmbInpaintWarning, WeightsError
-from cmbinpaint.inpainters import EXACT_NSIDE
 from cmbinpaint.gaussian.exact import GaussianInpainter
-from cmbinpaint.problem.model import Inpainter
-from cmbinpaint.networks.tiling import patch_side
 from cmbinpaint.networks.spectrum_shape import spectrum_shape
+from cmbinpaint.networks.tiling import PATCH_NSIDES, patch_side
+from cmbinpaint.problem.model import Inpainter
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere.pixels import pixel_size
-
-# The resolutions that networks on patches are made and measured for.
-PATCH_NSIDES = (2 * EXACT_NSIDE, 2048)
 
 
 def serving(inpainter: Inpainter, nside: int) -> Inpainter:

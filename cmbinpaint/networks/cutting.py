@@ -1,6 +1,6 @@
 """From sphere to patches: fields by harmonic evaluation, masks by the nearest pixel.
 
-Takes: a filled map, tangent planes. Gives: arrays (n, side, side). Floor: 2.
+Inputs: a filled map, tangent planes. Outputs: arrays (n, side, side).
 
 A field is evaluated from its a_lm at the patch's pixel centers, which is exact for a band-limited map (bilinear
 interpolation costs 1 to 7 % of the error's rms). Masks and other piecewise things are looked up, never averaged.

@@ -1,6 +1,6 @@
 """Inpainting by a network: a guess kriged from coarse to fine, corrected on tangent planes where holes are shallow.
 
-Takes: a plan, a sky model, a network of the linear family. Gives: `NetworkInpainter`. Floor: 3.
+Inputs: a plan, a sky model, a network of the linear family. Outputs: `NetworkInpainter`.
 
 Near the data the network adds what kriging from a few neighbors cannot see; deep inside, where a patch would see too
 little, kriging from coarse to fine (`sphere.vecchia`) is within a fraction of a percent of the best, and the network
@@ -17,22 +17,22 @@ from torch import nn
 
 from cmbinpaint._types import AnyArray, BoolArray, FloatArray
 from cmbinpaint.errors import WeightsError
-from cmbinpaint.inpainters import EXACT_NSIDE
 from cmbinpaint.gaussian.coarse_to_fine import CoarseToFineInpainter, CoarseToFinePredictor
 from cmbinpaint.gaussian.exact import GaussianInpainter
 from cmbinpaint.gaussian.hole_posterior import spread_by_depth
-from cmbinpaint.problem.model import Predictor
+from cmbinpaint.gaussian.vecchia import HoleFactor
+from cmbinpaint.networks.card import Card
+from cmbinpaint.networks.cutting import cut_field, nearest_pixels
+from cmbinpaint.networks.pasting import paste_values
+from cmbinpaint.networks.store import load_into, load_weights
+from cmbinpaint.networks.tiling import PATCH_NSIDES, Tiling
 from cmbinpaint.nn.devices import find_device
 from cmbinpaint.nn.inputs import conditions, patch_rms
 from cmbinpaint.nn.models import build_model
-from cmbinpaint.networks.cutting import cut_field, nearest_pixels
-from cmbinpaint.networks.pasting import paste_values
+from cmbinpaint.problem.model import Predictor
 from cmbinpaint.problem.plan import InpaintingPlan
-from cmbinpaint.networks.tiling import Tiling
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere.harmonics import Harmonics
-from cmbinpaint.gaussian.vecchia import HoleFactor
-from cmbinpaint.weights import Card, load_into, load_weights
 
 # Depths in pixels between which the network's correction fades out; deeper nothing was asked of it in training.
 FADE = (3.0, 6.0)
@@ -52,7 +52,7 @@ class NetworkInpainter:
     Parameters
     ----------
     card, network
-        As stored in `cmbinpaint.weights`.
+        As stored in `cmbinpaint.networks.store`.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"mps"``.
 
@@ -97,7 +97,7 @@ class NetworkInpainter:
 
     def prepare(self, plan: InpaintingPlan, sky_model: SkyModel) -> Predictor:
         """Do what is done once per mask and sky model: the holes' distribution, and patches."""
-        if plan.nside <= EXACT_NSIDE or plan.valid.all():
+        if plan.nside < PATCH_NSIDES[0] or plan.valid.all():
             return GaussianInpainter().prepare(plan, sky_model)
         guess = self.guess.prepare(plan, sky_model)
         if not isinstance(guess, CoarseToFinePredictor) or guess.factor is None:

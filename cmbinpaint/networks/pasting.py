@@ -1,6 +1,6 @@
 """From patches back to the sphere: values at pixel centers, from the patch pixels that count.
 
-Takes: a patch, where it counts, a tangent plane. Gives: values at HEALPix pixel centers. Floor: 2.
+Inputs: a patch, where it counts, a tangent plane. Outputs: values at HEALPix pixel centers.
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """What a map's spectrum looks like in two numbers: a spectral index and a beam.
 
-Takes: a `SkyModel`. Gives: `SpectrumShape`. Floor: 2.
+Inputs: a `SkyModel`. Outputs: `SpectrumShape`.
 """
 
 from typing import NamedTuple

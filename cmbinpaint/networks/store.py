@@ -1,6 +1,6 @@
 """Weights on disk: safetensors in bfloat16 beside a card, nothing ever unpickled.
 
-Takes: a name or a path. Gives: a `Card` and tensors. Floor: 2.
+Inputs: a name or a path. Outputs: a `Card` and tensors.
 
 A set of weights is two files, `NAME.json` and `NAME-HASH.safetensors`. The card counts: it says which
 hash is meant, and is replaced last and at once. So a reader finds the old pair or the new one, never a
@@ -23,7 +23,7 @@ from cmbinpaint.networks.card import Card, read_card
 if TYPE_CHECKING:  # torch takes a second to import, and listing models needs none of it
     from torch import Tensor, nn
 
-HOME = Path(__file__).parent
+HOME = Path(__file__).parent / "weights"
 MAX_BYTES = 16_000_000  # of a file that ships with the package
 MAX_HEADER_BYTES = 4_000_000  # names and shapes of some ten thousand tensors
 _PICKLED = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".joblib"}

@@ -1,6 +1,6 @@
 """Where patches lie: tangent planes that cover the pixels to be filled.
 
-Takes: an nside, the pixels wanted. Gives: `Tiling`. Floor: 2.
+Inputs: an nside, the pixels wanted. Outputs: `Tiling`.
 
 Tangent points are the centers of coarse HEALPix pixels half a patch wide. A wanted pixel belongs to the nearest
 of them (the coarse pixel that holds it may have a corner at the patch's edge), which leaves a rim of some fifth of
@@ -20,6 +20,8 @@ from cmbinpaint.sphere.pixels import pixel_angles, pixel_size, pixel_vectors
 # 46 deg): at nside 128 patches have 64 px, 29 deg.
 WIDEST_FIELD_DEG = 30.0
 _ROTATION_DEG = 45.0
+# The resolutions that networks on patches are made and measured for.
+PATCH_NSIDES = (128, 2048)
 
 
 def patch_side(nside: int) -> int:

@@ -1,4 +1,4 @@
-"""Compute devices by name. Takes: a name. Gives: a torch device that is there. Floor: 1."""
+"""Compute devices by name. Inputs: a name. Outputs: a torch device that is there."""
 
 import torch
 

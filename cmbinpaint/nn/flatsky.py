@@ -1,6 +1,6 @@
 """A flat patch of sky as a torus: what a physical and a spectral loss need of it.
 
-Takes: fields `(B, C, H, W)`, the variance of each Fourier mode. Gives: quadratic forms, spectra in rings. Floor: 1.
+Inputs: fields `(B, C, H, W)`, the variance of each Fourier mode. Outputs: quadratic forms, spectra in rings.
 """
 
 from collections.abc import Callable

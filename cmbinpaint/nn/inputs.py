@@ -1,7 +1,6 @@
 """From fields to what a network sees: normalization, and conditioning on the sky model, in patch units.
 
-Takes: map-level spectra, a noise level, a patch's size. Gives: the rms to divide by, the vector of conditions.
-Floor: 1.
+Inputs: map-level spectra, a noise level, a patch's size. Outputs: the rms to divide by, the vector of conditions.
 
 Temperatures enter over the rms of what a patch resolves, so a network of the linear family is exactly
 equivariant to scale. What it is told about the sky is what is always known: the shape of the spectrum on the

@@ -1,7 +1,6 @@
 """The linear family: linear in the data, non-linear in the mask (the idea of Münchmeyer & Smith 2019).
 
-Takes: a field with a first guess in its holes, the mask, the guess's spread. Gives: the field with better holes.
-Floor: 1.
+Inputs: a field with a first guess in its holes, the mask, the guess's spread. Outputs: the field with better holes.
 
 The optimal fill of a Gaussian field is linear in the data; only its coefficients depend, in a complicated way, on
 the mask and the sky model. So the data path has convolutions and no activation, bias or norm, and each of its layers

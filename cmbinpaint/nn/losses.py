@@ -1,7 +1,6 @@
 """What training makes small: named terms, and their weighted sum.
 
-Takes: prediction and truth `(B, C, H, W)`, mask `(B, 1, H, W)`, and what a term needs besides. Gives: a scalar.
-Floor: 1.
+Inputs: prediction and truth `(B, C, H, W)`, mask `(B, 1, H, W)`, and what a term needs besides. Outputs: a scalar.
 
 With P the prediction, T the truth, M the mask (1 observed, 0 hole), K = M T + (1 - M) P the composite and N the
 number of entries B·C·H·W. Sums over all entries of the batch are over N, so that a bigger hole weighs more (Liu et

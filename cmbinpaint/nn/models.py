@@ -1,4 +1,4 @@
-"""Architectures by name. Takes: the architecture part of a recipe or card. Gives: a network. Floor: 1."""
+"""Architectures by name. Inputs: the architecture part of a recipe or card. Outputs: a network."""
 
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches

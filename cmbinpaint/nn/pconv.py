@@ -1,7 +1,6 @@
 """The partial convolution: a convolution that knows which pixels are observed.
 
-Takes: features `(B, C, H, W)` with one mask channel per group of channels. Gives: features and their mask.
-Floor: 1.
+Inputs: features `(B, C, H, W)` with one mask channel per group of channels. Outputs: features and their mask.
 """
 
 import math

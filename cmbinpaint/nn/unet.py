@@ -1,6 +1,6 @@
 """The seed's network: a U-Net of partial convolutions with batch norm.
 
-Takes: a picture `(B, C, H, W)` with holes and its mask. Gives: a picture without holes. Floor: 1.
+Inputs: a picture `(B, C, H, W)` with holes and its mask. Outputs: a picture without holes.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """VGG16: a classifier of patches, whose first pools say how alike two patches look.
 
-Takes: pictures `(B, C, H, W)`, temperatures over the field's rms or RGB within [0, 1]. Gives: class logits, or the
-features pool1, pool2, pool3. Floor: 1.
+Inputs: pictures `(B, C, H, W)`, temperatures over the field's rms or RGB within [0, 1]. Outputs: class logits, or the
+features pool1, pool2, pool3.
 
 Temperatures enter over the field's rms, with -3 to 3 mapped to [0, 1] and nothing clipped: a clipped pixel would
 have no gradient, and one in 370 of a Gaussian field lies beyond. The features, and with them the weights of the

@@ -1,6 +1,6 @@
 """Compare the power spectra of an inpainted map, its target and the observed part of the sky.
 
-Takes: maps as users give them, a mask or weights. Gives: `SpectraComparison`, numbers only. Floor: 5.
+Inputs: maps as users give them, a mask or weights. Outputs: `SpectraComparison`, numbers only.
 """
 
 from collections.abc import Sequence
@@ -12,12 +12,11 @@ import numpy.typing as npt
 
 from cmbinpaint._types import FloatArray
 from cmbinpaint.errors import MapError, MaskError, SpectrumError
-from cmbinpaint.sphere import masks
-from cmbinpaint.spectra.bandpowers import log_bands
-from cmbinpaint.spectra.pseudo_cl import master, narrowest_band, pseudo_cl
 from cmbinpaint.spectra.anafast import anafast
+from cmbinpaint.spectra.bandpowers import Bandpowers, log_bands
+from cmbinpaint.spectra.pseudo_cl import master, narrowest_band, pseudo_cl
+from cmbinpaint.sphere import masks
 from cmbinpaint.sphere.maps import SkyInput, take_map, to_ring, unit_factor
-from cmbinpaint.spectra.bandpowers import Bandpowers
 
 __all__ = ["SpectraComparison", "SpectraTable", "compare_spectra"]
 

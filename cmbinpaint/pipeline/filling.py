@@ -1,6 +1,6 @@
 """Predictions and realizations from any predictor, polished towards the exact mean.
 
-Takes: a predictor, a plan, a sky model, an observed map. Gives: filled maps. Floor: 3.
+Inputs: a predictor, a plan, a sky model, an observed map. Outputs: filled maps.
 
 A realization of the observation simulates one, `o' = s' + n'`, and gives the holes
 

@@ -1,7 +1,7 @@
 """The user's own simulations in place of drawn ones.
 
-Takes: (n, npix), maps one after the other, or a function of the index. Gives: checked maps in the unit of the
-work, RING. Floor: 4.
+Inputs: (n, npix), maps one after the other, or a function of the index. Outputs: checked maps in the unit of the
+work, RING.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sized

@@ -1,6 +1,6 @@
 """From a map with holes to a full sky: the package's main job.
 
-Takes: a map, a mask, and what is known of the sky. Gives: the filled map in the type it came in. Floor: 4.
+Inputs: a map, a mask, and what is known of the sky. Outputs: the filled map in the type it came in.
 """
 
 import os
@@ -11,17 +11,17 @@ from typing import Any
 
 from cmbinpaint._types import FloatArray
 from cmbinpaint.errors import CmbInpaintWarning
-from cmbinpaint.inpainters import find_inpainter
-from cmbinpaint.pipeline.filling import Filler, realization_rng
-from cmbinpaint.problem.model import Inpainter
-from cmbinpaint.problem.plan import InpaintingPlan
-from cmbinpaint.pipeline.fluctuations import Fluctuations
-from cmbinpaint.problem.result import InpaintInfo
-from cmbinpaint.problem.problem import Job
 from cmbinpaint.networks.card_limits import card_of, serving, warn_beyond_card
-from cmbinpaint.problem.options import Fill, check_fill, check_known, check_noise_apart, fresh_seed
-from cmbinpaint.problem.progress import Clock, Progress
+from cmbinpaint.pipeline.filling import Filler, realization_rng
+from cmbinpaint.pipeline.fluctuations import Fluctuations
+from cmbinpaint.pipeline.models import find_inpainter
+from cmbinpaint.problem.model import Inpainter
 from cmbinpaint.problem.monopole_dipole import trend_std, warn_if_doubtful
+from cmbinpaint.problem.options import Fill, check_fill, check_known, check_noise_apart, fresh_seed
+from cmbinpaint.problem.plan import InpaintingPlan
+from cmbinpaint.problem.problem import Job
+from cmbinpaint.problem.progress import Clock, Progress
+from cmbinpaint.problem.result import InpaintInfo
 from cmbinpaint.sims.sky_model import SkyModel
 
 # What realizations fluctuate with: a seed's draws, the user's simulations, or nothing (a prediction).

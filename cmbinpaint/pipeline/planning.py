@@ -1,16 +1,16 @@
 """What can be made before there is a map: the geometry of a mask, and the model.
 
-Takes: a mask, the name of a model. Gives: `plan_inpainting`, `load_model`. Floor: 4.
+Inputs: a mask, the name of a model. Outputs: `plan_inpainting`, `load_model`.
 """
 
 import os
 from typing import Any
 
-from cmbinpaint.inpainters import find_inpainter
-from cmbinpaint.problem.model import Inpainter
-from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.networks.card_limits import serving
+from cmbinpaint.pipeline.models import find_inpainter
+from cmbinpaint.problem.model import Inpainter
 from cmbinpaint.problem.options import take_guard
+from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sphere import masks
 from cmbinpaint.sphere.maps import npix_to_nside
 

@@ -1,16 +1,16 @@
 """How far off the signal in the holes can be, whatever the data.
 
-Takes: a plan and a sky model. Gives: `error_map`. Floor: 4.
+Inputs: a plan and a sky model. Outputs: `error_map`.
 """
 
 import numpy as np
 
 from cmbinpaint._types import FloatArray
 from cmbinpaint.errors import CmbInpaintError
-from cmbinpaint.pipeline.filling import draw_observation, realization_rng
 from cmbinpaint.gaussian.solver import GaussianSolver
-from cmbinpaint.problem.plan import InpaintingPlan
+from cmbinpaint.pipeline.filling import draw_observation, realization_rng
 from cmbinpaint.problem.options import fresh_seed
+from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.sky_model import SkyModel
 
 _ERROR_TOLERANCE = 1e-2  # posterior standard deviations: in quadrature nothing

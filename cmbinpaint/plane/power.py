@@ -1,6 +1,6 @@
 """Power spectra of flat patches, and Gaussian fields that have a given one.
 
-Takes: (side, side) fields and pixel steps in radians. Gives: C_ell in the flat-sky limit, fields. Floor: 1.
+Inputs: (side, side) fields and pixel steps in radians. Outputs: C_ell in the flat-sky limit, fields.
 
 A patch is taken as a torus with wavevectors ell = 2π k / (side · step); with F the discrete Fourier transform
 (numpy's sign and scale) of a field, its power at a wavevector is |F|² step² / side², which has the unit and

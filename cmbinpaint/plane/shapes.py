@@ -1,6 +1,6 @@
 """Holes drawn on a flat patch: the seed's random shapes, circles, bands, point sources, and their mixtures.
 
-Takes: a side in pixels and a numpy Generator. Gives: (side, side) bool arrays, True = observed. Floor: 1.
+Inputs: a side in pixels and a numpy Generator. Outputs: (side, side) bool arrays, True = observed.
 
 Curves are walked at steps of one pixel and stamped with a disc, all curves of one thickness at once; a mask
 of side 128 takes well under two milliseconds, so that training draws a fresh one for every patch.

@@ -1,6 +1,6 @@
 """The gnomonic projection between a small patch and the sky.
 
-Takes: pixel positions (row, col) or colatitude and longitude in radians. Gives: the other. Floor: 1.
+Inputs: pixel positions (row, col) or colatitude and longitude in radians. Outputs: the other.
 
 A patch is indexed ``[row, col]``: row grows north, column grows west, the tangent point lies at
 ((side-1)/2, (side-1)/2). On the tangent plane, with x west and y north in radians (tangents of angles),

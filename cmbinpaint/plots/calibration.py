@@ -1,6 +1,6 @@
 """A validation as pictures: several models side by side, each figure on its own axes.
 
-Takes: a `Validation` or a `Misspecified`. Gives: the matplotlib axes drawn on. Floor: 6.
+Inputs: a `Validation` or a `Misspecified`. Outputs: the matplotlib axes drawn on.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from cmbinpaint._types import FloatArray
-from cmbinpaint.validation.estimators import Estimate
 from cmbinpaint.plots.figures import COLORS, new_axes, styled
+from cmbinpaint.validation.estimators import Estimate
 
 if TYPE_CHECKING:  # drawing needs none of what makes the figures
     from cmbinpaint.validation.misspecified import Misspecified

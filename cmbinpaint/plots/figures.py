@@ -1,6 +1,6 @@
 """Where drawings start and end: the package's style, new axes, files written whole.
 
-Takes: nothing but sizes and paths. Gives: `new_axes`, `save_figure`, `styled`. Floor: 6.
+Inputs: nothing but sizes and paths. Outputs: `new_axes`, `save_figure`, `styled`.
 
 No pyplot: a figure belongs to the one who made it, needs no display and is gone when it is dropped.
 """

@@ -1,6 +1,6 @@
 """Skies and patches as pictures.
 
-Takes: full-sky HEALPix maps, fields cut from them. Gives: the matplotlib axes drawn on. Floor: 6.
+Inputs: full-sky HEALPix maps, fields cut from them. Outputs: the matplotlib axes drawn on.
 
 Colors are Planck's, on a linear scale symmetric about zero; holes are grey. Longitude grows to the left, as
 seen from inside the sphere. Planck's map is dark at both ends: in black and white it loses the sign, for which

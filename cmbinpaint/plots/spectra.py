@@ -1,6 +1,6 @@
 """Power spectra as pictures: D_ell above, the difference from the reference below.
 
-Takes: spectra that were computed elsewhere. Gives: the matplotlib axes drawn on. Floor: 6.
+Inputs: spectra that were computed elsewhere. Outputs: the matplotlib axes drawn on.
 """
 
 from collections.abc import Mapping

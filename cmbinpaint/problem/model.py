@@ -1,5 +1,5 @@
-"""What an inpainter is. Takes: nothing. Gives: the two protocols that the pipeline asks for, and the checks that
-methods share. Floor: 3.
+"""What an inpainter is. Inputs: nothing. Outputs: the two protocols that the pipeline asks for, and the checks that
+methods share.
 
 An `Inpainter` is a method; prepared for a plan and a sky model it becomes a `Predictor`, which holds whatever
 costs time once (neighbor weights, patches, transforms) and fills map after map.

@@ -1,6 +1,6 @@
 """Monopole and dipole of the observed sky: taken out before the work, put back after it.
 
-Takes: a map and a plan. Gives: four numbers, the map that they make, and how well they are known. Floor: 4.
+Inputs: a map and a plan. Outputs: four numbers, the map that they make, and how well they are known.
 """
 
 import warnings

@@ -1,6 +1,6 @@
 """What the options of the main job may be, alone and together.
 
-Takes: options as users give them. Gives: checked ones, or an error that says what to do. Floor: 4.
+Inputs: options as users give them. Outputs: checked ones, or an error that says what to do.
 """
 
 from difflib import get_close_matches

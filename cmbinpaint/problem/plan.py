@@ -1,7 +1,6 @@
 """The geometry of one inpainting job: which pixels are data, which are filled, how deep they lie.
 
-Takes: boolean masks in RING order. Gives: `InpaintingPlan`, reusable for every map with that mask.
-Floor: 2.
+Inputs: boolean masks in RING order. Outputs: `InpaintingPlan`, reusable for every map with that mask.
 """
 
 import hashlib

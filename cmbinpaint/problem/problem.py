@@ -1,6 +1,6 @@
 """A user's map and plan, in the unit of the work, and the way back.
 
-Takes: a map, and a mask or plan, as users have them. Gives: `Job`. Floor: 4.
+Inputs: a map, and a mask or plan, as users have them. Outputs: `Job`.
 """
 
 import warnings
@@ -12,14 +12,14 @@ import numpy as np
 
 from cmbinpaint._types import FloatArray
 from cmbinpaint.errors import CmbInpaintWarning, MaskError
-from cmbinpaint.problem.plan import InpaintingPlan
-from cmbinpaint.problem.options import take_guard
 from cmbinpaint.problem.monopole_dipole import fit_trend, trend_map
+from cmbinpaint.problem.options import take_guard
+from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.estimate import estimate_sky_model
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere import masks
-from cmbinpaint.sphere.maps import SkyInput, check_values, take_map, to_ring
 from cmbinpaint.sphere.input_warnings import warn_if_suspicious
+from cmbinpaint.sphere.maps import SkyInput, check_values, take_map, to_ring
 from cmbinpaint.sphere.units import unit_factor
 
 # A sky model that is this many times above or below what the data show is in another unit.

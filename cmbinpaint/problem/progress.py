@@ -1,6 +1,6 @@
 """How far the work is.
 
-Takes: the ticks of the stages. Gives: `Progress`, handed to the user's callable; wall times. Floor: 4.
+Inputs: the ticks of the stages. Outputs: `Progress`, handed to the user's callable; wall times.
 """
 
 import time

@@ -1,6 +1,6 @@
 """What is known of a fill once it is made.
 
-Takes: what the stages of `inpaint_map` leave behind. Gives: `InpaintInfo`. Floor: 4.
+Inputs: what the stages of `inpaint_map` leave behind. Outputs: `InpaintInfo`.
 """
 
 from collections.abc import Callable

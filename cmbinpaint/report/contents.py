@@ -1,7 +1,7 @@
 """All numbers of a report on one filled map: what was filled, how it looks, and what its spectrum says.
 
-Takes: a map with holes, the maps made of it, a plan; perhaps the truth, an error map, a sky model.
-Gives: `MapReport`, small whatever the resolution. Floor: 5.
+Inputs: a map with holes, the maps made of it, a plan; perhaps the truth, an error map, a sky model.
+Outputs: `MapReport`, small whatever the resolution.
 """
 
 from collections.abc import Iterable
@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cmbinpaint._types import FloatArray
-from cmbinpaint.validation.hole_table import HoleTable, hole_table
+from cmbinpaint.errors import MapError
+from cmbinpaint.pipeline.compare_spectra import SpectraComparison, compare_spectra
+from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.report.fields import CloseUp, Maps, Panorama
 from cmbinpaint.report.statistics import DepthRow, OnePoint, depth_rows
-from cmbinpaint.pipeline.compare_spectra import SpectraComparison, compare_spectra
-from cmbinpaint.errors import MapError
-from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.spectra.anafast import anafast, dl_from_cl
+from cmbinpaint.validation.hole_table import HoleTable, hole_table
 
 # Highest multipole of a report: at nside 2048 the spectra then take a minute or two for each map.
 HIGHEST_MULTIPOLE = 2000

@@ -1,6 +1,6 @@
 """What a report shows of maps: the whole sky at a resolution that can be seen, and close-ups of holes.
 
-Takes: (npix,) maps in RING, of any resolution. Gives: `Panorama`, `CloseUp`; small, whatever came. Floor: 5.
+Inputs: (npix,) maps in RING, of any resolution. Outputs: `Panorama`, `CloseUp`; small, whatever came.
 """
 
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from cmbinpaint._types import BoolArray, FloatArray, IntArray
-from cmbinpaint.validation.hole_table import Hole
 from cmbinpaint.plane.tangent import PatchGrid, TangentPlane
 from cmbinpaint.sphere.holes import hole_labels, hole_sizes
 from cmbinpaint.sphere.maps import degrade, npix_to_nside
 from cmbinpaint.sphere.pixels import pixel_size, pixels_at
+from cmbinpaint.validation.hole_table import Hole
 
 PANORAMA_NSIDE = 256  # pixels of 14', finer than a picture of a thousand points shows
 CLOSE_UP_SIDE = 360

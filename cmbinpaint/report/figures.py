@@ -1,6 +1,6 @@
 """The figures of a report, each small enough to be read on a phone.
 
-Takes: a `MapReport`. Gives: the matplotlib axes drawn on. Floor: 6.
+Inputs: a `MapReport`. Outputs: the matplotlib axes drawn on.
 """
 
 from typing import TYPE_CHECKING, Literal

@@ -1,6 +1,6 @@
 """Pieces of a page that needs nothing but itself: no scripts, no fonts, no files beside it.
 
-Takes: text, trusted in nothing; numbers; pictures. Gives: HTML. Floor: 6.
+Inputs: text, trusted in nothing; numbers; pictures. Outputs: HTML.
 
 Every function escapes the text it is given; `parts`, `header` and `footer` are what these functions returned.
 """

@@ -1,6 +1,6 @@
 """A report as one HTML file that needs nothing but itself.
 
-Takes: a `MapReport`, and in words what is known of input and fill. Gives: the page. Floor: 6.
+Inputs: a `MapReport`, and in words what is known of input and fill. Outputs: the page.
 """
 
 from collections.abc import Mapping
@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cmbinpaint import __version__
-from cmbinpaint.report import html
 from cmbinpaint.plots.figures import figure_png
+from cmbinpaint.report import html
 from cmbinpaint.report.figures import (
     Shown,
     draw_close_up,

@@ -1,6 +1,6 @@
 """Numbers about the values in holes: their distribution beside the observed sky's, and by depth.
 
-Takes: the maps of a report. Gives: `OnePoint`, `DepthRow`. Floor: 5.
+Inputs: the maps of a report. Outputs: `OnePoint`, `DepthRow`.
 """
 
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from cmbinpaint._types import BoolArray, FloatArray
-from cmbinpaint.validation.depths import DepthBins
-from cmbinpaint.report.fields import Maps
 from cmbinpaint.problem.plan import InpaintingPlan
+from cmbinpaint.report.fields import Maps
+from cmbinpaint.validation.depths import DepthBins
 
 _SPAN = 4.5  # of the histogram, in standard deviations of the observed sky
 _FEWEST_BINS, _MOST_BINS = 12, 60

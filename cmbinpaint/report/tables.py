@@ -1,6 +1,6 @@
 """The tables of a report.
 
-Takes: a `MapReport`, how it was filled. Gives: HTML tables, references. Floor: 6.
+Inputs: a `MapReport`, how it was filled. Outputs: HTML tables, references.
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """The sky model of a map, from its observed pixels alone.
 
-Takes: a map with holes. Gives: a `SkyModel`. Floor: 2.
+Inputs: a map with holes. Outputs: a `SkyModel`.
 
 With nothing given but the map, the model is a reference spectrum (Planck 2018, lensed) times a Gaussian
 beam, plus a noise plateau, fitted to the observed power; then the *ratio* of the observed to the fitted

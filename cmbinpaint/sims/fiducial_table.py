@@ -1,4 +1,4 @@
-"""The packaged fiducial spectrum. Takes: nothing. Gives: knots of (ell, D_ell in µK²). Floor: 2.
+"""The packaged fiducial spectrum. Inputs: nothing. Outputs: knots of (ell, D_ell in µK²).
 
 Lensed temperature D_ell = ell(ell+1) C_ell / 2π of `Cosmology()` (Planck 2018) by CAMB 2.0.5. A cubic
 spline of ln D_ell in ln ell through these knots is within 3e-4 of CAMB's spectrum from ell = 2 to 6200.

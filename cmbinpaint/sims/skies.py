@@ -1,6 +1,6 @@
 """Simulated observations of a Gaussian sky.
 
-Takes: a spectrum, a beam, a noise level and a generator. Gives: (npix,) RING maps. Floor: 2.
+Inputs: a spectrum, a beam, a noise level and a generator. Outputs: (npix,) RING maps.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """What is assumed about a sky: the power of the signal in the map, and the noise of each pixel.
 
-Takes: theory spectra with a beam, or map-level spectra. Gives: `SkyModel`, which every inpainter is
-prepared with. Floor: 2.
+Inputs: theory spectra with a beam, or map-level spectra. Outputs: `SkyModel`, which every inpainter is
+prepared with.
 
 Beam, signal and noise cannot be told apart in one map and need not be: `signal_cl` is the power of the
 signal *as it is in the map*, beam and pixel window included. Noise is white and independent between pixels,

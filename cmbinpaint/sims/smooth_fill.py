@@ -1,6 +1,6 @@
 """A quick smooth fill, so that holes do not leak power before a spectrum is measured.
 
-Takes: a map with holes. Gives: the map with each hole bridged smoothly. Floor: 2.
+Inputs: a map with holes. Outputs: the map with each hole bridged smoothly.
 
 A map that is 0 in its holes has edges of the size of the field: behind a wide beam their power exceeds the
 sky's at high multipoles a thousandfold. A bridge that is continuous at the rim lowers that by one to two

@@ -1,6 +1,6 @@
 """Theory spectra: CAMB for any cosmology, and a packaged table for the fiducial one.
 
-Takes: a `Cosmology`. Gives: temperature C_ell in µK² from ell = 0. Floor: 2.
+Inputs: a `Cosmology`. Outputs: temperature C_ell in µK² from ell = 0.
 
 CAMB is imported when `theory_cl` is called; `fiducial_cl` needs none.
 """

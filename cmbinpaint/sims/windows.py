@@ -1,6 +1,6 @@
 """Checks of spectra and beams, and the window that a map puts on a sky.
 
-Takes: arrays and widths as users give them. Gives: float64 spectra and windows, or an error. Floor: 2.
+Inputs: arrays and widths as users give them. Outputs: float64 spectra and windows, or an error.
 """
 
 import numpy as np

@@ -1,1 +1,32 @@
-"""Power spectra: full-sky and cut-sky estimates and bandpowers; arrays in, arrays out."""
+"""Power spectra: full-sky and cut-sky estimates, bandpowers, beams and windows; arrays in, arrays out."""
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "Bandpowers": "cmbinpaint.spectra.bandpowers",
+    "anafast": "cmbinpaint.spectra.anafast",
+    "cl_from_dl": "cmbinpaint.spectra.anafast",
+    "coupling_matrix": "cmbinpaint.spectra.pseudo_cl",
+    "decouple": "cmbinpaint.spectra.pseudo_cl",
+    "dl_from_cl": "cmbinpaint.spectra.anafast",
+    "gaussian_beam": "cmbinpaint.sphere.windows",
+    "log_bands": "cmbinpaint.spectra.bandpowers",
+    "master": "cmbinpaint.spectra.pseudo_cl",
+    "narrowest_band": "cmbinpaint.spectra.pseudo_cl",
+    "pixel_window": "cmbinpaint.sphere.windows",
+    "pseudo_cl": "cmbinpaint.spectra.pseudo_cl",
+    "read_cl": "cmbinpaint.files.spectrum_files",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'cmbinpaint.spectra' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,7 +1,7 @@
 """Power spectra of full skies, C_ell and D_ell.
 
-Takes: full RING maps, spectra from ell = 0. Gives: float64 spectra from ell = 0, as they are in the map: no
-beam, window or noise is taken out. Floor: 1.
+Inputs: full RING maps, spectra from ell = 0. Outputs: float64 spectra from ell = 0, as they are in the map: no
+beam, window or noise is taken out.
 """
 
 import healpy as hp

@@ -1,6 +1,6 @@
 """Bands of multipoles and bandpowers.
 
-Takes: band edges, spectra from ell = 0. Gives: `Bandpowers`, which averages C_ell. Floor: 1.
+Inputs: band edges, spectra from ell = 0. Outputs: `Bandpowers`, which averages C_ell.
 """
 
 from dataclasses import dataclass

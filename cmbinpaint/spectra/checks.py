@@ -1,6 +1,6 @@
 """What spectra, maps and weights must be before a spectrum is computed.
 
-Takes: arrays. Gives: them as float64, or an error. Floor: 1.
+Inputs: arrays. Outputs: them as float64, or an error.
 """
 
 import numpy as np

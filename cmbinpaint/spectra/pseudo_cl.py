@@ -1,7 +1,7 @@
 """Power spectra of a sky seen in part: pseudo-spectra, mode coupling, MASTER.
 
-Takes: RING maps, masks or weights. Gives: pseudo-spectra, coupling matrices, decoupled bandpowers, all as
-they are in the map: no beam, window or noise is taken out. Floor: 1.
+Inputs: RING maps, masks or weights. Outputs: pseudo-spectra, coupling matrices, decoupled bandpowers, all as
+they are in the map: no beam, window or noise is taken out.
 """
 
 import ducc0
@@ -12,8 +12,8 @@ import numpy.typing as npt
 from cmbinpaint._types import AnyArray, FloatArray
 from cmbinpaint.errors import SpectrumError
 from cmbinpaint.spectra.bandpowers import Bandpowers
-from cmbinpaint.sphere.maps import npix_to_nside
 from cmbinpaint.spectra.checks import take_cl, take_weights, weighted_sky
+from cmbinpaint.sphere.maps import npix_to_nside
 
 __all__ = ["coupling_matrix", "decouple", "master", "narrowest_band", "pseudo_cl"]
 

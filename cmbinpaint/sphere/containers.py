@@ -1,7 +1,7 @@
 """Open the containers that maps come in, and close them again.
 
-Takes: arrays, masked arrays, Quantities, astropy's Masked. Gives: plain data, mask and unit, and the function
-that puts an answer back into the same kind of container. Floor: 1.
+Inputs: arrays, masked arrays, Quantities, astropy's Masked. Outputs: plain data, mask and unit, and the function
+that puts an answer back into the same kind of container.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """Spherical harmonic transforms of HEALPix maps, and the algebra of their coefficients.
 
-Takes: RING maps and a_lm of real fields, in healpy's m-major complex128 layout with mmax = lmax.
-Gives: transforms by ducc0, evaluation at any point, seeded draws, scaling, spectra. Floor: 1.
+Inputs: RING maps and a_lm of real fields, in healpy's m-major complex128 layout with mmax = lmax.
+Outputs: transforms by ducc0, evaluation at any point, seeded draws, scaling, spectra.
 
 A map is `Y a`, with `Y` the synthesis matrix; `Yᵀ` is its transpose for the real inner product
 `<a, b> = sum_l a_l0 b_l0 + 2 Re sum_{l, m>0} a_lm conj(b_lm)` (`alm_dot`), under which the coefficients of a

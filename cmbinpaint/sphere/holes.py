@@ -1,7 +1,6 @@
 """The geometry of holes: labels, sizes, neighbors, depths, nearest observed pixels, guards.
 
-Takes: bool `valid` (npix,) in RING, True = observed. Gives: labels, depths in pixels, neighbor lists.
-Floor: 1.
+Inputs: bool `valid` (npix,) in RING, True = observed. Outputs: labels, depths in pixels, neighbor lists.
 """
 
 from typing import Any

@@ -1,7 +1,7 @@
 """Warn of masks that look inverted and of skies and masks that look to be in the other pixel ordering.
 
-Takes: RING values and `valid` as they were understood. Gives: warnings with the evidence; no result depends
-on them, and they are the one place that looks at values inside holes. Floor: 1.
+Inputs: RING values and `valid` as they were understood. Outputs: warnings with the evidence; no result depends
+on them, and they are the one place that looks at values inside holes.
 """
 
 import warnings

@@ -1,8 +1,7 @@
 """Check, order and hand back HEALPix temperature maps, whatever type they came in.
 
-Takes: arrays, masked arrays, Quantities; RING or NESTED; any byte order. Gives: `SkyInput`, float64 RING
+Inputs: arrays, masked arrays, Quantities; RING or NESTED; any byte order. Outputs: `SkyInput`, float64 RING
 values with the pixels known, and from it the answer in the type, order, dtype and unit that came.
-Floor: 1.
 """
 
 import warnings

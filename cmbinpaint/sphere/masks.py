@@ -1,7 +1,7 @@
 """Masks: reading a user's, weights, and the door to holes, the mask generator and the doubts about a mask.
 
-Takes: masks of any type and order; inside, bool `valid` (npix,) in RING, True = observed.
-Gives: `valid`, sky fractions, apodized weights. Floor: 1.
+Inputs: masks of any type and order; inside, bool `valid` (npix,) in RING, True = observed.
+Outputs: `valid`, sky fractions, apodized weights.
 """
 
 from typing import Any
@@ -24,10 +24,10 @@ from cmbinpaint.sphere.holes import (
     nside_of,
     take_valid,
 )  # fmt: skip
+from cmbinpaint.sphere.input_warnings import warn_if_suspicious
 from cmbinpaint.sphere.maps import check_nside, is_unseen, npix_to_nside, to_ring
 from cmbinpaint.sphere.pixels import pixel_vectors
 from cmbinpaint.sphere.planck_mask import planck_like_mask
-from cmbinpaint.sphere.input_warnings import warn_if_suspicious
 
 __all__ = [
     "apodize", "depth", "fsky", "guard", "hole_labels", "hole_sizes", "nearest_observed", "neighbor_table",

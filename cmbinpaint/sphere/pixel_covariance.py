@@ -1,7 +1,7 @@
 """The covariance of an isotropic field between points, from its power spectrum.
 
-Takes: spectra from ell = 0. Gives: `correlation`, the exact Legendre sum; `CovarianceTable`, its fast
-interpolation. Floor: 1.
+Inputs: spectra from ell = 0. Outputs: `correlation`, the exact Legendre sum; `CovarianceTable`, its fast
+interpolation.
 
 `C(theta) = sum_{l >= 2} (2l+1)/(4 pi) C_l P_l(cos theta)`. Monopole and dipole are left out: in a sky model
 they carry a broad variance, and kriging marginalizes the constant instead.

@@ -1,4 +1,4 @@
-"""Where HEALPix pixels lie. Takes: RING indices or directions. Gives: the other. Floor: 1."""
+"""Where HEALPix pixels lie. Inputs: RING indices or directions. Outputs: the other."""
 
 import healpy as hp
 import numpy as np

@@ -1,6 +1,6 @@
 """A seeded mask that looks like Planck's temperature confidence mask, the same sky at every nside.
 
-Takes: nside, a seed. Gives: bool `valid` (npix,) RING, True = observed, fsky near 0.76. Floor: 1.
+Inputs: nside, a seed. Outputs: bool `valid` (npix,) RING, True = observed, fsky near 0.76.
 """
 
 import healpy as hp

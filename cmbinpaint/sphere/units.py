@@ -1,7 +1,7 @@
 """Which unit a CMB temperature is in: a table, since astropy cannot parse what files say.
 
-Takes: the text of a TUNIT, of a command line or of a Quantity's unit. Gives: `"K_CMB"`, `"mK_CMB"` or
-`"uK_CMB"`, and factors between them. Floor: 1.
+Inputs: the text of a TUNIT, of a command line or of a Quantity's unit. Outputs: `"K_CMB"`, `"mK_CMB"` or
+`"uK_CMB"`, and factors between them.
 
 Only thermodynamic temperatures are known. A Rayleigh-Jeans temperature or a brightness differs from
 them by a factor that depends on frequency, so it is refused, never guessed.

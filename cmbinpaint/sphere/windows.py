@@ -1,6 +1,6 @@
 """What a beam and a pixel do to the multipoles of a sky, computed without any file or network.
 
-Takes: beam widths in radians, nside. Gives: amplitudes b_ell and p_ell from ell = 0. Floor: 1.
+Inputs: beam widths in radians, nside. Outputs: amplitudes b_ell and p_ell from ell = 0.
 """
 
 import healpy as hp

@@ -1,6 +1,6 @@
 """Patches by class of the spectral index: errors, spectra, and whether a filled patch still looks like its class.
 
-Takes: a trained network, patches of several classes, a classifier. Gives: `ClassStudy`. Floor: 5.
+Inputs: a trained network, patches of several classes, a classifier. Outputs: `ClassStudy`.
 
 A realization is the prediction plus what the prediction misses of another patch, `predict(d) + o' - predict(d')`. That
 other patch must come from some class: of the patch's own ("realization": whoever fills knows the spectrum), or of the
@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from cmbinpaint._types import BoolArray, FloatArray, IntArray
-from cmbinpaint.studies.classifiers import Classifier, confusion_table
-from cmbinpaint.validation.estimators import Estimate, mean, ratio_of_means
-from cmbinpaint.studies.patch_study import check_masks
 from cmbinpaint.errors import DataSetError
 from cmbinpaint.plane.power import flat_cl
+from cmbinpaint.studies.classifiers import Classifier, confusion_table
+from cmbinpaint.studies.patch_study import check_masks
 from cmbinpaint.training.data.targets import Targets
 from cmbinpaint.training.run.checkpoint_models import State, Trained
+from cmbinpaint.validation.estimators import Estimate, mean, ratio_of_means
 
 TARGET, PREDICTION, REALIZATION, ASSUMED = "target", "prediction", "realization", "realization, Planck's n_s"
 _BANDS = 6

@@ -1,6 +1,6 @@
 """A classifier that needs no training run: Fisher's linear discriminant on the logarithms of a patch's power in rings.
 
-Takes: patches with their classes. Gives: `RingDiscriminant`. Floor: 5.
+Inputs: patches with their classes. Outputs: `RingDiscriminant`.
 
 Of Gaussian skies the spectrum holds all there is to know, so that a rule on it is a fair judge of spectral classes.
 """

@@ -1,6 +1,6 @@
 """What pictures hide: the power spectrum of clipped grey pictures against that of the temperatures they show.
 
-Takes: patches in µK. Gives: `ClippingStudy`. Floor: 5.
+Inputs: patches in µK. Outputs: `ClippingStudy`.
 
 Three steps lead from a temperature to the grey of a color picture, and are told apart here: clipping at ±T_max; cutting
 the range into 256 steps of grey ("grey picture"; grey back to µK exactly, but for the step); and drawing it in Planck's
@@ -20,10 +20,10 @@ import numpy as np
 from scipy.special import erf
 
 from cmbinpaint._types import FloatArray
-from cmbinpaint.validation.estimators import Estimate, jackknife, ratio_of_means
 from cmbinpaint.errors import MapError
 from cmbinpaint.plane.power import flat_cl
 from cmbinpaint.training.data.planck_colors import N_COLORS, luma, render
+from cmbinpaint.validation.estimators import Estimate, jackknife, ratio_of_means
 
 CLIPPED, GREY, PLANCK = "clipped temperature", "grey picture", "grey of Planck's colors"
 T_MAX_uK = (100.0, 150.0, 200.0, 250.0, 300.0, 400.0, 500.0, 700.0, 1000.0)

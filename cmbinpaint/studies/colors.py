@@ -1,6 +1,6 @@
 """Distributions of color: how often each intensity of red, green, blue and grey is in a picture and in its prediction.
 
-Takes: a trained network, patches of known truth, masks. Gives: `ColorStudy`. Floor: 5.
+Inputs: a trained network, patches of known truth, masks. Outputs: `ColorStudy`.
 
 Temperatures are rendered with a map of 256 colors between T_min and T_max; grey is 0.2989 R + 0.5870 G + 0.1140 B. The
 Gaussian fits are of maximum likelihood: mean and standard deviation of all pixels. A color that a map draws at many
@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from cmbinpaint._types import AnyArray, BoolArray, Float32Array, FloatArray
-from cmbinpaint.validation.sky_statistics import ks_distance
 from cmbinpaint.studies.patch_study import Progress, check_masks
 from cmbinpaint.training.data.planck_colors import LIMIT_uK, luma, render
 from cmbinpaint.training.data.targets import Targets
 from cmbinpaint.training.run.checkpoint_models import State, Trained
+from cmbinpaint.validation.sky_statistics import ks_distance
 
 CHANNELS = ("red", "green", "blue", "grey")
 # Of intensity, from 0 to 1. A map has 256 colors, and a channel takes some fifty values: finer bins would be a comb.
@@ -189,7 +189,7 @@ def study_colors(
     masks
         (side, side) by name, True = observed.
     colors_uK, colors
-        T_min and T_max, and the map of colors (`cmbinpaint.training.data.planck_colors.COLOR_MAPS`). A network that draws
+        T_min and T_max, and the map of colors (`planck_colors.COLOR_MAPS`). A network that draws
         pictures is compared in its own colors.
     progress
         Called with how many fills are done and how many there are.

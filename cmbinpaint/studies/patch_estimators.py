@@ -1,6 +1,6 @@
 """Estimators of bandpowers on flat patches, for networks that fill patches.
 
-Takes: a trained network, patches of known truth, a mask. Gives: `EstimatorEnsemble`. Floor: 5.
+Inputs: a trained network, patches of known truth, a mask. Outputs: `EstimatorEnsemble`.
 
 As on the sphere, but that nothing is decoupled: spectra are those behind a Hann window, of the whole patch (truth and
 fills) or of its observed pixels over the window's mean square. A network of the seed's family is not linear, so that
@@ -10,14 +10,14 @@ its response is a difference: the band is made stronger and weaker in the truth,
 import numpy as np
 
 from cmbinpaint._types import BoolArray, FloatArray
-from cmbinpaint.validation.ks import ks_test
-from cmbinpaint.validation.estimator_performance import EstimatorEnsemble, grade
-from cmbinpaint.studies.sky_estimators import MASKED, MEAN, PREDICTION, REALIZATION
-from cmbinpaint.studies.patch_study import Progress, check_masks
 from cmbinpaint.errors import DataSetError
 from cmbinpaint.plane.power import flat_cl, mode_ells
+from cmbinpaint.studies.patch_study import Progress, check_masks
+from cmbinpaint.studies.sky_estimators import MASKED, MEAN, PREDICTION, REALIZATION
 from cmbinpaint.training.data.targets import Targets
 from cmbinpaint.training.run.checkpoint_models import PatchFiller, State, Trained
+from cmbinpaint.validation.estimator_performance import EstimatorEnsemble, grade
+from cmbinpaint.validation.ks import ks_test
 
 _BANDS = 6
 _STEP = 0.2  # of a band's amplitude, either way

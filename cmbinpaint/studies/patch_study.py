@@ -1,6 +1,6 @@
 """What studies of patches share: the masks, the moments of a training, the pixels by depth.
 
-Takes: a trained network, targets. Gives: masks by name, states, regions of a patch. Floor: 5.
+Inputs: a trained network, targets. Outputs: masks by name, states, regions of a patch.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -9,11 +9,11 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 from cmbinpaint._types import BoolArray, FloatArray
-from cmbinpaint.validation.depths import DEPTH_EDGES
 from cmbinpaint.errors import MaskError
 from cmbinpaint.plane.shapes import circle
 from cmbinpaint.training.data.masks import Bounded, RandomShapes
 from cmbinpaint.training.run.checkpoint_models import State, Trained
+from cmbinpaint.validation.depths import DEPTH_EDGES
 
 RADII_PX = tuple(range(5, 70, 5))  # the seed's thirteen, in a patch of 128 px
 _SIDE = 128

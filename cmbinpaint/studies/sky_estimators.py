@@ -1,6 +1,6 @@
 """Estimators of bandpowers on simulated skies of the sphere: cut skies and filled ones.
 
-Takes: a setting, an inpainter. Gives: `EstimatorEnsemble`. Floor: 5.
+Inputs: a setting, an inpainter. Outputs: `EstimatorEnsemble`.
 
 The sky model is told and fixed. Every prediction is linear in the data, so that the mean of an estimate is linear in
 the true C_ell, and its response to a band is what it makes of a sky that has power there alone; a realization adds what
@@ -12,21 +12,21 @@ from collections.abc import Callable
 import numpy as np
 
 from cmbinpaint._types import BoolArray, FloatArray
-from cmbinpaint.validation.fisher import MOST_PIXELS, fisher_scatter, mode_scatter
-from cmbinpaint.validation.ks import ks_test
-from cmbinpaint.validation.estimator_performance import EstimatorEnsemble, grade
-from cmbinpaint.validation.simulation_setup import Setting
-from cmbinpaint.studies.patch_study import Progress
 from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.problem.model import Inpainter
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.skies import simulate_sky
-from cmbinpaint.sphere import masks
+from cmbinpaint.spectra.anafast import anafast
 from cmbinpaint.spectra.bandpowers import log_bands
 from cmbinpaint.spectra.pseudo_cl import coupling_matrix, decouple, narrowest_band, pseudo_cl
-from cmbinpaint.spectra.anafast import anafast
+from cmbinpaint.sphere import masks
 from cmbinpaint.sphere.harmonics import Harmonics, draw_alm
 from cmbinpaint.sphere.pixels import pixel_size
+from cmbinpaint.studies.patch_study import Progress
+from cmbinpaint.validation.estimator_performance import EstimatorEnsemble, grade
+from cmbinpaint.validation.fisher import MOST_PIXELS, fisher_scatter, mode_scatter
+from cmbinpaint.validation.ks import ks_test
+from cmbinpaint.validation.simulation_setup import Setting
 
 MASKED, MASTER, APODIZED = "masked / fsky", "MASTER", "MASTER, apodized"
 PREDICTION, REALIZATION, MEAN = "prediction", "realization", "mean over realizations"
@@ -147,13 +147,11 @@ class _Run:
         return {MASTER: self.valid.astype(np.float64), APODIZED: self.soft}
 
     def _decoupler(self, weights: FloatArray, coupling: FloatArray) -> Callable[[FloatArray], FloatArray]:
-        def decouple(sky: FloatArray) -> FloatArray:
+        def decoupled(sky: FloatArray) -> FloatArray:
             centered = np.where(weights > 0, sky - np.average(sky, weights=weights), 0.0)
-            return decouple(
-                pseudo_cl(centered, weights, self.lmax), coupling, self.setting.bands
-            )
+            return decouple(pseudo_cl(centered, weights, self.lmax), coupling, self.setting.bands)
 
-        return decouple
+        return decoupled
 
     def power(self, sky: FloatArray) -> FloatArray:
         """(bands,) of a full sky."""

@@ -7,16 +7,16 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "Recipe": "recipe",
-    "OptimizerRecipe": "parts",
-    "StageRecipe": "parts",
-    "list_recipes": "recipe",
-    "TrainResult": "loop",
-    "train": "loop",
-    "export_weights": "export",
-    "final_weights": "resume",
-    "Checkpoint": "checkpoint",
-    "load_latest": "checkpoint",
+    "Recipe": "recipes.recipe",
+    "OptimizerRecipe": "recipes.recipe_sections",
+    "StageRecipe": "recipes.recipe_sections",
+    "list_recipes": "recipes.recipe",
+    "TrainResult": "run.loop",
+    "train": "run.loop",
+    "export_weights": "run.export",
+    "final_weights": "run.resume",
+    "Checkpoint": "run.checkpoint",
+    "load_latest": "run.checkpoint",
 }
 __all__ = list(_HOMES)
 

@@ -1,6 +1,6 @@
 """How well a model fills holes, and whether its realizations may be believed: figures from records of skies.
 
-Takes: stacked records of an `Ensemble`. Gives: a `ModelCalibration` for each model. Floor: 5.
+Inputs: stacked records of an `Ensemble`. Outputs: a `ModelCalibration` for each model.
 
 **The bias of a realization's spectrum.** Let o be the whole observation, F the map filled with a linear
 predictor, R = o - F (zero outside the holes). A realization is F + R', with R' the predictor's error on an
@@ -29,10 +29,10 @@ import numpy as np
 from scipy.stats import f as fisher
 
 from cmbinpaint._types import AnyArray, FloatArray
+from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.validation.coverage import Coverage, covered
 from cmbinpaint.validation.estimators import Estimate, jackknife, mean, ratio_of_means, rms_ratio
 from cmbinpaint.validation.sky_statistics import LOW_ELL, Measures, low_degrees
-from cmbinpaint.errors import CmbInpaintError
 
 Stack = Mapping[str, AnyArray]
 LOWEST = 2  # monopole and dipole are not graded

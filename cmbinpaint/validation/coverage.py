@@ -1,6 +1,6 @@
 """Whether error bars tell the truth: coverage, marginal and conditional on the prediction.
 
-Takes: errors and predictions of many skies. Gives: fractions with errors. Floor: 5.
+Inputs: errors and predictions of many skies. Outputs: fractions with errors.
 
 A realization scatters around the prediction as the model's errors do on simulated skies; so the width that it
 claims for a quantity on one sky is the rms error of that quantity on the *other* skies. With normal errors the

@@ -1,6 +1,6 @@
 """Bins of hole depth: how far from data a pixel lies decides how well it can be filled.
 
-Takes: an inpainting plan, errors as maps. Gives: `DepthBins`, mean squares by depth. Floor: 5.
+Inputs: an inpainting plan, errors as maps. Outputs: `DepthBins`, mean squares by depth.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """A series of simulated skies, filled by several models as a user would, measured one sky at a time.
 
-Takes: a setting, models, a folder. Gives: records, from which alone all figures are made. Floor: 5.
+Inputs: a setting, models, a folder. Outputs: records, from which alone all figures are made.
 
 One unit of work is one sky of one kind: the exact mean (`"exact"`), or a model. It depends on nothing but its
 number and is written whole, so that any process may do any unit, in any order, and a rerun does what is missing:
@@ -29,15 +29,15 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from cmbinpaint._types import AnyArray, FloatArray
-from cmbinpaint.validation.sky_statistics import Measures
-from cmbinpaint.validation.result_store import Records
-from cmbinpaint.validation.simulation_setup import Setting
 from cmbinpaint.errors import CmbInpaintError
-from cmbinpaint.inpainters import find_inpainter
 from cmbinpaint.gaussian.solver import GaussianSolver
+from cmbinpaint.pipeline import inpaint_map
+from cmbinpaint.pipeline.models import find_inpainter
 from cmbinpaint.problem.model import Inpainter
 from cmbinpaint.problem.plan import InpaintingPlan
-from cmbinpaint.pipeline import inpaint_map
+from cmbinpaint.validation.result_store import Records
+from cmbinpaint.validation.simulation_setup import Setting
+from cmbinpaint.validation.sky_statistics import Measures
 
 EXACT = "exact"
 # Of the exact mean, in posterior standard deviations: its error enters C_ell(F, F - M) once, not squared.

@@ -1,6 +1,6 @@
 """Estimators of bandpowers compared fairly: bias, response, and scatter over response against the Fisher limit.
 
-Takes: bandpowers of many skies by every estimator. Gives: `EstimatorEnsemble`. Floor: 5.
+Inputs: bandpowers of many skies by every estimator. Outputs: `EstimatorEnsemble`.
 
 A single filled sky scatters by full-sky cosmic variance by construction, however little of it was observed: the power
 in its holes is the sky model's. Its raw scatter therefore flatters it. What counts is the response dC_filled / dC_true,

@@ -1,6 +1,6 @@
 """Figures from independent skies, with errors that come from the skies themselves.
 
-Takes: samples, skies along the first axis. Gives: `Estimate`s. Floor: 5.
+Inputs: samples, skies along the first axis. Outputs: `Estimate`s.
 
 A figure is a function of means over skies (a ratio of mean squares, say); its standard error is the jackknife's
 (Efron & Stein 1981, Ann. Stat. 9, 586), which needs no model of how numerator and denominator go together.

@@ -1,6 +1,6 @@
 """The least scatter that any estimator of a cut sky's bandpowers can have: the Fisher limit.
 
-Takes: a mask, a sky model, bands. Gives: relative standard deviations. Floor: 5.
+Inputs: a mask, a sky model, bands. Outputs: relative standard deviations.
 
 With C the covariance of the observed pixels and C_b the part of it that a band makes, the amplitude of that band (the
 others known) is told with a variance of at least 1 / F_bb, F_bb = Tr[(C^-1 C_b)²] / 2 (Tegmark 1997, Phys. Rev. D 55,
@@ -14,8 +14,8 @@ from cmbinpaint._types import BoolArray, FloatArray
 from cmbinpaint.errors import MaskError
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.spectra.bandpowers import Bandpowers
-from cmbinpaint.sphere.pixel_covariance import CovarianceTable
 from cmbinpaint.sphere.maps import npix_to_nside
+from cmbinpaint.sphere.pixel_covariance import CovarianceTable
 from cmbinpaint.sphere.pixels import pixel_vectors
 
 MOST_PIXELS = 3000  # of which the exact limit is computed: matrices of 72 MB

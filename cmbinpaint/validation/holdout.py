@@ -1,6 +1,6 @@
 """Observed pixels held back for a test: the mask's own holes, rotated into clean sky.
 
-Takes: an inpainting plan, a generator. Gives: `Withheld`, a plan whose targets are observed pixels. Floor: 5.
+Inputs: an inpainting plan, a generator. Outputs: `Withheld`, a plan whose targets are observed pixels.
 
 A hole keeps its shape under a rotation of the sphere, and the rotated ones stand in the sky as the holes do: alike in
 size and depth. Holes too large to find a place, as a Galactic band, are stood in for by discs that reach the same
@@ -14,12 +14,12 @@ from itertools import pairwise
 import numpy as np
 
 from cmbinpaint._types import AnyArray, BoolArray, FloatArray, IntArray
-from cmbinpaint.validation.depths import DEPTH_EDGES
 from cmbinpaint.errors import MaskError
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sphere import masks
 from cmbinpaint.sphere.holes import grow
 from cmbinpaint.sphere.pixels import pixel_size, pixel_vectors, pixels_at
+from cmbinpaint.validation.depths import DEPTH_EDGES
 
 # Rings of observed pixels that stay between a withheld hole and the next, or the mask's own.
 GAP = 2

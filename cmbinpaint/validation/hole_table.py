@@ -1,6 +1,6 @@
 """The holes of a mask, one by one and by size: where they are, how large, how deep.
 
-Takes: a bool region in RING, depths. Gives: `Hole`, `SizeClass`, `HoleTable`. Floor: 5.
+Inputs: a bool region in RING, depths. Outputs: `Hole`, `SizeClass`, `HoleTable`.
 """
 
 from dataclasses import dataclass

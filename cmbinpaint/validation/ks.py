@@ -1,6 +1,6 @@
 """Kolmogorov-Smirnov tests of filled pixels, with the null that correlated pixels need.
 
-Takes: hole pixels of filled and of true skies. Gives: `KSTest`. Floor: 5.
+Inputs: hole pixels of filled and of true skies. Outputs: `KSTest`.
 
 Tabulated probabilities are for independent values. Pixels of a sky hang together, so that true skies fail the table far
 too often; here the null is the distance of true skies themselves. A test that finds nothing says little unless it is
@@ -14,8 +14,8 @@ import numpy as np
 from scipy.stats import kstwo
 
 from cmbinpaint._types import FloatArray
-from cmbinpaint.validation.sky_statistics import ks_distance
 from cmbinpaint.errors import CmbInpaintError
+from cmbinpaint.validation.sky_statistics import ks_distance
 
 LEVEL = 0.05
 _LOSSES = np.linspace(0.0, 0.6, 61)

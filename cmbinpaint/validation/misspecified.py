@@ -1,6 +1,6 @@
 """What a wrong sky model does to the fill: to the spectrum of realizations, and to the error in the holes.
 
-Takes: a setting, a model, a folder. Gives: records, and from them a `Misspecified`. Floor: 5.
+Inputs: a setting, a model, a folder. Outputs: records, and from them a `Misspecified`.
 
 Each scenario is either a wrong thing *told* to the model (beam, noise, amplitude) or an odd *truth* of which the
 model is told the standard (tilt, a bump, a low quadrupole, correlated noise, wings of sources). Each truth is
@@ -18,11 +18,6 @@ from typing import Literal
 import numpy as np
 
 from cmbinpaint._types import AnyArray, FloatArray
-from cmbinpaint.validation.ensemble import Contender, Unit
-from cmbinpaint.validation.estimators import Estimate, ratio_of_means, rms_ratio
-from cmbinpaint.validation.sky_statistics import Measures
-from cmbinpaint.validation.result_store import Records
-from cmbinpaint.validation.simulation_setup import Setting
 from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.pipeline.filling import Filler, realization_rng
 from cmbinpaint.sims.estimate import estimate_sky_model
@@ -30,6 +25,11 @@ from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sims.theory import Cosmology, theory_cl
 from cmbinpaint.sphere.harmonics import Harmonics, draw_alm
 from cmbinpaint.sphere.holes import grow
+from cmbinpaint.validation.ensemble import Contender, Unit
+from cmbinpaint.validation.estimators import Estimate, ratio_of_means, rms_ratio
+from cmbinpaint.validation.result_store import Records
+from cmbinpaint.validation.simulation_setup import Setting
+from cmbinpaint.validation.sky_statistics import Measures
 
 How = Literal["right", "fixed", "estimated"]
 STANDARD = "standard"

@@ -1,6 +1,6 @@
 """Records of single skies: a folder of small files, each whole or absent, each saying what it belongs to.
 
-Takes: arrays by name. Gives: the same again, in another process or on another day. Floor: 5.
+Inputs: arrays by name. Outputs: the same again, in another process or on another day.
 
 A record is a .npz file without pickled objects, written beside its name and renamed. It holds the digest of what
 it was made of; a record of something else is refused, never mixed in.

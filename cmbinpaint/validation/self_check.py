@@ -1,6 +1,6 @@
 """Do beam, noise and sky model fit this very map? A test on the user's own sky.
 
-Takes: what `inpaint_map` takes. Gives: `SelfCheck`. Floor: 5.
+Inputs: what `inpaint_map` takes. Outputs: `SelfCheck`.
 
 The mask's own holes, rotated into observed sky (`withheld`), are filled from the rest and compared with what was
 withheld. With `d` a withheld pixel, `m` its prediction, `s` the prediction's standard deviation in the sky model and
@@ -20,19 +20,19 @@ from scipy.stats import f as fisher
 from scipy.stats import t as student
 
 from cmbinpaint._types import AnyArray, BoolArray, FloatArray, IntArray
-from cmbinpaint.validation.depths import DepthBins
-from cmbinpaint.validation.self_check_text import line, table
-from cmbinpaint.validation.holdout import Withheld, withhold
 from cmbinpaint.errors import CmbInpaintError
-from cmbinpaint.inpainters import find_inpainter
-from cmbinpaint.pipeline.filling import Filler, draw_observation, realization_rng
 from cmbinpaint.gaussian.direct_inpainter import THREE_RESOLUTIONS, KrigingInpainter, KrigingPredictor
+from cmbinpaint.networks.card_limits import serving
+from cmbinpaint.pipeline.filling import Filler, draw_observation, realization_rng
+from cmbinpaint.pipeline.models import find_inpainter
 from cmbinpaint.problem.model import Inpainter
+from cmbinpaint.problem.options import check_known
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.problem.problem import Job
-from cmbinpaint.networks.card_limits import serving
-from cmbinpaint.problem.options import check_known
 from cmbinpaint.sims.sky_model import SkyModel
+from cmbinpaint.validation.depths import DepthBins
+from cmbinpaint.validation.holdout import Withheld, withhold
+from cmbinpaint.validation.self_check_text import line, table
 
 # False alarms of the whole check, all its statistics together.
 LEVEL = 0.01

@@ -1,6 +1,6 @@
 """The verdict of a self-check in words.
 
-Takes: its numbers. Gives: a line, a table. Floor: 5.
+Inputs: its numbers. Outputs: a line, a table.
 """
 
 from typing import TYPE_CHECKING

@@ -1,6 +1,6 @@
 """The skies that models are graded on: what is true, what is observed of it, in which bins it is judged.
 
-Takes: a mask. Gives: `Setting`, which makes sky after sky, each from its number alone. Floor: 5.
+Inputs: a mask. Outputs: `Setting`, which makes sky after sky, each from its number alone.
 
 The standard setting is that of all tables of this package: Planck 2018's spectrum, a Gaussian beam of 3 pixels
 and the pixel window, white noise of 3 µK per pixel. Truth, for errors, is the signal behind the beam, without
@@ -16,7 +16,6 @@ import numpy as np
 
 from cmbinpaint import __version__
 from cmbinpaint._types import BoolArray, FloatArray
-from cmbinpaint.validation.depths import DEPTH_EDGES, DepthBins
 from cmbinpaint.errors import MaskError, SpectrumError
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.skies import simulate_sky
@@ -24,6 +23,7 @@ from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sims.theory import fiducial_cl
 from cmbinpaint.spectra.bandpowers import Bandpowers, log_bands
 from cmbinpaint.sphere.pixels import pixel_size
+from cmbinpaint.validation.depths import DEPTH_EDGES, DepthBins
 
 BEAM_PIXELS = 3.0
 NOISE_UK = 3.0

@@ -1,6 +1,6 @@
 """What is measured on one sky: bandpowers, low multipoles, jumps at rims, the distribution of pixels.
 
-Takes: a setting, full RING maps. Gives: small arrays. Floor: 5.
+Inputs: a setting, full RING maps. Outputs: small arrays.
 """
 
 from functools import cached_property
@@ -9,11 +9,11 @@ import numpy as np
 from scipy.special import ndtr
 
 from cmbinpaint._types import ComplexArray, FloatArray, IntArray
-from cmbinpaint.validation.simulation_setup import Setting
 from cmbinpaint.errors import SpectrumError
+from cmbinpaint.gaussian.neighbors import pixel_neighbors
 from cmbinpaint.sphere import masks
 from cmbinpaint.sphere.harmonics import Harmonics, alm_to_cl, alm_to_real, resize_alm
-from cmbinpaint.gaussian.neighbors import pixel_neighbors
+from cmbinpaint.validation.simulation_setup import Setting
 
 # Multipoles whose single coefficients are kept.
 LOW_ELL = 10

@@ -1,6 +1,6 @@
 """Several models on the same skies: all figures side by side, and as plain numbers for a file.
 
-Takes: an ensemble whose records are made. Gives: `Validation`. Floor: 5.
+Inputs: an ensemble whose records are made. Outputs: `Validation`.
 """
 
 import math
@@ -13,6 +13,7 @@ import numpy as np
 
 from cmbinpaint import __version__
 from cmbinpaint._types import FloatArray
+from cmbinpaint.spectra.bandpowers import Bandpowers
 from cmbinpaint.validation.calibration import (
     ALM_GROUPS,
     LOWEST,
@@ -24,7 +25,6 @@ from cmbinpaint.validation.coverage import LEVELS
 from cmbinpaint.validation.ensemble import EXACT, EXACT_TOLERANCE, Ensemble
 from cmbinpaint.validation.estimators import Estimate, ratio_of_means
 from cmbinpaint.validation.sky_statistics import HOLE_SIZES, LOW_ELL
-from cmbinpaint.spectra.bandpowers import Bandpowers
 
 # The model whose realizations are draws from the posterior.
 EXACT_MODEL = "gaussian"

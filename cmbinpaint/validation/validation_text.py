@@ -1,6 +1,6 @@
 """A validation in words: Markdown tables, and the figures that a card holds.
 
-Takes: what `Validation.to_dict` gives, or the file it was written to. Gives: text, plain numbers. Floor: 5.
+Inputs: what `Validation.to_dict` gives, or the file it was written to. Outputs: text, plain numbers.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

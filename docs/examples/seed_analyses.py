@@ -14,7 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from cmbinpaint import plots
-from cmbinpaint.analysis import fill_panels, study_clipping, study_differences
+from cmbinpaint.studies.clipping import study_clipping
+from cmbinpaint.studies.colors import fill_panels
+from cmbinpaint.studies.differences import study_differences
 from cmbinpaint.studies.patch_study import RANDOM, circles, seed_masks, take_states
 from cmbinpaint.training import Recipe, train
 from cmbinpaint.training.data.targets import take_targets

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from cmbinpaint import cli
-from cmbinpaint.studies.differences import study_differences
-from cmbinpaint.studies.patch_study import RANDOM, random_mask
 from cmbinpaint.commands._studies import STUDIES, as_csv, as_json
 from cmbinpaint.commands.analyze import _network_note
+from cmbinpaint.studies.differences import study_differences
+from cmbinpaint.studies.patch_study import RANDOM, random_mask
 from cmbinpaint.training.data.targets import take_targets
 from cmbinpaint.training.run.checkpoint_models import Trained
 

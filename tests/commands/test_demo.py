@@ -8,8 +8,8 @@ import pytest
 
 from cmbinpaint import cli
 from cmbinpaint.commands import demo
-from cmbinpaint.sims import fiducial_cl
 from cmbinpaint.files import fits
+from cmbinpaint.sims import fiducial_cl
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ from astropy.io import fits as afits
 
 from cmbinpaint import cli, inpaint_map
 from cmbinpaint.commands import inpaint as command
-from cmbinpaint.sims import fiducial_cl, simulate_sky
 from cmbinpaint.files import fits
+from cmbinpaint.sims import fiducial_cl, simulate_sky
 
 NSIDE = 16
 NPIX = 12 * NSIDE**2

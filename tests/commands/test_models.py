@@ -6,8 +6,9 @@ import pytest
 
 from cmbinpaint import cli
 from cmbinpaint.commands import models
-from cmbinpaint.inpainters import WEIGHTLESS
-from cmbinpaint.weights import Card, list_models
+from cmbinpaint.networks.card import Card
+from cmbinpaint.networks.store import list_models
+from cmbinpaint.pipeline.models import WEIGHTLESS
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from cmbinpaint import cli
-from cmbinpaint.sims import fiducial_cl, simulate_sky
 from cmbinpaint.files import fits
-from tests.analysis.worlds import valid_at
-from tests.plots.test_html import read
+from cmbinpaint.sims import fiducial_cl, simulate_sky
+from tests.report.test_html import read
+from tests.validation.worlds import valid_at
 
 NSIDE = 16
 HOSTILE = "<img src=x onerror=alert(1)>"

@@ -6,8 +6,8 @@ import pytest
 from astropy.io import fits as afits
 
 from cmbinpaint import cli
-from cmbinpaint.sims import fiducial_cl, simulate_sky
 from cmbinpaint.files import fits
+from cmbinpaint.sims import fiducial_cl, simulate_sky
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from cmbinpaint import cli
-from cmbinpaint.sims import fiducial_cl, simulate_sky
 from cmbinpaint.files import fits
+from cmbinpaint.sims import fiducial_cl, simulate_sky
 
 NSIDE, LMAX = 32, 64
 

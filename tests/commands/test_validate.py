@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from cmbinpaint import cli
-from cmbinpaint.validation.misspecified import SCENARIOS
 from cmbinpaint.commands import validate
 from cmbinpaint.files import fits
-from cmbinpaint.weights import Card, list_models
-from tests.analysis.worlds import valid_at
+from cmbinpaint.networks.card import Card
+from cmbinpaint.networks.store import list_models
+from cmbinpaint.validation.misspecified import SCENARIOS
+from tests.validation.worlds import valid_at
 
 PICTURES = {
     "excess", "distance", "sharpness", "bias", "bias_raw", "ratio_realization", "ratio_prediction", "coverage",

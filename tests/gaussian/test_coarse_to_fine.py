@@ -8,17 +8,17 @@ from hypothesis import strategies as st
 
 from cmbinpaint.errors import CmbInpaintWarning, MapError
 from cmbinpaint.gaussian import coarse_to_fine
-from cmbinpaint.inpainters import find_inpainter
 from cmbinpaint.gaussian.coarse_to_fine import CoarseToFineInpainter
-from cmbinpaint.pipeline.filling import draw_observation
-from cmbinpaint.gaussian.solver import GaussianSolver
 from cmbinpaint.gaussian.direct_inpainter import KrigingPredictor
+from cmbinpaint.gaussian.solver import GaussianSolver
+from cmbinpaint.pipeline.filling import draw_observation
+from cmbinpaint.pipeline.models import find_inpainter
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sims.theory import fiducial_cl
 from cmbinpaint.sphere.pixels import pixel_size
 from cmbinpaint.sphere.planck_mask import planck_like_mask
-from tests.inpainters.promises import keeps_its_promises
+from tests.gaussian.promises import keeps_its_promises
 
 NSIDE = 16
 NPIX = 12 * NSIDE**2

@@ -4,9 +4,9 @@ import healpy as hp
 import numpy as np
 from scipy.spatial import cKDTree
 
-from cmbinpaint.sphere.harmonics import draw_alm
-from cmbinpaint.gaussian.direct_kriging import kriging_weights
 from cmbinpaint.gaussian.deep_hole_interpolation import DEPTH_PER_STEP, thin_out
+from cmbinpaint.gaussian.direct_kriging import kriging_weights
+from cmbinpaint.sphere.harmonics import draw_alm
 
 NSIDE = 64
 NPIX = 12 * NSIDE**2

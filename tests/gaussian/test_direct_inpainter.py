@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmbinpaint.errors import MapError
+from cmbinpaint.gaussian import direct_kriging as weights_of
 from cmbinpaint.gaussian.direct_inpainter import THREE_RESOLUTIONS, KrigingInpainter
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.sky_model import SkyModel
-from cmbinpaint.gaussian import direct_kriging as weights_of
 from cmbinpaint.sphere.harmonics import draw_alm
-from tests.inpainters.promises import keeps_its_promises
+from tests.gaussian.promises import keeps_its_promises
 
 NSIDE = 16
 NPIX = 12 * NSIDE**2

@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmbinpaint.errors import MapError, MaskError, SpectrumError
-from cmbinpaint.gaussian import direct_kriging as kriging, neighbors
-from cmbinpaint.sphere.pixel_covariance import CovarianceTable, correlation
+from cmbinpaint.gaussian import direct_kriging as kriging
+from cmbinpaint.gaussian import neighbors
 from cmbinpaint.gaussian.direct_kriging import KrigingWeights, kriging_weights
+from cmbinpaint.sphere.pixel_covariance import CovarianceTable, correlation
 from cmbinpaint.sphere.pixels import pixel_vectors
 
 NSIDE = 8

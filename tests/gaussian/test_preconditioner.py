@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from scipy import linalg
 
 from cmbinpaint.gaussian.preconditioner import Preconditioner, per_real, scaled
+from cmbinpaint.gaussian.vecchia import factor_holes
 from cmbinpaint.sphere import harmonics
 from cmbinpaint.sphere.harmonics import Harmonics
-from cmbinpaint.gaussian.vecchia import factor_holes
 from tests.oracles import alm_from_real
 
 NSIDE, LMAX, NOISE = 8, 12, 0.05

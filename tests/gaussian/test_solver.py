@@ -19,9 +19,9 @@ from cmbinpaint.errors import (
 from cmbinpaint.gaussian.convergence import Convergence
 from cmbinpaint.gaussian.dense import DenseSolver
 from cmbinpaint.gaussian.exact import GaussianInpainter
+from cmbinpaint.gaussian.gaussian_sky import signal_rms
 from cmbinpaint.gaussian.solver import GaussianSolver
 from cmbinpaint.problem.model import Inpainter, Predictor
-from cmbinpaint.gaussian.gaussian_sky import signal_rms
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.skies import simulate_sky
 from cmbinpaint.sims.sky_model import LEAST_NOISE, SkyModel

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from scipy import linalg
 
 from cmbinpaint.errors import MapError, SpectrumError
-from cmbinpaint.gaussian.dense import DenseSolver
-from cmbinpaint.pipeline.filling import draw_observation
-from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.gaussian import conditioning_sets as conditioning
 from cmbinpaint.gaussian.conditioning_sets import Conditioning
+from cmbinpaint.gaussian.dense import DenseSolver
 from cmbinpaint.gaussian.vecchia import factor_holes
+from cmbinpaint.pipeline.filling import draw_observation
+from cmbinpaint.sims.sky_model import SkyModel
 
 seeds = st.integers(0, 2**31)
 few = settings(max_examples=8, deadline=None)

@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmbinpaint.errors import WeightsError
-from cmbinpaint.weights import Card, Golden
-from cmbinpaint.networks.card import MAX_CARD_BYTES, read_card
+from cmbinpaint.networks.card import MAX_CARD_BYTES, Card, Golden, read_card
 
 
 def card(**changes: object) -> Card:

@@ -10,8 +10,8 @@ import pytest
 
 from cmbinpaint import inpaint_map, load_model, plan_inpainting
 from cmbinpaint.errors import CmbInpaintWarning, WeightsError
-from cmbinpaint.inpainters import find_inpainter
 from cmbinpaint.networks.card_limits import serving, warn_beyond_card
+from cmbinpaint.pipeline.models import find_inpainter
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sims.theory import fiducial_cl
 from cmbinpaint.sphere.pixels import pixel_size

@@ -5,17 +5,17 @@ import pytest
 import torch
 
 from cmbinpaint.errors import DeviceError, WeightsError
-from cmbinpaint.inpainters import find_inpainter
 from cmbinpaint.gaussian.coarse_to_fine import CoarseToFineInpainter
 from cmbinpaint.gaussian.direct_inpainter import KrigingPredictor
+from cmbinpaint.networks.card import Card
 from cmbinpaint.networks.inpainter import FADE, NetworkInpainter, NetworkPredictor
 from cmbinpaint.nn.linear import LinearUNet
+from cmbinpaint.pipeline.models import find_inpainter
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.skies import simulate_sky
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sims.theory import fiducial_cl
 from cmbinpaint.sphere.pixels import pixel_size, pixel_vectors
-from cmbinpaint.weights import Card
 
 NSIDE = 128
 WIDTHS, GATES = [4, 6, 8, 8, 8], [3, 4, 4, 4, 4]

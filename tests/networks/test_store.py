@@ -19,11 +19,12 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from cmbinpaint.errors import WeightsError
+from cmbinpaint.networks import store
+from cmbinpaint.networks.card import Card
+from cmbinpaint.networks.store import as_stored, list_models, load_into, load_weights, save_weights
 from cmbinpaint.nn import PConvUNet
 from cmbinpaint.nn.inputs import N_CONDITIONS
 from cmbinpaint.nn.models import build_model
-from cmbinpaint.weights import Card, as_stored, list_models, load_into, load_weights, save_weights
-from cmbinpaint.networks import store
 
 BFLOAT16_ROUNDING = 2.0**-8  # 8 bits of mantissa, rounded to nearest
 
@@ -381,7 +382,7 @@ def test_shipped_networks_give_their_golden_output(card: Card) -> None:
 
 def test_listing_models_does_not_import_torch() -> None:
     code = (
-        "import sys, cmbinpaint.weights as w; w.list_models(); "
+        "import sys, cmbinpaint.networks.store as w; w.list_models(); "
         "sys.exit(any(name in sys.modules for name in ('torch', 'safetensors')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

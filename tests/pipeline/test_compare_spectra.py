@@ -4,10 +4,10 @@ import healpy as hp
 import numpy as np
 import pytest
 
-from cmbinpaint.analysis import compare_spectra
 from cmbinpaint.errors import MapError, MaskError, SpectrumError
-from cmbinpaint.sphere import masks
+from cmbinpaint.pipeline.compare_spectra import compare_spectra
 from cmbinpaint.spectra.bandpowers import Bandpowers
+from cmbinpaint.sphere import masks
 from cmbinpaint.sphere.windows import gaussian_beam
 
 NSIDE, LMAX = 16, 32

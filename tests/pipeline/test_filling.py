@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from cmbinpaint.errors import CmbInpaintWarning
-from cmbinpaint.inpainters import find_inpainter
 from cmbinpaint.gaussian.coarse_to_fine import CoarseToFineInpainter
 from cmbinpaint.gaussian.dense import DenseSolver
 from cmbinpaint.pipeline.filling import Filler, draw_observation, realization_rng
+from cmbinpaint.pipeline.models import find_inpainter
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.spectra.anafast import anafast

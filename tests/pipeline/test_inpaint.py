@@ -22,8 +22,8 @@ from cmbinpaint.errors import (
     WeightsError,
 )
 from cmbinpaint.gaussian.exact import GaussianInpainter
-from cmbinpaint.pipeline.filling import Filler
 from cmbinpaint.pipeline import Progress
+from cmbinpaint.pipeline.filling import Filler
 from cmbinpaint.sims.sky_model import SkyModel
 
 NSIDE, LMAX = 16, 47

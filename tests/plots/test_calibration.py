@@ -7,13 +7,13 @@ import pytest
 from matplotlib.axes import Axes
 
 from cmbinpaint import plots
+from cmbinpaint.plots.calibration import BiasKind
+from cmbinpaint.spectra.bandpowers import Bandpowers
 from cmbinpaint.validation.calibration import Bias, ChiSquare, ModelCalibration
 from cmbinpaint.validation.coverage import Coverage
 from cmbinpaint.validation.estimators import Estimate
 from cmbinpaint.validation.misspecified import Effect, Misspecified
 from cmbinpaint.validation.validation import Validation
-from cmbinpaint.plots.calibration import BiasKind
-from cmbinpaint.spectra.bandpowers import Bandpowers
 
 DEPTHS = ("(0, 1.3]", "(1.3, ∞)")
 

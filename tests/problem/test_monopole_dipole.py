@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from cmbinpaint.errors import CmbInpaintWarning
-from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.problem.monopole_dipole import fit_trend, trend_map, trend_std, warn_if_doubtful
+from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.skies import simulate_sky
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sims.theory import fiducial_cl

@@ -4,10 +4,10 @@ import healpy
 import numpy as np
 import pytest
 
-from cmbinpaint.report.contents import HIGHEST_MULTIPOLE, LEAST_SPREAD, MapReport, report_on
 from cmbinpaint.errors import MapError, MaskError
 from cmbinpaint.problem.plan import InpaintingPlan
-from tests.analysis.report_world import world
+from cmbinpaint.report.contents import HIGHEST_MULTIPOLE, LEAST_SPREAD, MapReport, report_on
+from tests.report.world_of_a_fill import world
 
 
 def report(n: int = 1, **options: object) -> MapReport:

@@ -4,8 +4,8 @@ import healpy
 import numpy as np
 import pytest
 
-from cmbinpaint.validation.hole_table import Hole
 from cmbinpaint.report.fields import CLOSE_UP_SIDE, PANORAMA_NSIDE, CloseUp, Maps, Panorama
+from cmbinpaint.validation.hole_table import Hole
 
 NSIDE = 64
 NPIX = 12 * NSIDE**2

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from cmbinpaint.report.contents import MapReport, report_on
 from cmbinpaint.errors import CmbInpaintError
-from cmbinpaint.report.page import ReportFacts, report_page
+from cmbinpaint.report.contents import MapReport, report_on
 from cmbinpaint.report.figures import (
     draw_close_up,
     draw_one_point_of,
@@ -19,9 +18,10 @@ from cmbinpaint.report.figures import (
     error_limit,
     shared_limit,
 )
+from cmbinpaint.report.page import ReportFacts, report_page
 from cmbinpaint.report.tables import citations
-from tests.analysis.report_world import world
-from tests.plots.test_html import read
+from tests.report.test_html import read
+from tests.report.world_of_a_fill import world
 
 HOSTILE = "<script>alert('é')</script>"
 

@@ -8,7 +8,7 @@ from scipy import stats
 
 from cmbinpaint.report.fields import Maps
 from cmbinpaint.report.statistics import Moments, OnePoint, depth_rows
-from tests.analysis.report_world import world
+from tests.report.world_of_a_fill import world
 
 
 def maps(*, error: np.ndarray | None = None) -> Maps:

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmbinpaint.errors import MapError, SpectrumError
-from cmbinpaint.spectra import pseudo_cl as cut_sky, anafast as spectra
+from cmbinpaint.spectra import anafast as spectra
+from cmbinpaint.spectra import pseudo_cl as cut_sky
 from cmbinpaint.sphere import masks, windows
 
 # The fit of the pixel window to its definition, relative amplitude; its docstring states it.

@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cmbinpaint.errors import DataSetError, MaskError
+from cmbinpaint.plane.shapes import circle
 from cmbinpaint.studies.classes import (
     ASSUMED,
     PREDICTION,
@@ -15,8 +17,6 @@ from cmbinpaint.studies.classes import (
     study_classes,
 )
 from cmbinpaint.studies.classifiers import RingDiscriminant, confusion_table
-from cmbinpaint.errors import DataSetError, MaskError
-from cmbinpaint.plane.shapes import circle
 from cmbinpaint.training.data.targets import Targets, take_targets
 from cmbinpaint.training.run.checkpoint_models import Trained
 

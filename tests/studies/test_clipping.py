@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.special import erf
 
-from cmbinpaint.studies.clipping import CLIPPED, GREY, PLANCK, study_clipping
 from cmbinpaint.errors import MapError
+from cmbinpaint.studies.clipping import CLIPPED, GREY, PLANCK, study_clipping
 from cmbinpaint.training.data.planck_colors import from_rgb, render
 
 STEP = np.radians(0.2)

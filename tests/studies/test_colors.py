@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from cmbinpaint.errors import MapError, MaskError
 from cmbinpaint.studies.colors import BINS, CHANNELS, channels, distribution, fill_panels, study_colors
 from cmbinpaint.studies.patch_study import circles, random_mask
-from cmbinpaint.errors import MapError, MaskError
 from cmbinpaint.training.data.planck_colors import render, to_rgb
 from cmbinpaint.training.data.targets import take_targets
 from cmbinpaint.training.run.checkpoint_models import Trained

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cmbinpaint.studies.differences import ALL, HOLES, KEPT, study_differences
-from cmbinpaint.studies.patch_study import patch_depth, random_mask, take_states
 from cmbinpaint.errors import CheckpointError, MapError, MaskError
 from cmbinpaint.plane.shapes import circle
+from cmbinpaint.studies.differences import ALL, HOLES, KEPT, study_differences
+from cmbinpaint.studies.patch_study import patch_depth, random_mask, take_states
 from cmbinpaint.training.data.planck_colors import to_rgb
 from cmbinpaint.training.data.targets import take_targets
 from cmbinpaint.training.run.checkpoint_models import Trained

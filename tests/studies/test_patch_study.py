@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 
+from cmbinpaint.errors import MaskError
 from cmbinpaint.studies.patch_study import (
     RANDOM,
     check_masks,
@@ -13,7 +14,6 @@ from cmbinpaint.studies.patch_study import (
     random_mask,
     seed_masks,
 )
-from cmbinpaint.errors import MaskError
 
 
 def test_the_seeds_masks() -> None:

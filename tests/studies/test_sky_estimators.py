@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
-from cmbinpaint.validation.estimator_performance import EstimatorEnsemble, grade
+from cmbinpaint.errors import CmbInpaintError
+from cmbinpaint.pipeline.models import find_inpainter
+from cmbinpaint.sphere.harmonics import Harmonics, draw_alm
 from cmbinpaint.studies.sky_estimators import (
     MASKED,
     MASTER,
@@ -15,10 +17,8 @@ from cmbinpaint.studies.sky_estimators import (
     standard_setting,
     study_sky_estimators,
 )
-from cmbinpaint.errors import CmbInpaintError
-from cmbinpaint.inpainters import find_inpainter
-from cmbinpaint.sphere.harmonics import Harmonics, draw_alm
-from tests.analysis.worlds import valid_at
+from cmbinpaint.validation.estimator_performance import EstimatorEnsemble, grade
+from tests.validation.worlds import valid_at
 
 SKIES = 48
 

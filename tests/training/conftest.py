@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from cmbinpaint.networks.card import Card
+from cmbinpaint.networks.store import save_weights
 from cmbinpaint.nn.vgg import VGG16
 from cmbinpaint.training.data.manifest import read_manifest, write_manifest
 from cmbinpaint.training.data.shards import build_dataset
 from cmbinpaint.training.data.skies import DataSetRecipe
-from cmbinpaint.weights import Card, save_weights
 
 
 @pytest.fixture(scope="session")

@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from cmbinpaint.errors import CheckpointError, CmbInpaintWarning, RecipeError
+from cmbinpaint.networks.store import load_weights
 from cmbinpaint.training import OptimizerRecipe, Recipe, StageRecipe, final_weights, load_latest, train
 from cmbinpaint.training.run.checkpoint import list_checkpoints, read_checkpoint
 from cmbinpaint.training.run.logs import Meter
-from cmbinpaint.weights import load_weights
 
 HERE = Path(__file__).parent
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from cmbinpaint.errors import RecipeError, WeightsError
+from cmbinpaint.networks.store import load_weights
 from cmbinpaint.nn.models import build_model
 from cmbinpaint.training import Recipe, final_weights, train
 from cmbinpaint.training.run.resume import initial_network
-from cmbinpaint.weights import load_weights
 
 MODEL = {"family": "pconv", "encoder": [[4, 3]], "decoder": []}
 

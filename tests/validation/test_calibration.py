@@ -5,14 +5,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from cmbinpaint.validation.calibration import ModelCalibration, calibrate
-from cmbinpaint.validation.ensemble import EXACT, Contender, Ensemble
-from cmbinpaint.validation.sky_statistics import LOW_ELL, Measures, low_degrees
 from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.gaussian.dense import DenseSolver, covariance
 from cmbinpaint.gaussian.direct_inpainter import KrigingInpainter
 from cmbinpaint.sphere.pixels import pixel_vectors
-from tests.analysis.worlds import setting_at
+from cmbinpaint.validation.calibration import ModelCalibration, calibrate
+from cmbinpaint.validation.ensemble import EXACT, Contender, Ensemble
+from cmbinpaint.validation.sky_statistics import LOW_ELL, Measures, low_degrees
+from tests.validation.worlds import setting_at
 
 SKIES = 24
 

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmbinpaint.validation.depths import DEPTH_EDGES, DepthBins
 from cmbinpaint.errors import MaskError
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sphere.planck_mask import planck_like_mask
+from cmbinpaint.validation.depths import DEPTH_EDGES, DepthBins
 
 PLAN = InpaintingPlan.from_valid(planck_like_mask(16, seed=0))
 

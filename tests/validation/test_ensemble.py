@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from cmbinpaint import inpaint_map
-from cmbinpaint.validation.ensemble import EXACT, Contender, Ensemble, Unit
 from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.gaussian.dense import DenseSolver
 from cmbinpaint.gaussian.direct_inpainter import KrigingInpainter
-from tests.analysis.worlds import setting_at
+from cmbinpaint.validation.ensemble import EXACT, Contender, Ensemble, Unit
+from tests.validation.worlds import setting_at
 
 NSIDE = 8
 SETTING = setting_at(NSIDE)

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from cmbinpaint.validation.fisher import fisher_scatter, mode_scatter
 from cmbinpaint.errors import MaskError
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.spectra.bandpowers import Bandpowers
-from tests.analysis.worlds import setting_at, valid_at
+from cmbinpaint.validation.fisher import fisher_scatter, mode_scatter
+from tests.validation.worlds import setting_at, valid_at
 
 BANDS = Bandpowers(np.array([2, 4, 8]))
 

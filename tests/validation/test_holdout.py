@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cmbinpaint.validation.holdout import GAP, MOST, _rotation, _turned, withhold
 from cmbinpaint.errors import MaskError
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sphere.planck_mask import planck_like_mask
+from cmbinpaint.validation.holdout import GAP, MOST, _rotation, _turned, withhold
 
 NSIDE = 32
 NPIX = 12 * NSIDE**2

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cmbinpaint.validation import hole_table as subject
 from cmbinpaint.errors import MaskError
 from cmbinpaint.sphere import masks
+from cmbinpaint.validation import hole_table as subject
 
 NSIDE = 32
 NPIX = 12 * NSIDE**2

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cmbinpaint.validation.ks import ks_test
 from cmbinpaint.errors import CmbInpaintError
+from cmbinpaint.validation.ks import ks_test
 
 
 def skies(n: int, rng: np.random.Generator, *, scale: float = 1.0) -> np.ndarray:

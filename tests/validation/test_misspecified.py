@@ -3,6 +3,9 @@
 import numpy as np
 import pytest
 
+from cmbinpaint.errors import CmbInpaintError
+from cmbinpaint.sims.skies import simulate_sky
+from cmbinpaint.spectra.anafast import anafast
 from cmbinpaint.validation.ensemble import Contender
 from cmbinpaint.validation.misspecified import (
     SCENARIOS,
@@ -11,10 +14,7 @@ from cmbinpaint.validation.misspecified import (
     MisspecifiedEnsemble,
     Scenario,
 )
-from cmbinpaint.errors import CmbInpaintError
-from cmbinpaint.sims.skies import simulate_sky
-from cmbinpaint.spectra.anafast import anafast
-from tests.analysis.worlds import setting_at
+from tests.validation.worlds import setting_at
 
 NSIDE, SKIES = 16, 5
 SETTING = setting_at(NSIDE)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from cmbinpaint.validation.result_store import Records
 from cmbinpaint.errors import CmbInpaintError
+from cmbinpaint.validation.result_store import Records
 
 ARRAYS = {"error": np.arange(5.0), "kept": np.ones(3, np.float32), "steps": np.array(7)}
 

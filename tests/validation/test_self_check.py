@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 
 from cmbinpaint import inpaint_map, plan_inpainting, self_check
-from cmbinpaint.analysis import SelfCheck
-from cmbinpaint.validation.self_check import LEVEL, _together
 from cmbinpaint.errors import CmbInpaintError, MaskError, SpectrumError
 from cmbinpaint.sims.skies import simulate_sky
 from cmbinpaint.sims.theory import fiducial_cl
 from cmbinpaint.sphere.pixels import pixel_size
 from cmbinpaint.sphere.planck_mask import planck_like_mask
+from cmbinpaint.validation.self_check import LEVEL, SelfCheck, _together
 
 NOISE = 3.0
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from cmbinpaint.validation.simulation_setup import Setting, sky_rng
 from cmbinpaint.errors import MaskError, SpectrumError
 from cmbinpaint.pipeline.filling import draw_observation, realization_rng
 from cmbinpaint.spectra.bandpowers import Bandpowers
-from tests.analysis.worlds import setting_at, valid_at
+from cmbinpaint.validation.simulation_setup import Setting, sky_rng
+from tests.validation.worlds import setting_at, valid_at
 
 SETTING = setting_at(16)
 

@@ -5,10 +5,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cmbinpaint.validation.sky_statistics import LOW_ELL, PIXELS_KEPT, SMALL_HOLE, Measures, ks_distance, low_degrees
-from cmbinpaint.validation.simulation_setup import Setting
 from cmbinpaint.errors import SpectrumError
-from tests.analysis.worlds import setting_at
+from cmbinpaint.validation.simulation_setup import Setting
+from cmbinpaint.validation.sky_statistics import (
+    LOW_ELL,
+    PIXELS_KEPT,
+    SMALL_HOLE,
+    Measures,
+    ks_distance,
+    low_degrees,
+)
+from tests.validation.worlds import setting_at
 
 NSIDE = 16
 SETTING = setting_at(NSIDE)

@@ -10,7 +10,7 @@ from cmbinpaint.validation.estimators import Estimate
 from cmbinpaint.validation.misspecified import Effect, Misspecified
 from cmbinpaint.validation.validation import Validation, plain
 from cmbinpaint.validation.validation_text import card_figures, markdown, misspecified_markdown, worst_bias
-from tests.analysis.worlds import setting_at
+from tests.validation.worlds import setting_at
 
 SKIES = 9
 

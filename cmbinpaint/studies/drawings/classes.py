@@ -1,6 +1,6 @@
 """Classes of the spectral index as pictures: errors, spectra, what patches are taken for.
 
-Takes: a `ClassStudy`. Gives: the matplotlib axes drawn on. Floor: 6.
+Inputs: a `ClassStudy`. Outputs: the matplotlib axes drawn on.
 """
 
 from typing import TYPE_CHECKING, Any, Literal

@@ -1,6 +1,6 @@
 """What pictures hide, as pictures: their spectra over those of the temperatures they show.
 
-Takes: a `ClippingStudy`. Gives: the matplotlib axes drawn on. Floor: 6.
+Inputs: a `ClippingStudy`. Outputs: the matplotlib axes drawn on.
 """
 
 from typing import TYPE_CHECKING

@@ -1,6 +1,6 @@
 """Colors as pictures: distributions, their fits over a training, patches side by side.
 
-Takes: a `ColorStudy`, `Panels`. Gives: the matplotlib axes drawn on. Floor: 6.
+Inputs: a `ColorStudy`, `Panels`. Outputs: the matplotlib axes drawn on.
 """
 
 from typing import TYPE_CHECKING, Any, Literal

@@ -1,6 +1,6 @@
 """Gross differences as pictures: over a training, by depth, by the size of the mask.
 
-Takes: a `DifferenceStudy`. Gives: the matplotlib axes drawn on. Floor: 6.
+Inputs: a `DifferenceStudy`. Outputs: the matplotlib axes drawn on.
 """
 
 from typing import TYPE_CHECKING, Any, Literal

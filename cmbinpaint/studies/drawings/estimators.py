@@ -1,6 +1,6 @@
 """Estimators of bandpowers as pictures: bias, response, scatter over response, one sky's spectra, tests of pixels.
 
-Takes: an `EstimatorEnsemble`. Gives: the matplotlib axes drawn on. Floor: 6.
+Inputs: an `EstimatorEnsemble`. Outputs: the matplotlib axes drawn on.
 """
 
 from typing import TYPE_CHECKING, Any, Literal

@@ -1,6 +1,6 @@
 """What drawings of a training share: its steps as an axis, colors and markers that black and white can tell apart.
 
-Takes: states of a training. Gives: axes drawn on. Floor: 6.
+Inputs: states of a training. Outputs: axes drawn on.
 """
 
 from collections.abc import Sequence

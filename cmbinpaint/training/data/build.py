@@ -1,6 +1,6 @@
 """What each stage of a recipe reads, and how a batch becomes tensors.
 
-Takes: a `Recipe`, the processes. Gives: one `prefetch.Stream` a stage; tensors on a device. Floor: 3.
+Inputs: a `Recipe`, the processes. Outputs: one `prefetch.Stream` a stage; tensors on a device.
 """
 
 import json
@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from cmbinpaint.errors import RecipeError
-from cmbinpaint.training.run.classifier import ClassStream
-from cmbinpaint.training.run.distributed import Shard, World
 from cmbinpaint.training.data.prefetch import Stream
 from cmbinpaint.training.recipes.recipe import Recipe
+from cmbinpaint.training.run.classifier import ClassStream
+from cmbinpaint.training.run.distributed import Shard, World
 
 
 def open_streams(recipe: Recipe, stream: Stream | None, world: World) -> list[Stream]:

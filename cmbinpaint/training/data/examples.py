@@ -1,6 +1,6 @@
 """What a network of the seed's family sees of a patch: the field with holes, the mask, the truth.
 
-Takes: patches in µK and masks. Gives: `HoleBatch`, as temperatures over their rms or as clipped RGB. Floor: 3.
+Inputs: patches in µK and masks. Outputs: `HoleBatch`, as temperatures over their rms or as clipped RGB.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """Patches for the seed's networks, simulated while they train.
 
-Takes: a description of patches and masks, and a seed. Gives: `HoleBatch`es, each a pure function of
-(seed, split, index), of skies that never repeat. Floor: 3.
+Inputs: a description of patches and masks, and a seed. Outputs: `HoleBatch`es, each a pure function of
+(seed, split, index), of skies that never repeat.
 
 Fields are drawn on a torus twice the patch from the fiducial spectrum up to the pixels' Nyquist frequency: no
 power beyond it is folded in, as sampling the sky at pixel centers does.
@@ -15,13 +15,13 @@ import numpy as np
 from cmbinpaint._types import FloatArray
 from cmbinpaint.plane.tangent import PatchGrid
 from cmbinpaint.sims.theory import fiducial_cl
-from cmbinpaint.training.data.planck_colors import LIMIT_uK
 from cmbinpaint.sphere.windows import gaussian_beam
 from cmbinpaint.training.data.examples import HoleBatch, Rendering, check_channels
 from cmbinpaint.training.data.masks import Bounded, MaskSource, RandomShapes
-from cmbinpaint.training.recipes.recipe import _integer, _number
+from cmbinpaint.training.data.planck_colors import LIMIT_uK
 from cmbinpaint.training.data.skies import field_rms, split_number
 from cmbinpaint.training.data.sky import draw_fields, plane_power
+from cmbinpaint.training.recipes.recipe import _integer, _number
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The manifest of a stored data set: what it holds, and the sha256 of every file.
 
-Takes: a folder. Gives: `Manifest`, read with suspicion and written whole. Floor: 3.
+Inputs: a folder. Outputs: `Manifest`, read with suspicion and written whole.
 
 ``manifest.json`` is written beside its name, synced and renamed; while a set is being made it says
 ``"complete": false`` and lists the shards that are done. File names in it are checked: nothing outside the folder

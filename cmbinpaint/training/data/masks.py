@@ -1,6 +1,6 @@
 """Masks for training: drawn shapes, circles, pictures from a folder, cuts of a mask of the sky.
 
-Takes: a recipe's ``masks`` table, a side, a Generator. Gives: (n, side, side) bool, True = observed. Floor: 3.
+Inputs: a recipe's ``masks`` table, a side, a Generator. Outputs: (n, side, side) bool, True = observed.
 
 A source is a frozen dataclass with `draw(n, side, rng)`; the draw is a function of the generator alone. Masks stay
 binary: what is turned is looked up by the nearest pixel, never interpolated.
@@ -17,10 +17,10 @@ from scipy.ndimage import minimum_filter
 
 from cmbinpaint._types import BoolArray
 from cmbinpaint.errors import MaskError, RecipeError
+from cmbinpaint.files.fits import read_mask
 from cmbinpaint.networks.cutting import nearest_pixels
 from cmbinpaint.plane import shapes
 from cmbinpaint.plane.tangent import PatchGrid, TangentPlane
-from cmbinpaint.files.fits import read_mask
 from cmbinpaint.sphere.maps import npix_to_nside
 from cmbinpaint.sphere.masks import take_mask
 from cmbinpaint.training.data.pictures import read_pictures

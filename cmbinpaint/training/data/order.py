@@ -1,6 +1,6 @@
 """Which patches a batch holds: without repetition until all were seen, with every class in a batch if asked.
 
-Takes: counts or labels, a seed, a split, a batch's number. Gives: the patches' numbers. Floor: 3.
+Inputs: counts or labels, a seed, a split, a batch's number. Outputs: the patches' numbers.
 
 Nothing is remembered between calls: the k-th patch of a run is found from k alone, so that any worker makes any
 batch, and a resumed run sees what it would have seen.

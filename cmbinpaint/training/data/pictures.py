@@ -1,6 +1,6 @@
 """A folder of pictures as masks.
 
-Takes: a folder of pictures (what Pillow reads) and ``.npy`` arrays. Gives: bool arrays, True = observed. Floor: 3.
+Inputs: a folder of pictures (what Pillow reads) and ``.npy`` arrays. Outputs: bool arrays, True = observed.
 """
 
 from pathlib import Path

@@ -1,6 +1,6 @@
 """Temperatures as the clipped pictures that the CMB is known by, and back as far as that goes.
 
-Takes: temperatures in µK. Gives: tables of 256 colors, RGB pictures, their grey. Floor: 1.
+Inputs: temperatures in µK. Outputs: tables of 256 colors, RGB pictures, their grey.
 """
 
 from collections.abc import Callable

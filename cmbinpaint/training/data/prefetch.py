@@ -1,7 +1,6 @@
 """Batches made ahead by other processes.
 
-Takes: a stream (`batch(index, split)`, a pure function) and a number of workers. Gives: batches in order.
-Floor: 3.
+Inputs: a stream (`batch(index, split)`, a pure function) and a number of workers. Outputs: batches in order.
 
 Workers import numpy but not torch, run on one thread, ignore Ctrl-C (the training process decides when to
 stop) and leave when that process is gone, however it ended.

@@ -1,6 +1,6 @@
 """Reading a stored data set: verified when opened, memory-mapped, never in memory as a whole.
 
-Takes: a folder that ``cmbinpaint dataset`` made. Gives: patches in µK with their class, by number. Floor: 3.
+Inputs: a folder that ``cmbinpaint dataset`` made. Outputs: patches in µK with their class, by number.
 """
 
 from collections import OrderedDict

@@ -1,6 +1,6 @@
 """The one factory of what training reads: a recipe's ``[data]`` table becomes a stream of batches.
 
-Takes: the table and a seed. Gives: an object with `batch(index, split)`, a pure function. Floor: 3.
+Inputs: the table and a seed. Outputs: an object with `batch(index, split)`, a pure function.
 
 | kind | inputs | stream | batches |
 | --- | --- | --- | --- |
@@ -17,10 +17,10 @@ from typing import Any
 from cmbinpaint.errors import RecipeError
 from cmbinpaint.training.data.flat import FlatStream
 from cmbinpaint.training.data.masks import build_masks
-from cmbinpaint.training.recipes.recipe import _one_of, _unknown
 from cmbinpaint.training.data.reader import StoredSkies
-from cmbinpaint.training.data.stored import StoredStream
 from cmbinpaint.training.data.sky import PatchBatch, SkyStream
+from cmbinpaint.training.data.stored import StoredStream
+from cmbinpaint.training.recipes.recipe import _one_of, _unknown
 
 __all__ = ["AnyStream", "PatchBatch", "build_stream"]
 

@@ -1,6 +1,6 @@
 """Making a stored data set: shard by shard, resumable at any moment.
 
-Takes: a `DataSetRecipe` and a folder. Gives: shards, spectra and manifest on disk. Floor: 3.
+Inputs: a `DataSetRecipe` and a folder. Outputs: shards, spectra and manifest on disk.
 
 A shard is a pure function of the recipe and the spectra, and appears under its name whole. What a killed run left is
 completed by the next; the outcome is, byte for byte, that of an undisturbed run with the same libraries.

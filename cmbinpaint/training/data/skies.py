@@ -1,6 +1,6 @@
 """What a stored data set is made of: its recipe, its spectra, and the patches of any of its skies.
 
-Takes: a TOML file or a mapping. Gives: `DataSetRecipe`, spectra, patches in µK. Floor: 3.
+Inputs: a TOML file or a mapping. Outputs: `DataSetRecipe`, spectra, patches in µK.
 
 A sky is Gaussian, of one class: one value of the scalar index n_s at fixed A_s (pivot 0.05/Mpc). Its patches are
 evaluated from its a_lm at their pixels' centers, at places and angles of their own that do not overlap, so no full
@@ -25,7 +25,7 @@ from cmbinpaint.sphere.windows import gaussian_beam
 from cmbinpaint.training.recipes.recipe import _integer, _number, _unknown
 
 SPLITS = ("train", "validation", "test")
-_RECIPES = Path(__file__).parent / "recipes"
+_RECIPES = Path(__file__).parents[1] / "recipes"
 _FULLEST = 0.25  # of the sky in patches' circumscribed circles: random places are still found quickly
 _TABLES = ("ns", "split")
 

@@ -1,8 +1,7 @@
 """A stream of training patches, simulated while it is read.
 
-Takes: a description of skies, steps, beams, noise and masks, and a seed. Gives: batches, each a pure function of
+Inputs: a description of skies, steps, beams, noise and masks, and a seed. Outputs: batches, each a pure function of
 (seed, split, index), so that any worker can make any batch and a resumed run sees what it would have seen.
-Floor: 3.
 
 A patch is what the sphere's pipeline hands to a network: the observed field over its rms, in the holes the kriged
 guess (ordinary kriging from the nearest observed pixels), and that guess's standard deviation. Several skies share

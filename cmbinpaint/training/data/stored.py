@@ -1,6 +1,6 @@
 """Training batches from a stored data set.
 
-Takes: a `StoredSkies`, masks, a seed. Gives: `HoleBatch`es, each a pure function of (seed, split, index). Floor: 3.
+Inputs: a `StoredSkies`, masks, a seed. Outputs: `HoleBatch`es, each a pure function of (seed, split, index).
 
 Training patches are varied without interpolating anything: the window moves by whole pixels within the stored
 margin, and is mirrored and turned by right angles; turns by any other angle were made when the sky was cut.
@@ -13,13 +13,13 @@ import numpy as np
 
 from cmbinpaint._types import Float32Array, IntArray
 from cmbinpaint.errors import RecipeError
-from cmbinpaint.training.data.planck_colors import LIMIT_uK
 from cmbinpaint.training.data.examples import HoleBatch, Rendering, check_channels
 from cmbinpaint.training.data.masks import Bounded, MaskSource, RandomShapes
 from cmbinpaint.training.data.order import balanced_order, plain_order
-from cmbinpaint.training.recipes.recipe import _integer
-from cmbinpaint.training.data.skies import SPLITS, split_number
+from cmbinpaint.training.data.planck_colors import LIMIT_uK
 from cmbinpaint.training.data.reader import StoredSkies
+from cmbinpaint.training.data.skies import SPLITS, split_number
+from cmbinpaint.training.recipes.recipe import _integer
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Patches whose truth is known, for analyses of what networks make of them.
 
-Takes: a recipe's ``[data]`` table or the folder of a data set. Gives: `Targets`, in µK, with their classes. Floor: 3.
+Inputs: a recipe's ``[data]`` table or the folder of a data set. Outputs: `Targets`, in µK, with their classes.
 """
 
 from collections.abc import Mapping
@@ -13,9 +13,9 @@ import numpy as np
 from cmbinpaint._types import Float32Array, FloatArray, IntArray
 from cmbinpaint.errors import DataSetError
 from cmbinpaint.plane.tangent import PatchGrid
-from cmbinpaint.training.data.sets import build_stream
 from cmbinpaint.training.data.flat import FlatStream
 from cmbinpaint.training.data.reader import StoredSkies
+from cmbinpaint.training.data.sets import build_stream
 
 _FIDUCIAL_NS = 0.9649
 _KEY = 7  # of the generator that chooses patches and draws noise

@@ -1,6 +1,6 @@
 """What a training run is: frozen dataclasses, read from TOML, refused when they contradict themselves.
 
-Takes: a TOML file or a mapping. Gives: `Recipe`. Floor: 3.
+Inputs: a TOML file or a mapping. Outputs: `Recipe`.
 
 A recipe is a flat table of the run's own settings and sub-tables: `[data]` goes to the data set's factory, `[model]`
 to the architecture's; `[optimizer]`, `[loss]`, `[[stage]]`, `[perceptual]`, `[sky]` and `[classes]` are read here
@@ -15,10 +15,6 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from cmbinpaint.errors import RecipeError
-from cmbinpaint.training.run.checks import integer as _integer
-from cmbinpaint.training.run.checks import number as _number
-from cmbinpaint.training.run.checks import one_of as _one_of
-from cmbinpaint.training.run.checks import unknown_keys as _unknown
 from cmbinpaint.training.recipes.recipe_sections import (
     ClassesRecipe,
     OptimizerRecipe,
@@ -27,6 +23,10 @@ from cmbinpaint.training.recipes.recipe_sections import (
     StageRecipe,
     make_part,
 )
+from cmbinpaint.training.run.checks import integer as _integer
+from cmbinpaint.training.run.checks import number as _number
+from cmbinpaint.training.run.checks import one_of as _one_of
+from cmbinpaint.training.run.checks import unknown_keys as _unknown
 
 Precision = Literal["fp32", "bf16", "auto"]
 # Those of `cmbinpaint.nn.losses`; named here so that reading a recipe needs no torch.
@@ -34,7 +34,7 @@ LOSS_TERMS = (
     "valid", "hole", "hole_squared", "total_variation", "relative_l1", "relative_l2", "perceptual", "style_output",
     "style_composite", "spectral", "physical", "cross_entropy",
 )  # fmt: skip
-_RECIPES = Path(__file__).parent / "recipes"
+_RECIPES = Path(__file__).parent
 _DATA = "data-"  # so begin the names of data sets' recipes
 _PARTS: dict[str, type[Any]] = {
     "optimizer": OptimizerRecipe, "perceptual": PerceptualRecipe, "sky": SkyRecipe, "classes": ClassesRecipe,

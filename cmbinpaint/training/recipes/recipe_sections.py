@@ -1,7 +1,6 @@
 """The tables of a recipe: frozen dataclasses that refuse contradictions when made.
 
-Takes: plain values. Gives: `OptimizerRecipe`, `StageRecipe`, `PerceptualRecipe`, `SkyRecipe`, `ClassesRecipe`.
-Floor: 3.
+Inputs: plain values. Outputs: `OptimizerRecipe`, `StageRecipe`, `PerceptualRecipe`, `SkyRecipe`, `ClassesRecipe`.
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """The state of a training run on disk: complete or absent, never half.
 
-Takes: tensors by name and a manifest. Gives: folders ``step_00001000``, read back after checking. Floor: 3.
+Inputs: tensors by name and a manifest. Outputs: folders ``step_00001000``, read back after checking.
 
 A checkpoint is a folder of safetensors files and ``manifest.json`` with their sha256. It is written under
 another name, synced to disk, and renamed; the last few are kept, and what is damaged is passed over for the

@@ -1,6 +1,6 @@
 """A network as it was at each checkpoint of its training, or as it ships, ready to fill patches.
 
-Takes: a training folder, or the name or file of a network; patches in µK with a mask. Gives: predictions. Floor: 3.
+Inputs: a training folder, or the name or file of a network; patches in µK with a mask. Outputs: predictions.
 
 Predictions are the network's own pictures, observed pixels included: the seed's family draws those anew, and how well
 is a question of its own. Whoever fills a map puts the data back.
@@ -18,9 +18,14 @@ from torch import Tensor, nn
 
 from cmbinpaint._types import BoolArray, Float32Array, FloatArray, IntArray
 from cmbinpaint.errors import CheckpointError, MaskError, WeightsError
+from cmbinpaint.networks.store import load_weights
 from cmbinpaint.nn.inputs import conditions, patch_rms
 from cmbinpaint.nn.models import build_model
+from cmbinpaint.training.data.examples import Rendering
 from cmbinpaint.training.data.planck_colors import LIMIT_uK, from_rgb
+from cmbinpaint.training.data.sky import PatchGuess, krige_patch, plane_power, torus_side
+from cmbinpaint.training.data.targets import Targets
+from cmbinpaint.training.recipes.recipe import Recipe
 from cmbinpaint.training.run.checkpoint import (
     check_fits,
     list_checkpoints,
@@ -29,11 +34,6 @@ from cmbinpaint.training.run.checkpoint import (
     read_position,
     step_of,
 )
-from cmbinpaint.training.data.examples import Rendering
-from cmbinpaint.training.recipes.recipe import Recipe
-from cmbinpaint.training.data.sky import PatchGuess, krige_patch, plane_power, torus_side
-from cmbinpaint.training.data.targets import Targets
-from cmbinpaint.networks.store import load_weights
 
 _BATCH = 16
 _NEIGHBORS = 16  # of the guess that networks of the linear family are given; as in their training

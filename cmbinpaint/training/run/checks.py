@@ -1,6 +1,6 @@
 """Checks of a recipe's entries: the errors say where, what came, and what is known.
 
-Takes: a table's name, a key, a value. Gives: nothing, or `RecipeError`. Floor: 3.
+Inputs: a table's name, a key, a value. Outputs: nothing, or `RecipeError`.
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """Telling classes of patches apart: what a classifier reads, and how often it is right.
 
-Takes: a stream with labels; logits `(B, classes)` and classes `(B,)`. Gives: batches, accuracy, confusion. Floor: 3.
+Inputs: a stream with labels; logits `(B, classes)` and classes `(B,)`. Outputs: batches, accuracy, confusion.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """Several processes that train one network, as torchrun starts them.
 
-Takes: torchrun's environment. Gives: a `World`, the shard of a batch that is this process's, batch norm over all
-shards. Floor: 3.
+Inputs: torchrun's environment. Outputs: a `World`, the shard of a batch that is this process's, batch norm over all
+shards.
 
 Every process reads the whole batch's recipe and keeps its share of the rows, so that n processes take the very step
 that one would take with the same batch, up to the rounding of sums. Their output folder must be one that all see;

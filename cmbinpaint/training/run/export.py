@@ -1,6 +1,6 @@
 """From a run's checkpoint to weights that others can load: a card and a safetensors file.
 
-Takes: a run's folder. Gives: ``NAME.json`` and ``NAME-HASH.safetensors`` in it (`cmbinpaint.weights`). Floor: 3.
+Inputs: a run's folder. Outputs: ``NAME.json`` and ``NAME-HASH.safetensors`` in it (`cmbinpaint.networks.store`).
 """
 
 import re
@@ -8,10 +8,11 @@ from pathlib import Path
 
 from cmbinpaint import __version__
 from cmbinpaint.errors import CheckpointError
-from cmbinpaint.training.run.checkpoint import Checkpoint
+from cmbinpaint.networks.card import Card
+from cmbinpaint.networks.store import save_weights
 from cmbinpaint.training.recipes.recipe import Recipe
+from cmbinpaint.training.run.checkpoint import Checkpoint
 from cmbinpaint.training.run.resume import final_checkpoint
-from cmbinpaint.weights import Card, save_weights
 
 _UNKNOWN = "NOASSERTION"  # SPDX's word where nobody has said under which license weights are
 _NORMALIZATION = {

@@ -1,6 +1,6 @@
 """A run's figures as CSV files that survive interruption, and as TensorBoard events where that is installed.
 
-Takes: rows. Gives: a file with a header; rows beyond the step resumed from are dropped. Floor: 3.
+Inputs: rows. Outputs: a file with a header; rows beyond the step resumed from are dropped.
 """
 
 import csv

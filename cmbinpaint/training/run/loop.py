@@ -1,6 +1,6 @@
 """The training loop: reads batches, takes steps, keeps logs, validates, and can be stopped at any moment.
 
-Takes: a `Recipe` and an output folder. Gives: checkpoints, ``training.csv``, ``validation.csv``. Floor: 3.
+Inputs: a `Recipe` and an output folder. Outputs: checkpoints, ``training.csv``, ``validation.csv``.
 
 A run's state is its checkpoint and nothing else: batches are functions of (seed, split, index), so a run that
 was interrupted, however, goes on to the same weights as one that was not (bit for bit on a CPU with equal
@@ -21,6 +21,10 @@ from torch import nn
 from tqdm import tqdm
 
 from cmbinpaint.errors import CheckpointError, ConvergenceError
+from cmbinpaint.training.data.build import open_streams, to_tensors
+from cmbinpaint.training.data.prefetch import Prefetcher, Stream, WorkerError
+from cmbinpaint.training.recipes.recipe import Recipe
+from cmbinpaint.training.recipes.recipe_sections import StageRecipe
 from cmbinpaint.training.run.checkpoint import (
     list_checkpoints,
     save_checkpoint,
@@ -30,14 +34,10 @@ from cmbinpaint.training.run.distributed import join_world
 from cmbinpaint.training.run.export import export_weights
 from cmbinpaint.training.run.logs import Meter, RunLogs
 from cmbinpaint.training.run.objective import AnyScore, ScoreKeeper, build_loss, check_model, count_patches
-from cmbinpaint.training.recipes.recipe_sections import StageRecipe
 from cmbinpaint.training.run.position import Position
-from cmbinpaint.training.data.prefetch import Prefetcher, Stream, WorkerError
-from cmbinpaint.training.recipes.recipe import Recipe
-from cmbinpaint.training.run.resume import initial_network, restore
 from cmbinpaint.training.run.process_state import StopSignals, private_torch
+from cmbinpaint.training.run.resume import initial_network, restore
 from cmbinpaint.training.run.state import TrainingState
-from cmbinpaint.training.data.build import open_streams, to_tensors
 
 logger = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """The loss of a recipe, and the figures of a validation.
 
-Takes: a `Recipe`; predictions, truth, and the batch they came from. Gives: a `WeightedLoss`, a `Score`. Floor: 3.
+Inputs: a `Recipe`; predictions, truth, and the batch they came from. Outputs: a `WeightedLoss`, a `Score`.
 """
 
 from collections.abc import Mapping
@@ -19,10 +19,10 @@ from cmbinpaint.nn.inputs import patch_rms
 from cmbinpaint.nn.losses import VGG_TERMS, WeightedLoss
 from cmbinpaint.plane.power import mode_variance
 from cmbinpaint.sims.theory import fiducial_cl
-from cmbinpaint.training.run.distributed import World
-from cmbinpaint.training.recipes.recipe_sections import SkyRecipe
-from cmbinpaint.training.run.perceptual import load_vgg
 from cmbinpaint.training.recipes.recipe import Recipe
+from cmbinpaint.training.recipes.recipe_sections import SkyRecipe
+from cmbinpaint.training.run.distributed import World
+from cmbinpaint.training.run.perceptual import load_vgg
 
 _SPREAD_FLOOR = 1e-2  # of the field's rms: below it a pixel is known, and its relative error is noise
 _LMAX = 6200

@@ -1,6 +1,6 @@
 """The VGG16 that perceptual and style terms look through.
 
-Takes: "vgg16-cmb", or a state dict's file. Gives: a frozen `VGG16` of three blocks. Floor: 3.
+Inputs: "vgg16-cmb", or a state dict's file. Outputs: a frozen `VGG16` of three blocks.
 
 A ``.pth`` file is read with ``weights_only=True``, the one place of the package where anything is unpickled; it holds
 tensors or is refused.
@@ -17,9 +17,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from cmbinpaint.errors import WeightsError
+from cmbinpaint.networks.store import HOME, load_weights
 from cmbinpaint.nn.losses import POOLS
 from cmbinpaint.nn.vgg import VGG16, WIDTHS, Scale, Statistics, fit_state
-from cmbinpaint.networks.store import HOME, load_weights
 
 SHIPPED = HOME / "perceptual"
 _PICKLED = (".pth", ".pt")

@@ -1,6 +1,6 @@
 """Where a run in stages stands, and when a stage ends.
 
-Takes: stages, validation losses. Gives: `Position`, a pure function of what happened. Floor: 3.
+Inputs: stages, validation losses. Outputs: `Position`, a pure function of what happened.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,6 +1,6 @@
 """What a training run borrows from its process: random state, threads, signals.
 
-Takes: a recipe and a device. Gives: contexts that put everything back. Floor: 3.
+Inputs: a recipe and a device. Outputs: contexts that put everything back.
 """
 
 import signal

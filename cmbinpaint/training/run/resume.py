@@ -1,7 +1,7 @@
 """Where a run begins: random weights, another network's, or a checkpoint, and whether it belongs to this recipe.
 
-Takes: a recipe, a run's folder, a fresh `TrainingState`. Gives: the network; the state of the checkpoint, and its
-`Position`; the weights that came out. Floor: 3.
+Inputs: a recipe, a run's folder, a fresh `TrainingState`. Outputs: the network; the state of the checkpoint, and its
+`Position`; the weights that came out.
 """
 
 import logging
@@ -11,7 +11,9 @@ from pathlib import Path
 from torch import nn
 
 from cmbinpaint.errors import CheckpointError, CmbInpaintWarning, RecipeError
+from cmbinpaint.networks.store import load_into, load_weights
 from cmbinpaint.nn.models import build_model
+from cmbinpaint.training.recipes.recipe import Recipe
 from cmbinpaint.training.run.checkpoint import (
     Checkpoint,
     TensorDict,
@@ -20,9 +22,7 @@ from cmbinpaint.training.run.checkpoint import (
     read_checkpoint,
 )
 from cmbinpaint.training.run.position import Position
-from cmbinpaint.training.recipes.recipe import Recipe
 from cmbinpaint.training.run.state import TrainingState
-from cmbinpaint.networks.store import load_into, load_weights
 
 logger = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """What changes while training: weights, their running mean, the optimizer, the step.
 
-Takes: a network, a recipe, a device, the processes. Gives: updates, and the state as a `Checkpoint` and back. Floor: 3.
+Inputs: a network, a recipe, a device, the processes. Outputs: updates, and the state as a `Checkpoint` and back.
 """
 
 import copy
@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from cmbinpaint.errors import CheckpointError
 from cmbinpaint.nn.devices import computes_bf16
+from cmbinpaint.training.recipes.recipe import Recipe
+from cmbinpaint.training.recipes.recipe_sections import StageRecipe
 from cmbinpaint.training.run.checkpoint import Checkpoint, TensorDict, check_fits
 from cmbinpaint.training.run.distributed import World, share_batch_norm, wrap
-from cmbinpaint.training.recipes.recipe_sections import StageRecipe
-from cmbinpaint.training.recipes.recipe import Recipe
 
 
 class TrainingState:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from cmbinpaint.studies.colors import ColorStudy, Panels, fill_panels, study_colors
-from cmbinpaint.studies.patch_study import circles, random_mask
 from cmbinpaint.studies.drawings import colors as plots
+from cmbinpaint.studies.patch_study import circles, random_mask
 from cmbinpaint.training.data.targets import take_targets
 from cmbinpaint.training.run.checkpoint_models import Trained
 

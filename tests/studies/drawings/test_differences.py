@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cmbinpaint.studies.differences import DifferenceStudy, study_differences
-from cmbinpaint.studies.patch_study import RANDOM, seed_masks
-from cmbinpaint.studies.drawings import differences as plots
 from cmbinpaint.plots import save_figure
+from cmbinpaint.studies.differences import DifferenceStudy, study_differences
+from cmbinpaint.studies.drawings import differences as plots
+from cmbinpaint.studies.patch_study import RANDOM, seed_masks
 from cmbinpaint.training.data.targets import take_targets
 from cmbinpaint.training.run.checkpoint_models import Trained
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from cmbinpaint.validation.estimator_performance import EstimatorEnsemble
-from cmbinpaint.studies.sky_estimators import standard_setting, study_sky_estimators
-from cmbinpaint.inpainters import find_inpainter
+from cmbinpaint.pipeline.models import find_inpainter
 from cmbinpaint.studies.drawings import estimators as plots
-from tests.analysis.worlds import valid_at
+from cmbinpaint.studies.sky_estimators import standard_setting, study_sky_estimators
+from cmbinpaint.validation.estimator_performance import EstimatorEnsemble
+from tests.validation.worlds import valid_at
 
 
 @pytest.fixture(scope="module")

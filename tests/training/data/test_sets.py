@@ -14,11 +14,11 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from cmbinpaint.errors import RecipeError
 from cmbinpaint.sims.theory import fiducial_cl
-from cmbinpaint.training.data.planck_colors import planck_colors, to_rgb
-from cmbinpaint.training.data.sets import build_stream
 from cmbinpaint.training.data.examples import Rendering
 from cmbinpaint.training.data.flat import FlatStream
+from cmbinpaint.training.data.planck_colors import planck_colors, to_rgb
 from cmbinpaint.training.data.reader import StoredSkies
+from cmbinpaint.training.data.sets import build_stream
 from cmbinpaint.training.data.stored import StoredStream
 
 SMALL_MASKS = {"kind": "circles", "radius_px": [2, 6]}
@@ -193,7 +193,7 @@ def test_contradictions_with_a_stored_set(built: Path, options: dict, text: str)
 
 
 def test_the_documented_table_is_a_stream(built: Path) -> None:
-    text = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[3] / "docs" / "datasets.md").read_text(encoding="utf-8")
     block = textwrap.dedent(text[text.index("    [data]\n") : text.index("\n\n| key |")])
     data = tomllib.loads(block)["data"]
     stream = build_stream({**data, "folder": str(built)}, 0)

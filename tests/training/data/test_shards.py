@@ -19,9 +19,9 @@ import pytest
 
 from cmbinpaint.errors import DataSetError
 from cmbinpaint.training.data.manifest import read_manifest, write_manifest
+from cmbinpaint.training.data.reader import StoredSkies
 from cmbinpaint.training.data.shards import build_dataset
 from cmbinpaint.training.data.skies import DataSetRecipe
-from cmbinpaint.training.data.reader import StoredSkies
 
 SCRIPT = """
 import json, sys

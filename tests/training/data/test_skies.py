@@ -13,6 +13,7 @@ from numpy.polynomial import legendre
 
 from cmbinpaint.errors import RecipeError
 from cmbinpaint.sims.theory import Cosmology, theory_cl
+from cmbinpaint.training.data.reader import StoredSkies
 from cmbinpaint.training.data.skies import (
     SPLITS,
     DataSetRecipe,
@@ -23,7 +24,6 @@ from cmbinpaint.training.data.skies import (
     sky_planes,
     split_skies,
 )
-from cmbinpaint.training.data.reader import StoredSkies
 
 PLAIN = {"name": "d", "seed": 0}
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from cmbinpaint import training
 from cmbinpaint.errors import RecipeError
 from cmbinpaint.training import OptimizerRecipe, Recipe, list_recipes
-from cmbinpaint.training.recipes.recipe_sections import SkyRecipe, StageRecipe
 from cmbinpaint.training.recipes.recipe import LOSS_TERMS
+from cmbinpaint.training.recipes.recipe_sections import SkyRecipe, StageRecipe
 
 TWO = [{"name": "a", "epochs": 2, "steps_per_epoch": 200}, {"name": "b", "epochs": 1, "steps_per_epoch": 200}]
 GOOD = {"name": "x", "seed": 0, "steps": 1000}

@@ -10,13 +10,13 @@ import torch
 
 from cmbinpaint.errors import CheckpointError, WeightsError
 from cmbinpaint.networks.inpainter import NetworkInpainter
+from cmbinpaint.networks.store import as_stored, load_weights
 from cmbinpaint.nn.models import FAMILIES, build_model
 from cmbinpaint.training import Recipe, export_weights, final_weights
 from cmbinpaint.training.run import export
 from cmbinpaint.training.run.checkpoint import save_checkpoint
 from cmbinpaint.training.run.perceptual import load_vgg
 from cmbinpaint.training.run.state import TrainingState
-from cmbinpaint.weights import as_stored, load_weights
 
 MODELS = {
     "linear": {"family": "linear", "widths": [4, 6, 8, 8, 8], "gate_widths": [3, 4, 4, 4, 4]},

@@ -24,7 +24,7 @@ from cmbinpaint.errors import (
 from cmbinpaint.training import final_weights, load_latest, train
 from cmbinpaint.training.run.checkpoint import list_checkpoints, step_of
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 
 
 def load(name: str) -> ModuleType:

@@ -7,9 +7,9 @@ import torch
 from cmbinpaint.errors import RecipeError
 from cmbinpaint.nn.losses import TERMS, WeightedLoss
 from cmbinpaint.training import OptimizerRecipe, Recipe
-from cmbinpaint.training.run.objective import Score, ScoreKeeper, build_loss, check_model, flat_sky
-from cmbinpaint.training.recipes.recipe_sections import SkyRecipe, StageRecipe
 from cmbinpaint.training.recipes.recipe import LOSS_TERMS
+from cmbinpaint.training.recipes.recipe_sections import SkyRecipe, StageRecipe
+from cmbinpaint.training.run.objective import Score, ScoreKeeper, build_loss, check_model, flat_sky
 
 CPU = torch.device("cpu")
 ONE_STEP = OptimizerRecipe(warmup_steps=0)

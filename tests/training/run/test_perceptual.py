@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import save_file
 
 from cmbinpaint.errors import WeightsError
+from cmbinpaint.networks.card import read_card
 from cmbinpaint.nn.vgg import VGG16
 from cmbinpaint.training.run.perceptual import SHIPPED, list_vgg, load_vgg
-from cmbinpaint.networks.card import read_card
 
 
 def torchvision_state() -> dict[str, torch.Tensor]:

@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 
 from cmbinpaint import inpaint_map
-from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.pipeline import InpaintInfo
+from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims import fiducial_cl, simulate_sky
-from tests.analysis.worlds import valid_at
+from tests.validation.worlds import valid_at
 
 
 class World(NamedTuple):

@@ -4,9 +4,9 @@ import functools
 
 import numpy as np
 
-from cmbinpaint.validation.simulation_setup import Setting
 from cmbinpaint.spectra.bandpowers import Bandpowers
 from cmbinpaint.sphere.pixels import pixel_angles
+from cmbinpaint.validation.simulation_setup import Setting
 
 
 @functools.cache

@@ -1,4 +1,7 @@
-"""Ways to fill holes, each an `Inpainter` (see `protocol`), found by name."""
+"""Which model fills: ways to fill holes, each an `Inpainter`, found by name.
+
+Inputs: a name, a path of a card, or an inpainter. Outputs: the inpainter.
+"""
 
 import os
 from typing import TYPE_CHECKING

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cmbinpaint.validation.ensemble import EXACT, Contender, Ensemble, Unit
-from cmbinpaint.validation.simulation_setup import Setting
+from cmbinpaint.networks.store import list_models
 from cmbinpaint.plane.shapes import circle
 from cmbinpaint.sphere.planck_mask import planck_like_mask
-from cmbinpaint.weights import list_models
+from cmbinpaint.validation.ensemble import EXACT, Contender, Ensemble, Unit
+from cmbinpaint.validation.simulation_setup import Setting
 
 ROOT = Path(__file__).parents[2]
 NSIDE = 128

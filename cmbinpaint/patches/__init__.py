@@ -1,1 +1,0 @@
-"""patches: to be filled."""
