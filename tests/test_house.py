@@ -20,7 +20,7 @@ ROOMS = (
 FLOORS = {room: number for number, room in enumerate(ROOMS)}
 # Which rooms may import which heavy library.
 DOORS = {
-    "healpy": {"sphere", "spectra", "gaussian", "plots", "training"},
+    "healpy": {"sphere", "spectra", "plots", "training"},
     "ducc0": {"sphere", "spectra"},
     "astropy": {"sphere", "files"},
     "camb": {"sims"},

@@ -10,7 +10,6 @@ subsets of the sky: the nearest data alone would all lie on one piece of the rim
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import healpy as hp
 import numpy as np
 from scipy.spatial import cKDTree
 
@@ -19,7 +18,7 @@ from cmbinpaint.gaussian.neighbors import near_holes
 from cmbinpaint.gaussian.ordering import coarse_to_fine
 from cmbinpaint.sphere import maps
 from cmbinpaint.sphere.harmonics import available_cores
-from cmbinpaint.sphere.pixels import pixel_vectors
+from cmbinpaint.sphere.pixels import pixel_vectors, ring_to_nest
 
 # Neighbors of every pixel; twice as many are twice as good, and cost twice the memory.
 NEAREST = 16
@@ -76,19 +75,19 @@ class Conditioning:
         nside = maps.npix_to_nside(valid.size)
         self.nearest = nearest
         holes = np.flatnonzero(~valid)
-        nest = np.asarray(hp.ring2nest(nside, holes))
+        nest = ring_to_nest(nside, holes)
         order, self._groups = coarse_to_fine(nside, nest)
         self.holes = holes[order]
         self._nest = nest[order]
         self._strides = [s for s in STRIDES if s < nside]
         near = near_holes(valid, nearest)  # coarse groups too look among these only
         sparse = np.flatnonzero(valid)
-        sparse = sparse[np.asarray(hp.ring2nest(nside, sparse)) % STRIDES[0] ** 2 == 0]
+        sparse = sparse[ring_to_nest(nside, sparse) % STRIDES[0] ** 2 == 0]
         self.data = np.concatenate([near, np.setdiff1d(sparse, near, assume_unique=True)])
         self.vectors = pixel_vectors(nside, np.concatenate([self.data, self.holes]))
         self.depth = np.zeros(self.holes.size)
         self._near = _Searched(self.vectors, 0, near.size)
-        data_nest = np.asarray(hp.ring2nest(nside, self.data))
+        data_nest = ring_to_nest(nside, self.data)
         self._sparse = {
             s: _Searched.some(self.vectors, np.flatnonzero(data_nest % s**2 == 0)) for s in self._strides
         }

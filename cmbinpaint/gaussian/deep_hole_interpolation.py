@@ -11,13 +11,12 @@ does not grow.
 
 from dataclasses import dataclass
 
-import healpy as hp
 import numpy as np
 
 from cmbinpaint._types import AnyArray, BoolArray, FloatArray, IntArray
 from cmbinpaint.gaussian.neighbors import CHUNK_NUMBERS, depths
 from cmbinpaint.sphere import maps
-from cmbinpaint.sphere.pixels import pixel_vectors
+from cmbinpaint.sphere.pixels import bilinear_weights, pixel_angles, pixel_vectors
 
 # Depth over the side of the pixels to interpolate between, at least.
 DEPTH_PER_STEP = 4.0
@@ -103,7 +102,5 @@ def _bilinear(nside: int, pixels: IntArray, nside_coarse: int) -> tuple[AnyArray
     weights = np.empty((len(pixels), 4), dtype=np.float32)
     for start in range(0, len(pixels), CHUNK_NUMBERS):
         chunk = slice(start, start + CHUNK_NUMBERS)
-        theta, phi = hp.pix2ang(nside, pixels[chunk])
-        found, share = hp.get_interp_weights(nside_coarse, theta, phi)
-        around[chunk], weights[chunk] = found.T, share.T
+        around[chunk], weights[chunk] = bilinear_weights(nside_coarse, *pixel_angles(nside, pixels[chunk]))
     return around, weights

@@ -19,10 +19,11 @@ from scipy.sparse.linalg import splu
 
 from cmbinpaint._types import AnyArray, BoolArray, FloatArray, IntArray
 from cmbinpaint.errors import ConvergenceError
-from cmbinpaint.gaussian.neighbors import parents, pixel_neighbors
+from cmbinpaint.gaussian.neighbors import parents
 from cmbinpaint.problem.model import take_observed
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.sky_model import SkyModel
+from cmbinpaint.sphere.pixels import pixel_neighbors
 
 # Unknowns that are factorized at once: takes a tenth of a second.
 DIRECT = 10_000

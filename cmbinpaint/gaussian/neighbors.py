@@ -11,14 +11,14 @@ smooth window, and near ones would say twice what their pixels say.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import healpy as hp
 import numpy as np
 from scipy.spatial import cKDTree
 
 from cmbinpaint._types import AnyArray, BoolArray, FloatArray, IntArray
 from cmbinpaint.sphere import maps
 from cmbinpaint.sphere.harmonics import available_cores
-from cmbinpaint.sphere.pixels import pixel_vectors
+from cmbinpaint.sphere.holes import grow
+from cmbinpaint.sphere.pixels import nest_to_ring, pixel_area, pixel_size, pixel_vectors, ring_to_nest
 
 # Numbers in flight at a time: bounds the memory.
 CHUNK_NUMBERS = 1 << 18
@@ -79,18 +79,9 @@ class Sight:
     largest_chord: float  # no two neighbors of a point are farther apart
 
 
-def pixel_neighbors(nside: int, pixels: IntArray) -> AnyArray:
-    """(n, 8) int32 RING indices of the neighbors of RING pixels, -1 where there is none."""
-    out = np.empty((len(pixels), 8), dtype=np.int32)
-    for start in range(0, len(pixels), CHUNK_NUMBERS):
-        chunk = slice(start, start + CHUNK_NUMBERS)
-        out[chunk] = np.asarray(hp.get_all_neighbours(nside, pixels[chunk])).T
-    return out
-
-
 def parents(nside: int, pixels: IntArray) -> IntArray:
     """The NEST index at nside/2 of each RING pixel's parent."""
-    return np.asarray(hp.ring2nest(nside, pixels)) >> 2
+    return ring_to_nest(nside, pixels) >> 2
 
 
 def near_holes(valid: BoolArray, k: int) -> IntArray:
@@ -101,14 +92,7 @@ def near_holes(valid: BoolArray, k: int) -> IntArray:
     """
     nside = maps.npix_to_nside(valid.size)
     rings = int(np.ceil((np.sqrt(4 * k / np.pi) + 2) / 0.7))
-    reached = ~valid
-    frontier = np.flatnonzero(reached)
-    for _ in range(rings):
-        around = pixel_neighbors(nside, frontier).ravel()
-        around = around[around >= 0]
-        frontier = np.unique(around[~reached[around]])
-        reached[frontier] = True
-    near = np.flatnonzero(reached & valid)
+    near = np.flatnonzero(grow(~valid, rings, nside) & valid)
     return near if len(near) >= k else np.flatnonzero(valid)
 
 
@@ -117,12 +101,12 @@ def depths(valid: BoolArray, pixels: IntArray) -> FloatArray:
     nside = maps.npix_to_nside(valid.size)
     near = pixel_vectors(nside, near_holes(valid, 1))
     chord = _nearest(near, pixel_vectors(nside, pixels), 1)[0][:, 0]
-    return 2 * np.arcsin(chord / 2) / hp.nside2resol(nside)
+    return 2 * np.arcsin(chord / 2) / pixel_size(nside)
 
 
 def _children(nside: int, factor: int, pixels: IntArray) -> IntArray:
     """(n, factor²) RING indices, at nside, of the children of NEST pixels of nside/factor."""
-    return hp.nest2ring(nside, pixels[:, None] * factor**2 + np.arange(factor**2))
+    return nest_to_ring(nside, pixels[:, None] * factor**2 + np.arange(factor**2))
 
 
 def _coarse_level(valid: BoolArray, noise: FloatArray, factor: int) -> Level:
@@ -146,7 +130,7 @@ def _coarse_level(valid: BoolArray, noise: FloatArray, factor: int) -> Level:
         parts.append((pixels, mean / length[:, None], variance, spread))
     pixels, vectors, variance, spread = (np.concatenate(column) for column in zip(*parts, strict=True))
     whole = spread[np.isfinite(spread)]
-    smoothing = float(whole.mean()) if whole.size else hp.nside2pixarea(nside // factor) / 12
+    smoothing = float(whole.mean()) if whole.size else pixel_area(nside // factor) / 12
     return Level(factor, pixels, vectors, variance, smoothing)
 
 
@@ -165,7 +149,7 @@ def look(
     chord, number = _nearest(level.vectors, points, counts[0])
     levels, numbers, present = [level], [number], [np.ones(number.shape, dtype=bool)]
     largest = chord[:, -1].max(initial=0.0)
-    used = hp.ring2nest(nside, pixels)[number]  # what is used already, as pixels of the level at hand
+    used = ring_to_nest(nside, pixels)[number]  # what is used already, as pixels of the level at hand
     for finer, factor, k in zip(factors, factors[1:], counts[1:], strict=False):
         level = _coarse_level(valid, noise, factor)
         if not len(level.pixels):

@@ -5,7 +5,6 @@ Inputs: bool `valid` (npix,) in RING, True = observed. Outputs: labels, depths i
 
 from typing import Any
 
-import healpy as hp
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
@@ -15,7 +14,7 @@ from scipy.spatial import cKDTree
 from cmbinpaint._types import BoolArray, FloatArray, IntArray
 from cmbinpaint.errors import MaskError
 from cmbinpaint.sphere.maps import check_nside, npix_to_nside
-from cmbinpaint.sphere.pixels import pixel_vectors
+from cmbinpaint.sphere.pixels import pixel_neighbors, pixel_size, pixel_vectors, ring_to_nest
 
 __all__ = ["depth", "grow", "guard", "hole_labels", "hole_sizes", "nearest_observed", "neighbor_table"]
 
@@ -28,12 +27,7 @@ _SPARE_RINGS = 3
 def neighbor_table(nside: int) -> IntArray:
     """Return the 8 neighbors of every pixel, (npix, 8) int64 in RING; -1 where a pixel has only 7 (or 6)."""
     nside = check_nside(nside)
-    return _neighbors(nside, np.arange(12 * nside * nside))
-
-
-def _neighbors(nside: int, pixels: npt.NDArray[Any]) -> IntArray:
-    """Return (n, 8) RING neighbors; -1 where missing, and a repeated neighbor (nside 1) is kept."""
-    return np.ascontiguousarray(hp.get_all_neighbours(nside, pixels).T, dtype=np.int64)
+    return pixel_neighbors(nside, np.arange(12 * nside * nside))
 
 
 def nside_of(valid: BoolArray) -> int:
@@ -79,7 +73,7 @@ def hole_labels(valid: BoolArray) -> npt.NDArray[np.int32]:
     counts, columns = [], []
     for start in range(0, holes.size, CHUNK):
         chunk = holes[start : start + CHUNK]
-        near = _neighbors(nside, chunk)
+        near = pixel_neighbors(nside, chunk)
         # Each pair once, from its lower pixel: half the graph says as much as the whole.
         linked = (near > chunk[:, None]) & (number[near] >= 0)
         counts.append(np.count_nonzero(linked, axis=1).astype(np.int32))
@@ -110,7 +104,7 @@ def grow(region: BoolArray, rings: int, nside: int) -> BoolArray:
     for _ in range(rings):
         fresh = []
         for start in range(0, front.size, CHUNK):
-            near = _neighbors(nside, front[start : start + CHUNK])
+            near = pixel_neighbors(nside, front[start : start + CHUNK])
             near = near[near >= 0]
             near = np.unique(near[~grown[near]])
             grown[near] = True
@@ -183,7 +177,7 @@ def nearest_observed(
         return chosen, pixels, angles
     tree = cKDTree(pixel_vectors(nside, candidates))
     # Along NESTED order queries that follow each other walk the same branches: two to four times faster.
-    order = np.argsort(hp.ring2nest(nside, chosen), kind="stable")
+    order = np.argsort(ring_to_nest(nside, chosen), kind="stable")
     for start in range(0, chosen.size, CHUNK):
         here = order[start : start + CHUNK]
         chord, found = tree.query(pixel_vectors(nside, chosen[here]), k=k, workers=-1)
@@ -213,5 +207,5 @@ def depth(valid: BoolArray) -> FloatArray:
         raise MaskError("all pixels are masked: nothing is observed, so no hole has a depth")
     targets, _, angles = nearest_observed(valid, 1)
     out = np.zeros(valid.size, dtype=np.float64)
-    out[targets] = angles[:, 0] / hp.nside2resol(nside_of(valid))
+    out[targets] = angles[:, 0] / pixel_size(nside_of(valid))
     return out

@@ -7,13 +7,13 @@ on them, and they are the one place that looks at values inside holes.
 import warnings
 from collections.abc import Callable
 
-import healpy as hp
 import numpy as np
 
 from cmbinpaint._types import AnyArray, BoolArray, FloatArray, IntArray
 from cmbinpaint.errors import CmbInpaintWarning
 from cmbinpaint.sphere.holes import hole_labels
 from cmbinpaint.sphere.maps import npix_to_nside, to_nest, to_ring
+from cmbinpaint.sphere.pixels import nest_to_ring, pixel_neighbors, ring_to_nest
 
 __all__ = ["warn_if_suspicious"]
 
@@ -69,11 +69,6 @@ def _sample(where: BoolArray) -> IntArray:
     return rng.choice(pixels, _SAMPLE, replace=False)
 
 
-def _neighbors(nside: int, pixels: IntArray, nest: bool) -> IntArray:
-    """Return (n, 8) neighbors; -1 for a missing one."""
-    return np.asarray(hp.get_all_neighbours(nside, pixels, nest=nest).T, dtype=np.int64)
-
-
 def _readings(nside: int) -> dict[str, Callable[[IntArray], IntArray]]:
     """Return, for each way the pixels may truly be ordered, the 8 neighbors' places in the array as it lies.
 
@@ -83,12 +78,12 @@ def _readings(nside: int) -> dict[str, Callable[[IntArray], IntArray]]:
 
     def reordered(places: IntArray) -> IntArray:
         # Place p of the array holds what was at ring2nest(p) of the user's array; that index is truly RING.
-        near = _neighbors(nside, hp.ring2nest(nside, places), nest=False)
-        return np.where(near < 0, -1, hp.nest2ring(nside, np.maximum(near, 0)))
+        near = pixel_neighbors(nside, ring_to_nest(nside, places))
+        return np.where(near < 0, -1, nest_to_ring(nside, np.maximum(near, 0)))
 
     return {
-        "as read": lambda places: _neighbors(nside, places, nest=False),
-        "RING": lambda places: _neighbors(nside, places, nest=True),
+        "as read": lambda places: pixel_neighbors(nside, places),
+        "RING": lambda places: pixel_neighbors(nside, places, nest=True),
         "NESTED": reordered,
     }
 
@@ -101,7 +96,7 @@ def _check_inverted(values: AnyArray, valid: BoolArray, has_value: BoolArray) ->
     rough = []
     for region in (valid & has_value, ~valid & has_value):
         pixels = _sample(region)
-        near = _neighbors(nside, pixels, nest=False)
+        near = pixel_neighbors(nside, pixels)
         paired = (near >= 0) & region[near]
         if np.count_nonzero(paired) < _FEWEST:
             return

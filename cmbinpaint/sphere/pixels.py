@@ -24,6 +24,32 @@ def pixels_at(nside: int, vectors: FloatArray) -> IntArray:
     return hp.vec2pix(nside, vectors[..., 0], vectors[..., 1], vectors[..., 2])
 
 
+def ring_to_nest(nside: int, pixels: AnyArray) -> IntArray:
+    """NESTED indices of pixels given by their RING indices."""
+    return np.asarray(hp.ring2nest(nside, pixels), dtype=np.int64)
+
+
+def nest_to_ring(nside: int, pixels: AnyArray) -> IntArray:
+    """RING indices of pixels given by their NESTED indices."""
+    return np.asarray(hp.nest2ring(nside, pixels), dtype=np.int64)
+
+
+def pixel_neighbors(nside: int, pixels: AnyArray, *, nest: bool = False) -> IntArray:
+    """The 8 neighbors of each pixel, (n, 8); -1 where a pixel has only 7 (or 6)."""
+    return np.ascontiguousarray(hp.get_all_neighbours(nside, pixels, nest=nest).T, dtype=np.int64)
+
+
+def bilinear_weights(nside: int, theta: FloatArray, phi: FloatArray) -> tuple[IntArray, FloatArray]:
+    """HEALPix's bilinear interpolation: (n, 4) RING pixels around each direction, and their weights."""
+    pixels, weights = hp.get_interp_weights(nside, theta, phi)
+    return pixels.T, weights.T
+
+
+def pixel_area(nside: int) -> float:
+    """The solid angle of a pixel, steradians."""
+    return float(hp.nside2pixarea(nside))
+
+
 def pixel_size(nside: int) -> float:
     """The side of a square with a pixel's area, radians."""
     return float(hp.nside2resol(nside))

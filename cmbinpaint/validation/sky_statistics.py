@@ -10,9 +10,9 @@ from scipy.special import ndtr
 
 from cmbinpaint._types import ComplexArray, FloatArray, IntArray
 from cmbinpaint.errors import SpectrumError
-from cmbinpaint.gaussian.neighbors import pixel_neighbors
 from cmbinpaint.sphere import masks
 from cmbinpaint.sphere.harmonics import Harmonics, alm_to_cl, alm_to_real, resize_alm
+from cmbinpaint.sphere.pixels import pixel_neighbors
 from cmbinpaint.validation.simulation_setup import Setting
 
 # Multipoles whose single coefficients are kept.
