@@ -68,8 +68,8 @@ def _map_facts(sky: "AnyArray", info: "MapInfo") -> dict[str, Any]:
 def hole_facts(valid: "BoolArray") -> dict[str, Any]:
     """Count the holes of (npix,) bool, RING, by size."""
 
+    from cmbinpaint.report.hole_table import size_classes
     from cmbinpaint.sphere import masks
-    from cmbinpaint.validation.hole_table import size_classes
 
     if not valid.any():
         return {"fsky": 0.0, "pixels": int(valid.size), "count": 1, "sizes": {}, "largest": int(valid.size)}

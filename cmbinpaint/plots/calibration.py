@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from cmbinpaint._types import FloatArray
 from cmbinpaint.plots.figures import COLORS, new_axes, styled
-from cmbinpaint.validation.estimators import Estimate
+from cmbinpaint.validation.jackknife import Estimate
 
 if TYPE_CHECKING:  # drawing needs none of what makes the figures
     from cmbinpaint.validation.misspecified import Misspecified

@@ -14,10 +14,10 @@ from cmbinpaint.errors import MapError
 from cmbinpaint.pipeline.compare_spectra import SpectraComparison, compare_spectra
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.report.fields import CloseUp, Maps, Panorama
+from cmbinpaint.report.hole_table import HoleTable, hole_table
 from cmbinpaint.report.statistics import DepthRow, OnePoint, depth_rows
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.spectra.anafast import anafast, dl_from_cl
-from cmbinpaint.validation.hole_table import HoleTable, hole_table
 
 # Highest multipole of a report: at nside 2048 the spectra then take a minute or two for each map.
 HIGHEST_MULTIPOLE = 2000

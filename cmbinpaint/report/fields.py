@@ -9,10 +9,10 @@ import numpy as np
 
 from cmbinpaint._types import BoolArray, FloatArray, IntArray
 from cmbinpaint.plane.tangent import PatchGrid, TangentPlane
+from cmbinpaint.report.hole_table import Hole
 from cmbinpaint.sphere.holes import hole_labels, hole_sizes
 from cmbinpaint.sphere.maps import degrade, npix_to_nside
 from cmbinpaint.sphere.pixels import pixel_size, pixels_at
-from cmbinpaint.validation.hole_table import Hole
 
 PANORAMA_NSIDE = 256  # pixels of 14', finer than a picture of a thousand points shows
 CLOSE_UP_SIDE = 360

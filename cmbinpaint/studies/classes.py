@@ -20,7 +20,7 @@ from cmbinpaint.studies.classifiers import Classifier, confusion_table
 from cmbinpaint.studies.patch_study import check_masks
 from cmbinpaint.training.data.targets import Targets
 from cmbinpaint.training.run.checkpoint_models import State, Trained
-from cmbinpaint.validation.estimators import Estimate, mean, ratio_of_means
+from cmbinpaint.validation.jackknife import Estimate, mean, ratio_of_means
 
 TARGET, PREDICTION, REALIZATION, ASSUMED = "target", "prediction", "realization", "realization, Planck's n_s"
 _BANDS = 6

@@ -23,7 +23,7 @@ from cmbinpaint._types import FloatArray
 from cmbinpaint.errors import MapError
 from cmbinpaint.plane.power import flat_cl
 from cmbinpaint.training.data.planck_colors import N_COLORS, luma, render
-from cmbinpaint.validation.estimators import Estimate, jackknife, ratio_of_means
+from cmbinpaint.validation.jackknife import Estimate, jackknife, ratio_of_means
 
 CLIPPED, GREY, PLANCK = "clipped temperature", "grey picture", "grey of Planck's colors"
 T_MAX_uK = (100.0, 150.0, 200.0, 250.0, 300.0, 400.0, 500.0, 700.0, 1000.0)

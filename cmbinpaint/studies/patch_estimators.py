@@ -12,12 +12,12 @@ import numpy as np
 from cmbinpaint._types import BoolArray, FloatArray
 from cmbinpaint.errors import DataSetError
 from cmbinpaint.plane.power import flat_cl, mode_ells
+from cmbinpaint.studies.estimator_performance import EstimatorEnsemble, grade
+from cmbinpaint.studies.ks import ks_test
 from cmbinpaint.studies.patch_study import Progress, check_masks
 from cmbinpaint.studies.sky_estimators import MASKED, MEAN, PREDICTION, REALIZATION
 from cmbinpaint.training.data.targets import Targets
 from cmbinpaint.training.run.checkpoint_models import PatchFiller, State, Trained
-from cmbinpaint.validation.estimator_performance import EstimatorEnsemble, grade
-from cmbinpaint.validation.ks import ks_test
 
 _BANDS = 6
 _STEP = 0.2  # of a band's amplitude, either way

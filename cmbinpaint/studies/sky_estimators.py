@@ -22,10 +22,10 @@ from cmbinpaint.spectra.pseudo_cl import coupling_matrix, decouple, narrowest_ba
 from cmbinpaint.sphere import masks
 from cmbinpaint.sphere.harmonics import Harmonics, draw_alm
 from cmbinpaint.sphere.pixels import pixel_size
+from cmbinpaint.studies.estimator_performance import EstimatorEnsemble, grade
+from cmbinpaint.studies.fisher import MOST_PIXELS, fisher_scatter, mode_scatter
+from cmbinpaint.studies.ks import ks_test
 from cmbinpaint.studies.patch_study import Progress
-from cmbinpaint.validation.estimator_performance import EstimatorEnsemble, grade
-from cmbinpaint.validation.fisher import MOST_PIXELS, fisher_scatter, mode_scatter
-from cmbinpaint.validation.ks import ks_test
 from cmbinpaint.validation.simulation_setup import Setting
 
 MASKED, MASTER, APODIZED = "masked / fsky", "MASTER", "MASTER, apodized"

@@ -31,7 +31,7 @@ from scipy.stats import f as fisher
 from cmbinpaint._types import AnyArray, FloatArray
 from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.validation.coverage import Coverage, covered
-from cmbinpaint.validation.estimators import Estimate, jackknife, mean, ratio_of_means, rms_ratio
+from cmbinpaint.validation.jackknife import Estimate, jackknife, mean, ratio_of_means, rms_ratio
 from cmbinpaint.validation.sky_statistics import LOW_ELL, Measures, low_degrees
 
 Stack = Mapping[str, AnyArray]

@@ -17,7 +17,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from cmbinpaint._types import FloatArray, IntArray
-from cmbinpaint.validation.estimators import Estimate, ratio_of_means
+from cmbinpaint.validation.jackknife import Estimate, ratio_of_means
 
 LEVELS = (0.68, 0.95)
 QUINTILES = 5

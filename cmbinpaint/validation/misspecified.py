@@ -26,7 +26,7 @@ from cmbinpaint.sims.theory import Cosmology, theory_cl
 from cmbinpaint.sphere.harmonics import Harmonics, draw_alm
 from cmbinpaint.sphere.holes import grow
 from cmbinpaint.validation.ensemble import Contender, Unit
-from cmbinpaint.validation.estimators import Estimate, ratio_of_means, rms_ratio
+from cmbinpaint.validation.jackknife import Estimate, ratio_of_means, rms_ratio
 from cmbinpaint.validation.result_store import Records
 from cmbinpaint.validation.simulation_setup import Setting
 from cmbinpaint.validation.sky_statistics import Measures

@@ -23,7 +23,7 @@ from cmbinpaint.validation.calibration import (
 )
 from cmbinpaint.validation.coverage import LEVELS
 from cmbinpaint.validation.ensemble import EXACT, EXACT_TOLERANCE, Ensemble
-from cmbinpaint.validation.estimators import Estimate, ratio_of_means
+from cmbinpaint.validation.jackknife import Estimate, ratio_of_means
 from cmbinpaint.validation.sky_statistics import HOLE_SIZES, LOW_ELL
 
 # The model whose realizations are draws from the posterior.

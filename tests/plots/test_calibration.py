@@ -11,7 +11,7 @@ from cmbinpaint.plots.calibration import BiasKind
 from cmbinpaint.spectra.bandpowers import Bandpowers
 from cmbinpaint.validation.calibration import Bias, ChiSquare, ModelCalibration
 from cmbinpaint.validation.coverage import Coverage
-from cmbinpaint.validation.estimators import Estimate
+from cmbinpaint.validation.jackknife import Estimate
 from cmbinpaint.validation.misspecified import Effect, Misspecified
 from cmbinpaint.validation.validation import Validation
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from cmbinpaint.report.fields import CLOSE_UP_SIDE, PANORAMA_NSIDE, CloseUp, Maps, Panorama
-from cmbinpaint.validation.hole_table import Hole
+from cmbinpaint.report.hole_table import Hole
 
 NSIDE = 64
 NPIX = 12 * NSIDE**2

@@ -7,6 +7,7 @@ from scipy.stats import chi2
 from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.pipeline.models import find_inpainter
 from cmbinpaint.sphere.harmonics import Harmonics, draw_alm
+from cmbinpaint.studies.estimator_performance import EstimatorEnsemble, grade
 from cmbinpaint.studies.sky_estimators import (
     MASKED,
     MASTER,
@@ -17,7 +18,6 @@ from cmbinpaint.studies.sky_estimators import (
     standard_setting,
     study_sky_estimators,
 )
-from cmbinpaint.validation.estimator_performance import EstimatorEnsemble, grade
 from tests.validation.worlds import valid_at
 
 SKIES = 48

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cmbinpaint.validation.ensemble import Contender, Ensemble
-from cmbinpaint.validation.estimators import Estimate
+from cmbinpaint.validation.jackknife import Estimate
 from cmbinpaint.validation.misspecified import Effect, Misspecified
 from cmbinpaint.validation.validation import Validation, plain
 from cmbinpaint.validation.validation_text import card_figures, markdown, misspecified_markdown, worst_bias

@@ -14,7 +14,7 @@ from cmbinpaint.plots.figures import COLORS, new_axes, styled
 from cmbinpaint.studies.drawings.trainings import series_look
 
 if TYPE_CHECKING:
-    from cmbinpaint.validation.estimator_performance import EstimatorEnsemble
+    from cmbinpaint.studies.estimator_performance import EstimatorEnsemble
 
 Quantity = Literal["bias", "response", "effective"]
 _LABELS = {

@@ -5,8 +5,8 @@ import pytest
 
 from cmbinpaint.pipeline.models import find_inpainter
 from cmbinpaint.studies.drawings import estimators as plots
+from cmbinpaint.studies.estimator_performance import EstimatorEnsemble
 from cmbinpaint.studies.sky_estimators import standard_setting, study_sky_estimators
-from cmbinpaint.validation.estimator_performance import EstimatorEnsemble
 from tests.validation.worlds import valid_at
 
 

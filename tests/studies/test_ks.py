@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from cmbinpaint.errors import CmbInpaintError
-from cmbinpaint.validation.ks import ks_test
+from cmbinpaint.studies.ks import ks_test
 
 
 def skies(n: int, rng: np.random.Generator, *, scale: float = 1.0) -> np.ndarray:

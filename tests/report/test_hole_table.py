@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmbinpaint.errors import MaskError
+from cmbinpaint.report import hole_table as subject
 from cmbinpaint.sphere import masks
-from cmbinpaint.validation import hole_table as subject
 
 NSIDE = 32
 NPIX = 12 * NSIDE**2

@@ -6,7 +6,7 @@ import pytest
 from cmbinpaint.errors import MaskError
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.spectra.bandpowers import Bandpowers
-from cmbinpaint.validation.fisher import fisher_scatter, mode_scatter
+from cmbinpaint.studies.fisher import fisher_scatter, mode_scatter
 from tests.validation.worlds import setting_at, valid_at
 
 BANDS = Bandpowers(np.array([2, 4, 8]))

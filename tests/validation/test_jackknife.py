@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmbinpaint.validation.estimators import jackknife, mean, ratio_of_means, rms_ratio
+from cmbinpaint.validation.jackknife import jackknife, mean, ratio_of_means, rms_ratio
 
 
 @given(st.integers(2, 30), st.integers(0, 1000))

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from cmbinpaint._types import FloatArray
-from cmbinpaint.validation.estimators import Estimate, jackknife, ratio_of_means
-from cmbinpaint.validation.ks import KSTest
+from cmbinpaint.studies.ks import KSTest
+from cmbinpaint.validation.jackknife import Estimate, jackknife, ratio_of_means
 
 
 @dataclass(frozen=True, eq=False)
