@@ -3,7 +3,7 @@
 Inputs: a mask, the map-level power spectrum, the noise. Outputs: `HoleFactor`.
 
 Hole pixels are taken from coarse to fine, and each is kriged from a few neighbors, data or hole pixels taken before
-it (`conditioning`). Each prediction alone is local, their product is not: what one pixel learned is handed on.
+it (`conditioning_sets`). Each prediction alone is local, their product is not: what one pixel learned is passed on.
 With B the weights between hole pixels, strictly lower triangular in that order, and D the conditional variances,
 
     o = B o + W d + D^½ ε,    so    Cov(o | d) = (1 - B)⁻¹ D (1 - B)⁻ᵀ,    E(o | d) = (1 - B)⁻¹ W d
@@ -20,8 +20,7 @@ from scipy import sparse
 
 from cmbinpaint._types import AnyArray, BoolArray, Float32Array, FloatArray, IntArray
 from cmbinpaint.gaussian.conditioning_sets import NEAREST, Conditioning, Group
-from cmbinpaint.gaussian.direct_kriging import check_noise, check_spectrum, neighbor_weights
-from cmbinpaint.gaussian.neighbors import Level, Sight
+from cmbinpaint.gaussian.kriging_weights import neighbor_weights
 from cmbinpaint.sphere import maps
 from cmbinpaint.sphere.harmonics import available_cores
 from cmbinpaint.sphere.pixel_covariance import CovarianceTable
@@ -68,13 +67,13 @@ class HoleFactor:
     depth: Float32Array
 
     def mean(self, observed: FloatArray) -> FloatArray:
-        """(n,) the conditional mean; only data are read, and a constant in them goes through."""
+        """(n,) the conditional mean; only data are read, and a constant in them is preserved."""
         values = observed[self.data]
         constant = float(values.mean())
         scale = float(np.abs(values - constant).max()) or 1.0
         values = ((values - constant) / scale).astype(np.float32)
         mean = np.concatenate([step.of_data @ values for step in self.steps])
-        return scale * self._handed_on(mean).astype(np.float64) + constant
+        return scale * self._propagated(mean).astype(np.float64) + constant
 
     def covariance(self, values: FloatArray) -> FloatArray:
         """(n,) the conditional covariance times a vector (n,), unit² times the vector's; symmetric, positive."""
@@ -85,15 +84,15 @@ class HoleFactor:
         for step in reversed(self.steps):
             out[: step.start] += step.of_holes.T @ out[step.start : step.stop]
         out *= np.square(self.std / self.noise_std)
-        return scale * self.noise_std**2 * self._handed_on(out).astype(np.float64)
+        return scale * self.noise_std**2 * self._propagated(out).astype(np.float64)
 
     def draw(self, rng: np.random.Generator) -> FloatArray:
         """(n,) a draw of the hole pixels about their mean, noise included."""
-        return self._handed_on(self.std * rng.standard_normal(self.std.size, dtype=np.float32)).astype(
+        return self._propagated(self.std * rng.standard_normal(self.std.size, dtype=np.float32)).astype(
             np.float64
         )
 
-    def _handed_on(self, values: Float32Array) -> Float32Array:
+    def _propagated(self, values: Float32Array) -> Float32Array:
         """`(1 - B)⁻¹ values`, in place."""
         for step in self.steps:
             values[step.start : step.stop] += step.of_holes @ values[: step.start]
@@ -102,7 +101,7 @@ class HoleFactor:
 
 def factor_holes(
     valid: BoolArray,
-    cl: AnyArray,
+    cl: FloatArray,
     noise_std: float | FloatArray,
     hole_noise_std: float,
     *,
@@ -127,21 +126,17 @@ def factor_holes(
     threads
         None: all available cores. The result does not depend on it.
 
-    Raises
-    ------
-    SpectrumError
-        If spectrum or noise are negative or not finite.
-    MapError
-        If the noise has another length.
+    Returns
+    -------
+    HoleFactor
+        Of the hole pixels' observations. Spectrum and noise are taken to be checked (`hole_posterior.hole_factor`).
     """
-    spectrum, noise = check_spectrum(cl), check_noise(noise_std, valid)
     threads = available_cores() if threads is None else threads
     conditioning = Conditioning(valid, nearest)
     n_data, n_holes = conditioning.data.size, conditioning.holes.size
     extra = hole_noise_std**2
-    variance = np.concatenate([noise[conditioning.data], np.full(n_holes, extra)])
-    del noise  # a whole map
-    level = Level(1, conditioning.data, conditioning.vectors, variance, 0.0)
+    noise = np.square(np.broadcast_to(noise_std, valid.shape)[conditioning.data])
+    variance = np.concatenate([noise, np.full(n_holes, extra)])
     steps = []
     std = np.empty(n_holes, dtype=np.float32)
     covered = 0.0
@@ -149,11 +144,12 @@ def factor_holes(
         needed = min(2.0, 2 * group.reach)
         if not needed <= covered <= 4 * needed:  # a table that is much too long is a slow one
             covered = min(2.0, 1.5 * needed)
-            table = CovarianceTable.from_cl(spectrum, covered)
+            table = CovarianceTable.from_cl(cl, covered)
         points = conditioning.vectors[n_data + group.start : n_data + group.stop]
-        sight = Sight([level], [group.numbers], [group.present], covered)
-        weights, spread = neighbor_weights(points, sight, {(0, 0): table}, threads)
-        std[group.start : group.stop] = np.sqrt(np.square(spread, dtype=np.float64) + extra)
+        weights, error = neighbor_weights(
+            points, conditioning.vectors, variance, group.numbers, group.present, table, threads
+        )
+        std[group.start : group.stop] = np.sqrt(np.square(error, dtype=np.float64) + extra)
         steps.append(_step(group, weights, n_data))
     depth = 2 * np.arcsin(conditioning.depth / 2) / pixel_size(maps.npix_to_nside(valid.size))
     return HoleFactor(

@@ -18,7 +18,7 @@ NPIX = 12 * NSIDE**2
 VECTORS = np.array(hp.pix2vec(NSIDE, np.arange(NPIX))).T
 MODEL = SkyModel(nside=NSIDE, signal_cl=np.ones(20), noise_std=0.0)
 
-# The residual is 1e-11 of the right side; a hole's width squared magnifies it.
+# The residual is 1e-10 of the right side; a hole's width squared magnifies it.
 SOLVED = 1e-7
 
 
@@ -46,24 +46,19 @@ def swept(plan: InpaintingPlan, values: np.ndarray, sweeps: int = 6000) -> np.nd
     return sky
 
 
-@pytest.mark.parametrize("direct", [10_000, 20])
-def test_it_is_the_limit_of_plain_sweeps(direct: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By factorization, and by multigrid down to 20 unknowns."""
-    monkeypatch.setattr(diffusive, "DIRECT", direct)
+def test_it_is_the_limit_of_plain_sweeps() -> None:
     plan = plan_of()
     values = np.random.default_rng(1).normal(size=NPIX)
     filled = DiffusiveInpainter().prepare(plan, MODEL).predict(values)
     np.testing.assert_allclose(filled, swept(plan, values), rtol=0, atol=SOLVED)
 
 
-@given(seed=st.integers(0, 1000), direct=st.sampled_from([10_000, 20]))
+@given(seed=st.integers(0, 1000))
 @settings(max_examples=12, deadline=None)
-def test_a_predictor_keeps_its_promises(seed: int, direct: int) -> None:
+def test_a_predictor_keeps_its_promises(seed: int) -> None:
     plan = plan_of(seed)
     method = DiffusiveInpainter()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(diffusive, "DIRECT", direct)
-        predictor = method.prepare(plan, MODEL)
+    predictor = method.prepare(plan, MODEL)
     assert isinstance(method, Inpainter) and isinstance(predictor, Predictor)
     first, second = np.random.default_rng(seed).normal(size=(2, NPIX))
     first[~plan.valid] = np.nan
@@ -77,23 +72,10 @@ def test_a_predictor_keeps_its_promises(seed: int, direct: int) -> None:
     np.testing.assert_allclose(both[~plan.excluded], expected[~plan.excluded], rtol=0, atol=10 * SOLVED)
 
 
-@pytest.mark.parametrize("direct", [10_000, 20])
-def test_a_constant_gives_itself(direct: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(diffusive, "DIRECT", direct)
+def test_a_constant_gives_itself() -> None:
     plan = plan_of(3)
     filled = DiffusiveInpainter().prepare(plan, MODEL).predict(np.full(NPIX, 2.7e6))
     np.testing.assert_allclose(filled[~plan.excluded], 2.7e6, rtol=1e-15)
-
-
-def test_steps_do_not_grow_with_the_hole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(diffusive, "DIRECT", 100)
-    monkeypatch.setattr(diffusive, "MAX_STEPS", 35)  # measured: 12 to 20 from 3000 to 760 000 unknowns
-    for nside in (16, 64):
-        z = np.array(hp.pix2vec(nside, np.arange(12 * nside**2)))[2]
-        plan = InpaintingPlan.from_valid(np.abs(z) > 0.3)
-        values = np.random.default_rng(2).normal(size=z.size)
-        filled = DiffusiveInpainter().prepare(plan).predict(values)
-        assert np.abs(filled[plan.targets]).max() < np.abs(values).max()
 
 
 def test_targets_without_data_beside_them_get_the_mean() -> None:
@@ -118,10 +100,9 @@ def test_nothing_to_fill() -> None:
 
 
 def test_errors_say_what_came(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(diffusive, "DIRECT", 20)
-    monkeypatch.setattr(diffusive, "MAX_STEPS", 1)
     predictor = DiffusiveInpainter().prepare(plan_of(), MODEL)
     with pytest.raises(MapError, match=r"the map has shape \(12,\); this plan is for \(3072,\)"):
         predictor.predict(np.ones(12))
-    with pytest.raises(ConvergenceError, match="the neighbor mean did not converge in 1 steps: residual"):
+    monkeypatch.setattr(diffusive, "MAX_STEPS", 1)
+    with pytest.raises(ConvergenceError, match="the mean of neighbors did not converge in 1 steps"):
         predictor.predict(np.random.default_rng(6).normal(size=NPIX))

@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import linalg
 
-from cmbinpaint.errors import MapError, SpectrumError
 from cmbinpaint.gaussian import conditioning_sets as conditioning
 from cmbinpaint.gaussian.conditioning_sets import Conditioning
 from cmbinpaint.gaussian.dense import DenseSolver
@@ -116,11 +115,3 @@ def test_neighbors_come_before_and_are_the_nearest(seed):
         np.testing.assert_allclose(np.sort(chords), nearest, atol=1e-12)
         for row, present in zip(group.numbers[:3], group.present[:3], strict=True):
             assert np.array_equal(np.sort(row[present]), np.unique(row))
-
-
-def test_errors_say_what_came():
-    valid = random_valid(4, 0)
-    with pytest.raises(SpectrumError, match="power is finite and not negative"):
-        factor_holes(valid, np.array([0, 0, 1, -1.0]), 0.1, 0.1)
-    with pytest.raises(MapError, match=r"noise_std has shape \(3,\); expected a number or \(192,\)"):
-        factor_holes(valid, np.ones(9), np.ones(3), 0.1)
