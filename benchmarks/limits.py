@@ -16,8 +16,8 @@ from common import write
 from cmbinpaint.sims.theory import Cosmology, theory_cl
 from cmbinpaint.sphere.pixels import pixel_size
 from cmbinpaint.sphere.planck_mask import planck_like_mask
-from cmbinpaint.validation.ensemble import Contender, Ensemble
-from cmbinpaint.validation.simulation_setup import BEAM_PIXELS, NOISE_UK, Setting
+from cmbinpaint.validation.ensemble import Candidate, Ensemble
+from cmbinpaint.validation.simulation_setup import BEAM_PIXELS, NOISE_UK, SimulationSetup
 from cmbinpaint.validation.validation import Validation
 
 NSIDE = 128
@@ -28,7 +28,7 @@ TILTS = (0.5, 1.5)  # beside 0.9649
 
 
 def changes() -> dict[str, dict[str, Any]]:
-    """Of the standard setting, by what they are called."""
+    """Of the standard setup, by what they are called."""
     step, n = pixel_size(NSIDE), 3 * NSIDE
     tilted = {ns: theory_cl(Cosmology(ns=ns), lmax=n) for ns in TILTS}
     return {
@@ -39,17 +39,17 @@ def changes() -> dict[str, dict[str, Any]]:
     }
 
 
-def graded(setting: Setting, skies: int, records: Path) -> dict[str, Any]:
+def graded(setup: SimulationSetup, skies: int, records: Path) -> dict[str, Any]:
     """Excess and distance of each model, with errors, and what the sky is made of."""
-    contenders = [Contender.named(name, NSIDE) for name in MODELS]
-    ensemble = Ensemble(setting, contenders, records)
+    candidates = [Candidate.named(name, NSIDE) for name in MODELS]
+    ensemble = Ensemble(setup, candidates, records)
     for unit in ensemble.missing(skies):
         ensemble.make(unit)
     result = Validation.of(ensemble, skies)
-    model = setting.sky_model
+    model = setup.sky_model
     return {
         "rms_uK": model.rms,
-        "noise_over_rms": setting.noise_std / model.rms,
+        "noise_over_rms": setup.noise_std / model.rms,
         "lmax": model.lmax,
         "exact_uK": result.exact,
         "models": {
@@ -73,16 +73,16 @@ def main() -> None:
     settings: dict[str, Any] = {}
     for name, change in changes().items():
         cl = change.pop("cl", None)
-        setting = Setting.standard(valid, **change)
+        setup = SimulationSetup.standard(valid, **change)
         if cl is not None:
-            setting = setting.with_truth(cl=cl)
-        settings[name] = graded(setting, args.skies, args.records / name.replace(" ", "_"))
+            setup = setup.varied(cl=cl)
+        settings[name] = graded(setup, args.skies, args.records / name.replace(" ", "_"))
         worst = {k: np.max(v["excess"]["value"]) for k, v in settings[name]["models"].items()}
         print(name, worst, flush=True)
     write(
         {
             "what": "limits", "nside": NSIDE, "skies": args.skies, "beam_px": BEAM_PIXELS, "noise_uK": NOISE_UK,
-            "depths": Setting.standard(valid).depths.labels, "settings": settings,
+            "depths": SimulationSetup.standard(valid).depths.labels, "settings": settings,
         },
         args.output,
     )  # fmt: skip

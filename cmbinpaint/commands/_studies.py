@@ -228,13 +228,13 @@ def sky_spectra(source: Source) -> Iterator[tuple[str, Any]]:
     from cmbinpaint.sphere.maps import check_nside
     from cmbinpaint.sphere.planck_mask import planck_like_mask
     from cmbinpaint.studies.drawings import estimators as plots
-    from cmbinpaint.studies.sky_estimators import standard_setting, study_sky_estimators
+    from cmbinpaint.studies.sky_estimators import standard_setup, study_sky_estimators
 
     nside = check_nside(source.args.nside)
-    setting = standard_setting(planck_like_mask(nside), source.args.seed)
+    setup = standard_setup(planck_like_mask(nside), source.args.seed)
     with _progress("spectra of skies") as tell:
         found = study_sky_estimators(
-            setting, find_inpainter(str(source.args.source), nside), source.args.skies, progress=tell
+            setup, find_inpainter(str(source.args.source), nside), source.args.skies, progress=tell
         )
     yield "sky_spectra", (found.rows(), found.to_dict())
     yield "sky_spectra_estimators", plots.draw_estimators(found)

@@ -18,9 +18,9 @@ from cmbinpaint.errors import CmbInpaintError, WeightsError
 if TYPE_CHECKING:
     from cmbinpaint._types import BoolArray
     from cmbinpaint.networks.card import Card
-    from cmbinpaint.validation.ensemble import Contender, Ensemble
+    from cmbinpaint.validation.ensemble import Candidate, Ensemble
     from cmbinpaint.validation.misspecified import Misspecified, MisspecifiedEnsemble
-    from cmbinpaint.validation.simulation_setup import Setting
+    from cmbinpaint.validation.simulation_setup import SimulationSetup
     from cmbinpaint.validation.validation import Validation
 
 MODELS = ("default", "kriging", "diffusive")
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--card", metavar="FILE", type=Path, help="put a network's figures into its card (.json)")
     add("--device", default="auto", metavar="D", help="for networks: auto, cpu, cuda, cuda:N or mps")
     add("-o", "--output", metavar="DIR", type=Path, required=True, help="folder of records and results")
-    add("--overwrite", action="store_true", help="discard records of another setting that lie in DIR")
+    add("--overwrite", action="store_true", help="discard records of another setup that lie in DIR")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -73,10 +73,10 @@ def _validate(args: argparse.Namespace, card: "Card | None") -> int:
     from cmbinpaint.validation.validation import Validation
     from cmbinpaint.validation.validation_text import markdown
 
-    setting = _setting(args)
-    contenders = _contenders(args, MODELS)
-    own = {} if card is None else _own(card, contenders)
-    ensemble = Ensemble(setting, contenders, args.output / "records")
+    setup = _setup(args)
+    candidates = _candidates(args, MODELS)
+    own = {} if card is None else _own(card, candidates)
+    ensemble = Ensemble(setup, candidates, args.output / "records")
     _do(ensemble, args)
     result = Validation.of(ensemble, args.skies)
     figures = {**result.to_dict(), "command": common.command_line(args.argv)}
@@ -97,16 +97,16 @@ def _misspecified(args: argparse.Namespace) -> int:
     from cmbinpaint.validation.validation import band_labels, plain
     from cmbinpaint.validation.validation_text import misspecified_markdown
 
-    setting = _setting(args)
-    bands = band_labels(setting.bands)
+    setup = _setup(args)
+    bands = band_labels(setup.bands)
     results: list[Misspecified] = []
-    for contender in _contenders(args, MISSPECIFIED_MODELS):
-        folder = args.output / "misspecified" / contender.label
-        ensemble = misspecified.MisspecifiedEnsemble(setting, contender, folder, misspecified.SCENARIOS)
+    for candidate in _candidates(args, MISSPECIFIED_MODELS):
+        folder = args.output / "misspecified" / candidate.label
+        ensemble = misspecified.MisspecifiedEnsemble(setup, candidate, folder, misspecified.SCENARIOS)
         _do(ensemble, args)
         results.append(ensemble.result(args.skies))
         figure = plots.draw_misspecified(results[-1], bands)
-        plots.save_figure(figure, args.output / f"misspecified_{contender.label}.png")
+        plots.save_figure(figure, args.output / f"misspecified_{candidate.label}.png")
     figures = {
         "what": "misspecified", "nside": args.nside, "seed": args.seed, "bands": bands,
         "command": common.command_line(args.argv), "results": plain(results),
@@ -135,20 +135,20 @@ def _mask(args: argparse.Namespace) -> "BoolArray":
     return known & (share > 0.5)
 
 
-def _setting(args: argparse.Namespace) -> "Setting":
+def _setup(args: argparse.Namespace) -> "SimulationSetup":
     import numpy as np
 
-    from cmbinpaint.validation.simulation_setup import NOISE_UK, Setting
+    from cmbinpaint.validation.simulation_setup import NOISE_UK, SimulationSetup
 
     fwhm = None if args.fwhm_arcmin is None else float(np.radians(args.fwhm_arcmin / 60))
     noise_std = NOISE_UK if args.noise_std is None else args.noise_std
-    return Setting.standard(_mask(args), args.seed, fwhm=fwhm, noise_std=noise_std)
+    return SimulationSetup.standard(_mask(args), args.seed, fwhm=fwhm, noise_std=noise_std)
 
 
-def _contenders(args: argparse.Namespace, usual: tuple[str, ...]) -> "list[Contender]":
-    from cmbinpaint.validation.ensemble import Contender
+def _candidates(args: argparse.Namespace, usual: tuple[str, ...]) -> "list[Candidate]":
+    from cmbinpaint.validation.ensemble import Candidate
 
-    return [Contender.named(name, args.nside, args.refine, args.device) for name in args.model or usual]
+    return [Candidate.named(name, args.nside, args.refine, args.device) for name in args.model or usual]
 
 
 def _do(ensemble: "Ensemble | MisspecifiedEnsemble", args: argparse.Namespace) -> None:
@@ -192,15 +192,15 @@ def _card(path: Path) -> "Card":
     return read_card(path)
 
 
-def _own(card: "Card", contenders: "list[Contender]") -> dict[str, str]:
+def _own(card: "Card", candidates: "list[Candidate]") -> dict[str, str]:
     """Return the labels under which the network of a card is graded, and what stands behind `validation_nsideN`."""
     own = {}
-    for contender in contenders:
-        theirs = getattr(contender.inpainter, "card", None)
+    for candidate in candidates:
+        theirs = getattr(candidate.inpainter, "card", None)
         if theirs is not None and theirs.sha256 == card.sha256:
-            own[contender.label] = "" if contender.refine is None else f"@{contender.refine}"
+            own[candidate.label] = "" if candidate.refine is None else f"@{candidate.refine}"
     if not own:
-        models = ", ".join(contender.label for contender in contenders)
+        models = ", ".join(candidate.label for candidate in candidates)
         raise WeightsError(
             f"the card is of {card.name!r}, which is none of the models {models}; name it with --model"
         )

@@ -1,6 +1,6 @@
 """Estimators of bandpowers on simulated skies of the sphere: cut skies and filled ones.
 
-Inputs: a setting, an inpainter. Outputs: `EstimatorEnsemble`.
+Inputs: a setup, an inpainter. Outputs: `EstimatorEnsemble`.
 
 The sky model is told and fixed. Every prediction is linear in the data, so that the mean of an estimate is linear in
 the true C_ell, and its response to a band is what it makes of a sky that has power there alone; a realization adds what
@@ -26,7 +26,7 @@ from cmbinpaint.studies.estimator_performance import EstimatorEnsemble, grade
 from cmbinpaint.studies.fisher import MOST_PIXELS, fisher_scatter, mode_scatter
 from cmbinpaint.studies.ks import ks_test
 from cmbinpaint.studies.patch_study import Progress
-from cmbinpaint.validation.simulation_setup import Setting
+from cmbinpaint.validation.simulation_setup import SimulationSetup
 
 MASKED, MASTER, APODIZED = "masked / fsky", "MASTER", "MASTER, apodized"
 PREDICTION, REALIZATION, MEAN = "prediction", "realization", "mean over realizations"
@@ -35,27 +35,27 @@ _APODIZATION_PIXELS = 2.0
 _MARGIN = 8  # multipoles above the last band that MASTER solves for
 
 
-def standard_setting(valid: BoolArray, seed: int, bands: int = _BANDS) -> Setting:
-    """The standard setting with bands that a cut sky resolves."""
-    setting = Setting.standard(valid, seed)
-    width = narrowest_band(masks.apodize(valid, _apodization_deg(setting.nside)))
-    last = setting.bands.lmax
+def standard_setup(valid: BoolArray, seed: int, bands: int = _BANDS) -> SimulationSetup:
+    """The standard setup with bands that a cut sky resolves."""
+    setup = SimulationSetup.standard(valid, seed)
+    width = narrowest_band(masks.apodize(valid, _apodization_deg(setup.nside)))
+    last = setup.bands.lmax
     most = max(1, min(bands, (last - 1) // width))
-    return Setting(
-        setting.plan, setting.cl, setting.fwhm, setting.noise_std, seed,
-        log_bands(2, last, most, min_width=width), lmax=setting.lmax,
+    return SimulationSetup(
+        setup.plan, setup.cl, setup.fwhm, setup.noise_std, seed,
+        log_bands(2, last, most, min_width=width), lmax=setup.lmax,
     )  # fmt: skip
 
 
 def study_sky_estimators(
-    setting: Setting, inpainter: Inpainter, skies: int = 40, *, realizations: int = 4, samples: int = 20,
+    setup: SimulationSetup, inpainter: Inpainter, skies: int = 40, *, realizations: int = 4, samples: int = 20,
     progress: Progress | None = None,
 ) -> EstimatorEnsemble:  # fmt: skip
     """Grade estimators on simulated skies.
 
     Parameters
     ----------
-    setting
+    setup
         The skies and the bands.
     inpainter
         Fills them.
@@ -77,8 +77,8 @@ def study_sky_estimators(
         raise CmbInpaintError(
             f"{skies} skies, {samples} samples and {realizations} realizations came; expected 20, 2 and 1 or more"
         )
-    run = _Run(setting, inpainter)
-    done, total = 0, skies + samples * setting.bands.n
+    run = _Run(setup, inpainter)
+    done, total = 0, skies + samples * setup.bands.n
 
     def tell() -> None:
         nonlocal done
@@ -88,7 +88,7 @@ def study_sky_estimators(
 
     true, found, pixels = [], [], []
     example: dict[str, FloatArray] = {}
-    drawn = np.zeros((0, setting.bands.n))
+    drawn = np.zeros((0, setup.bands.n))
     for index in range(skies):
         n = realizations if index else 5 * realizations
         power, values, hole, each = run.sky(index, n)
@@ -99,15 +99,15 @@ def study_sky_estimators(
         pixels.append(hole)
         tell()
     moved, moves = run.responses(samples, tell)
-    signal = setting.bands.bin(setting.sky_model.signal_cl)
-    exact = np.count_nonzero(setting.plan.valid) <= MOST_PIXELS
-    limit = (fisher_scatter if exact else mode_scatter)(setting.plan.valid, setting.sky_model, setting.bands)
+    signal = setup.bands.bin(setup.sky_model.signal_cl)
+    exact = np.count_nonzero(setup.plan.valid) <= MOST_PIXELS
+    limit = (fisher_scatter if exact else mode_scatter)(setup.plan.valid, setup.sky_model, setup.bands)
     return EstimatorEnsemble(
         facts={
-            "model": inpainter.name, "nside": setting.nside, "fsky": setting.plan.fsky, "skies": skies,
-            "realizations": realizations, "response_samples": samples, "seed": setting.seed,
+            "model": inpainter.name, "nside": setup.nside, "fsky": setup.plan.fsky, "skies": skies,
+            "realizations": realizations, "response_samples": samples, "seed": setup.seed,
         },
-        edges=setting.bands.edges.astype(np.float64),
+        edges=setup.bands.edges.astype(np.float64),
         true=np.mean(true, axis=0),
         estimators={
             name: grade(np.array([f[name] for f in found]), np.array(true), signal, moved[name], moves)
@@ -122,25 +122,25 @@ def study_sky_estimators(
             for name in (PREDICTION, REALIZATION)
         },
         unit="µK",
-        windows=f"beam of {np.degrees(setting.fwhm) * 60:.0f} arcmin, pixel window and noise included",
+        windows=f"beam of {np.degrees(setup.fwhm) * 60:.0f} arcmin, pixel window and noise included",
     )  # fmt: skip
 
 
 class _Run:
-    """One model prepared for one setting."""
+    """One model prepared for one setup."""
 
-    def __init__(self, setting: Setting, inpainter: Inpainter) -> None:
-        plan = setting.plan
-        self.setting, self.valid = setting, plan.valid
+    def __init__(self, setup: SimulationSetup, inpainter: Inpainter) -> None:
+        plan = setup.plan
+        self.setup, self.valid = setup, plan.valid
         fresh = InpaintingPlan(plan.nside, plan.valid, plan.targets, plan.excluded)
-        self.predictor = inpainter.prepare(fresh, setting.sky_model)
+        self.predictor = inpainter.prepare(fresh, setup.sky_model)
         self.soft = masks.apodize(plan.valid, _apodization_deg(plan.nside))
-        self.lmax = min(setting.bands.lmax + _MARGIN, 3 * plan.nside - 1)
+        self.lmax = min(setup.bands.lmax + _MARGIN, 3 * plan.nside - 1)
         coupling = {name: coupling_matrix(w, self.lmax) for name, w in self._weights().items()}
         self.cut: dict[str, Callable[[FloatArray], FloatArray]] = {
             name: self._decoupler(w, coupling[name]) for name, w in self._weights().items()
         }
-        model = setting.sky_model
+        model = setup.sky_model
         self.sigma = float(np.sqrt(model.rms**2 + np.mean(np.square(model.noise_std))))
 
     def _weights(self) -> dict[str, FloatArray]:
@@ -149,21 +149,21 @@ class _Run:
     def _decoupler(self, weights: FloatArray, coupling: FloatArray) -> Callable[[FloatArray], FloatArray]:
         def decoupled(sky: FloatArray) -> FloatArray:
             centered = np.where(weights > 0, sky - np.average(sky, weights=weights), 0.0)
-            return decouple(pseudo_cl(centered, weights, self.lmax), coupling, self.setting.bands)
+            return decouple(pseudo_cl(centered, weights, self.lmax), coupling, self.setup.bands)
 
         return decoupled
 
     def power(self, sky: FloatArray) -> FloatArray:
         """(bands,) of a full sky."""
-        return self.setting.bands.bin(anafast(sky, self.setting.bands.lmax))
+        return self.setup.bands.bin(anafast(sky, self.setup.bands.lmax))
 
     def cut_powers(self, sky: FloatArray) -> dict[str, FloatArray]:
         """By the estimators that look at observed pixels alone."""
         weights = self.valid.astype(np.float64)
         centered = np.where(self.valid, sky - np.average(sky, weights=weights), 0.0)
-        masked = pseudo_cl(centered, weights, self.setting.bands.lmax) / np.mean(weights**2)
+        masked = pseudo_cl(centered, weights, self.setup.bands.lmax) / np.mean(weights**2)
         return {
-            MASKED: self.setting.bands.bin(masked),
+            MASKED: self.setup.bands.bin(masked),
             **{name: decouple(sky) for name, decouple in self.cut.items()},
         }
 
@@ -176,7 +176,7 @@ class _Run:
         self, index: int, n: int
     ) -> tuple[FloatArray, dict[str, FloatArray], dict[str, FloatArray], FloatArray]:
         """True power, estimates, hole pixels over their standard deviation, and the powers of n realizations."""
-        observed, _ = self.setting.sky(index)
+        observed, _ = self.setup.sky(index)
         prediction = self.filled(observed)
         first, powers = np.zeros(0), []
         for j in range(n):
@@ -195,11 +195,11 @@ class _Run:
     def responses(self, samples: int, tell: Callable[[], None]) -> tuple[dict[str, FloatArray], FloatArray]:
         """What each estimator makes of skies of one band, and their power, (samples, bands) each."""
         names = (MASKED, MASTER, APODIZED, PREDICTION)
-        shape = (samples, self.setting.bands.n)
+        shape = (samples, self.setup.bands.n)
         moved, moves = {name: np.zeros(shape) for name in names}, np.zeros(shape)
-        cl, edges = self.setting.sky_model.signal_cl, self.setting.bands.edges
-        harmonics = Harmonics(self.setting.nside, cl.size - 1)
-        for b in range(self.setting.bands.n):
+        cl, edges = self.setup.sky_model.signal_cl, self.setup.bands.edges
+        harmonics = Harmonics(self.setup.nside, cl.size - 1)
+        for b in range(self.setup.bands.n):
             part = np.zeros_like(cl)
             part[edges[b] : edges[b + 1]] = cl[edges[b] : edges[b + 1]]
             for i in range(samples):
@@ -212,14 +212,14 @@ class _Run:
         return {**moved, REALIZATION: moved[PREDICTION], MEAN: moved[PREDICTION]}, moves
 
     def _fluctuation(self, index: int, j: int) -> FloatArray:
-        setting = self.setting
+        setup = self.setup
         return simulate_sky(
-            setting.cl, setting.nside, fwhm=setting.fwhm, noise_std=setting.noise_std, pixwin=True,
-            lmax=setting.sky_model.lmax, rng=self._rng(3, index, j),
+            setup.cl, setup.nside, fwhm=setup.fwhm, noise_std=setup.noise_std, pixwin=True,
+            lmax=setup.sky_model.lmax, rng=self._rng(3, index, j),
         )  # fmt: skip
 
     def _rng(self, *key: int) -> np.random.Generator:
-        return np.random.default_rng(np.random.SeedSequence(self.setting.seed, spawn_key=key))
+        return np.random.default_rng(np.random.SeedSequence(self.setup.seed, spawn_key=key))
 
 
 def _apodization_deg(nside: int) -> float:

@@ -32,7 +32,7 @@ from cmbinpaint._types import AnyArray, FloatArray
 from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.validation.coverage import Coverage, covered
 from cmbinpaint.validation.jackknife import Estimate, jackknife, mean, ratio_of_means, rms_ratio
-from cmbinpaint.validation.sky_statistics import LOW_ELL, Measures, low_degrees
+from cmbinpaint.validation.sky_statistics import LOW_ELL, SkyStatistics, low_degrees
 
 Stack = Mapping[str, AnyArray]
 LOWEST = 2  # monopole and dipole are not graded
@@ -111,7 +111,7 @@ class ModelCalibration:
     alm_error_by_sky
         (skies, ell) the same sky by sky.
     jumps, prediction_jumps
-        (2,) mean square jump over rims over the true one, see `measures.HOLE_SIZES`.
+        (2,) mean square jump over rims over the true one, see `statistics.HOLE_SIZES`.
     one_point, prediction_one_point
         (1 + depths,) Kolmogorov-Smirnov distance of hole pixels over that of true skies.
     one_point_p
@@ -146,7 +146,7 @@ class ModelCalibration:
 
 
 def calibrate(
-    model: Stack, exact: Stack, measures: Measures, reference: Stack | None = None
+    model: Stack, exact: Stack, statistics: SkyStatistics, reference: Stack | None = None
 ) -> ModelCalibration:
     """Make all figures of a model.
 
@@ -155,7 +155,7 @@ def calibrate(
     model, exact
         Stacked records of the model and of the exact mean, of the same skies.
     measures
-        Of the setting.
+        Of the setup.
     reference
         Stacked records of the exact model (`"gaussian"`), against whose realizations those of this model are
         held; None: there are none.
@@ -169,16 +169,18 @@ def calibrate(
     if skies < 2:
         raise CmbInpaintError(f"{skies} sky came; errors are told from two skies at least, better from 20")
     true = exact["true_power"]
-    alm_error, by_sky = low_multipole_errors(model["left_alm"], exact["true_alm"])
+    alm_error, by_sky = low_multipole_errors(model["residual_alm"], exact["true_alm"])
     null = exact["one_point"]
     return ModelCalibration(
         excess=rms_ratio(model["error"], exact["error"]),
-        distance=rms_ratio(model["away"], exact["error"]),
+        distance=rms_ratio(model["distance"], exact["error"]),
         first_error=np.sqrt(model["error"][0]),
-        sharpness=_sharpness(model["error_kept"], exact["error_kept"], measures),
-        scatter=rms_ratio(model["scatter"], exact["missed"]),
+        sharpness=_sharpness(model["error_kept"], exact["error_kept"], statistics),
+        scatter=rms_ratio(model["scatter"], exact["residual"]),
         bias=_bias(model, true),
-        pixels=covered(model["error_kept"], model["prediction_kept"], measures.kept_bins, measures.depths.n),
+        pixels=covered(
+            model["error_kept"], model["prediction_kept"], statistics.kept_bins, statistics.depths.n
+        ),
         multipoles=_multipole_coverage(model, exact["true_alm"]),
         alm_error=alm_error,
         alm_error_by_sky=by_sky,
@@ -187,7 +189,7 @@ def calibrate(
         one_point=ratio_of_means(model["one_point"], null),
         prediction_one_point=ratio_of_means(model["prediction_one_point"], null),
         one_point_p=mean(_share_above(model["one_point"], null)),
-        chi_square=_chi_square(model, true, measures, reference),
+        chi_square=_chi_square(model, true, statistics, reference),
         steps=int(model["steps"][0]),
         plan_seconds=float(model["seconds"][:, 0].max()),
         map_seconds=float(model["seconds"][:, 1].mean()),
@@ -199,15 +201,15 @@ def _bias(model: Stack, true: FloatArray) -> Bias:
         return ratio_of_means(power - true, true)
 
     return Bias(
-        reduced=ratio_of_means(2 * model["away_cross"], true),
-        raw=ratio_of_means(-2 * model["left_cross"], true),
+        reduced=ratio_of_means(2 * model["distance_cross"], true),
+        raw=ratio_of_means(-2 * model["residual_cross"], true),
         realization=relative(model["realization_power"]),
         prediction=relative(model["prediction_power"]),
     )
 
 
-def _sharpness(errors: FloatArray, exact: FloatArray, measures: Measures) -> Estimate:
-    bins = [measures.kept_bins == i for i in range(measures.depths.n)]
+def _sharpness(errors: FloatArray, exact: FloatArray, statistics: SkyStatistics) -> Estimate:
+    bins = [statistics.kept_bins == i for i in range(statistics.depths.n)]
 
     def widths(of_model: FloatArray, of_exact: FloatArray) -> FloatArray:
         ratio = 0.5 * np.log(of_model / of_exact)
@@ -220,9 +222,9 @@ def _sharpness(errors: FloatArray, exact: FloatArray, measures: Measures) -> Est
     return jackknife(widths, np.square(errors, dtype=np.float64), np.square(exact, dtype=np.float64))
 
 
-def low_multipole_errors(left_alm: FloatArray, true_alm: FloatArray) -> tuple[Estimate, FloatArray]:
+def low_multipole_errors(residual_alm: FloatArray, true_alm: FloatArray) -> tuple[Estimate, FloatArray]:
     """Rms errors of a_lm over the true rms, (ell,) from 2 to `LOW_ELL`: of all skies, and (skies, ell)."""
-    missed, true = _by_ell(np.square(left_alm)), _by_ell(np.square(true_alm))
+    missed, true = _by_ell(np.square(residual_alm)), _by_ell(np.square(true_alm))
     return rms_ratio(missed, true), np.sqrt(missed / true.mean(axis=0))
 
 
@@ -238,7 +240,7 @@ def _multipole_coverage(model: Stack, true_alm: FloatArray) -> Coverage:
     scale = np.concatenate([np.ones(LOWEST), rms])[degrees]
     groups = np.searchsorted(ALM_GROUPS, degrees, side="right") - 1
     # The truth is the filled map's coefficient plus what is left: the error has the other sign.
-    return covered(-model["left_alm"] / scale, model["filled_alm"] / scale, groups, len(ALM_GROUPS))
+    return covered(-model["residual_alm"] / scale, model["filled_alm"] / scale, groups, len(ALM_GROUPS))
 
 
 def _share_above(distances: FloatArray, null: FloatArray) -> FloatArray:
@@ -249,16 +251,18 @@ def _share_above(distances: FloatArray, null: FloatArray) -> FloatArray:
     return (above.sum(axis=1) - itself) / (n - 1.0)
 
 
-def _chi_square(model: Stack, true: FloatArray, measures: Measures, reference: Stack | None) -> ChiSquare:
+def _chi_square(
+    model: Stack, true: FloatArray, statistics: SkyStatistics, reference: Stack | None
+) -> ChiSquare:
     skies = len(true)
-    n_bands = min(measures.bands.n, skies // 3)
+    n_bands = min(statistics.bands.n, skies // 3)
     nothing = Estimate(np.array(np.nan), np.array(np.nan))
     if n_bands < 1 or skies < n_bands + 5:
         return ChiSquare(0, float("nan"), nothing)
 
     def differences(stack: Stack) -> FloatArray:
         return _joined(
-            (stack["realization_power"] - true) / true.mean(axis=0), measures.bands.n_modes, n_bands
+            (stack["realization_power"] - true) / true.mean(axis=0), statistics.bands.n_modes, n_bands
         )
 
     own = differences(model)

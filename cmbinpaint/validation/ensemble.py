@@ -1,19 +1,19 @@
 """A series of simulated skies, filled by several models as a user would, measured one sky at a time.
 
-Inputs: a setting, models, a folder. Outputs: records, from which alone all figures are made.
+Inputs: a setup, models, a folder. Outputs: records, from which alone all figures are made.
 
 One unit of work is one sky of one kind: the exact mean (`"exact"`), or a model. It depends on nothing but its
 number and is written whole, so that any process may do any unit, in any order, and a rerun does what is missing:
 `ensemble.units(n)[rank::size]` shares the work between `size` processes.
 
-Of the exact mean: `error`, `missed`, `field` (mean squares by depth of mean - signal, observation - mean, signal),
+Of the exact mean: `error`, `residual`, `field` (mean squares by depth of mean - signal, observation - mean, signal),
 `mean` (targets,), `error_kept`, `true_power`, `zero_power` (the map with zeros in its holes), `mean_power`,
-`true_alm`, `left_alm`, `jumps`, `one_point`, `seconds`.
+`true_alm`, `residual_alm`, `jumps`, `one_point`, `seconds`.
 
-Of a model, with F the map filled with its prediction and R what that misses of the observation: `error`, `away`,
+Of a model, with F the map filled with its prediction and R what that misses of the observation: `error`, `distance`,
 `scatter` (mean squares by depth of prediction - signal, prediction - exact mean, realization - prediction),
-`prediction_kept`, `error_kept`, `prediction_power`, `realization_power`, `left_cross` (C_ell(F, R)), `away_cross`
-(C_ell(F, F - M), M the map filled with the exact mean), `filled_alm`, `left_alm`, `jumps`, `prediction_jumps`,
+`prediction_kept`, `error_kept`, `prediction_power`, `realization_power`, `residual_cross` (C_ell(F, R)), `distance_cross`
+(C_ell(F, F - M), M the map filled with the exact mean), `filled_alm`, `residual_alm`, `jumps`, `prediction_jumps`,
 `one_point`, `prediction_one_point`, `steps`, `seconds` (of the plan, of one prediction).
 """
 
@@ -35,9 +35,9 @@ from cmbinpaint.pipeline import inpaint_map
 from cmbinpaint.pipeline.models import find_inpainter
 from cmbinpaint.problem.model import Inpainter
 from cmbinpaint.problem.plan import InpaintingPlan
-from cmbinpaint.validation.result_store import Records
-from cmbinpaint.validation.simulation_setup import Setting
-from cmbinpaint.validation.sky_statistics import Measures
+from cmbinpaint.validation.result_store import ResultStore
+from cmbinpaint.validation.simulation_setup import SimulationSetup
+from cmbinpaint.validation.sky_statistics import SkyStatistics
 
 EXACT = "exact"
 # Of the exact mean, in posterior standard deviations: its error enters C_ell(F, F - M) once, not squared.
@@ -45,7 +45,7 @@ EXACT_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
-class Contender:
+class Candidate:
     """A model to be graded, and how it is used.
 
     Parameters
@@ -93,13 +93,13 @@ class Unit(NamedTuple):
 
 
 class Ensemble:
-    """Skies of one setting and the models that fill them.
+    """Skies of one setup and the models that fill them.
 
     Parameters
     ----------
-    setting
+    setup
         The skies.
-    contenders
+    candidates
         The models, labels all different and none of them `"exact"`.
     folder
         Of the records.
@@ -110,23 +110,23 @@ class Ensemble:
         If labels are not unique.
     """
 
-    def __init__(self, setting: Setting, contenders: Sequence[Contender], folder: Path) -> None:
-        self.setting = setting
-        self.contenders = {contender.label: contender for contender in contenders}
-        if len(self.contenders) < len(contenders) or EXACT in self.contenders:
-            labels = ", ".join(contender.label for contender in contenders)
+    def __init__(self, setup: SimulationSetup, candidates: Sequence[Candidate], folder: Path) -> None:
+        self.setup = setup
+        self.candidates = {candidate.label: candidate for candidate in candidates}
+        if len(self.candidates) < len(candidates) or EXACT in self.candidates:
+            labels = ", ".join(candidate.label for candidate in candidates)
             raise CmbInpaintError(f"models {labels} came; expected different ones, none named {EXACT!r}")
-        self.records = {EXACT: Records(folder / EXACT, setting.digest)}
-        for label, contender in self.contenders.items():
-            both = hashlib.sha256(f"{setting.digest} {contender.digest}".encode()).hexdigest()
-            self.records[label] = Records(folder / label, both)
+        self.records = {EXACT: ResultStore(folder / EXACT, setup.digest)}
+        for label, candidate in self.candidates.items():
+            both = hashlib.sha256(f"{setup.digest} {candidate.digest}".encode()).hexdigest()
+            self.records[label] = ResultStore(folder / label, both)
         # A plan keeps what the last model prepared: each model has its own.
-        plan = setting.plan
+        plan = setup.plan
         self._plans = {
             label: InpaintingPlan(plan.nside, plan.valid, plan.targets, plan.excluded)
-            for label in self.contenders
+            for label in self.candidates
         }
-        self.measures = Measures(setting)
+        self.statistics = SkyStatistics(setup)
 
     def units(self, n: int) -> list[Unit]:
         """All units of n skies, the exact means first."""
@@ -138,7 +138,7 @@ class Ensemble:
         Raises
         ------
         CmbInpaintError
-            If a record of another setting is in the way.
+            If a record of another setup is in the way.
         """
         return [unit for unit in self.units(n) if not self.records[unit.kind].has(unit.sky)]
 
@@ -149,30 +149,30 @@ class Ensemble:
 
     @cached_property
     def _solver(self) -> GaussianSolver:
-        return GaussianSolver(self.setting.plan.valid, self.setting.sky_model)
+        return GaussianSolver(self.setup.plan.valid, self.setup.sky_model)
 
     def _exact(self, index: int) -> dict[str, AnyArray]:
-        measures, depths, valid = self.measures, self.setting.depths, self.setting.plan.valid
-        observed, signal = self.setting.sky(index)
+        statistics, depths, valid = self.statistics, self.setup.depths, self.setup.plan.valid
+        observed, signal = self.setup.sky(index)
         start = time.perf_counter()
         seen = np.where(valid, observed, 0.0)
         mean = self._solver.solve(seen, tolerance=EXACT_TOLERANCE).mean
         seconds = time.perf_counter() - start
         filled = np.where(valid, observed, mean)
-        true_alm, mean_alm = measures.alm(observed), measures.alm(filled)
+        true_alm, mean_alm = statistics.alm(observed), statistics.alm(filled)
         return {
             "error": depths.mean_square(mean - signal),
-            "missed": depths.mean_square(observed - mean),
+            "residual": depths.mean_square(observed - mean),
             "field": depths.mean_square(signal),
             "mean": depths.at(mean).astype(np.float32),
-            "error_kept": measures.at_kept(mean - signal),
-            "true_power": measures.power(true_alm),
-            "zero_power": measures.power(measures.alm(seen)),
-            "mean_power": measures.power(mean_alm),
-            "true_alm": measures.low_alm(true_alm),
-            "left_alm": measures.low_alm(true_alm - mean_alm),
-            "jumps": measures.jumps(observed),
-            "one_point": measures.one_point(observed),
+            "error_kept": statistics.at_kept(mean - signal),
+            "true_power": statistics.power(true_alm),
+            "zero_power": statistics.power(statistics.alm(seen)),
+            "mean_power": statistics.power(mean_alm),
+            "true_alm": statistics.low_alm(true_alm),
+            "residual_alm": statistics.low_alm(true_alm - mean_alm),
+            "jumps": statistics.jumps(observed),
+            "one_point": statistics.one_point(observed),
             "seconds": np.array(seconds),
         }
 
@@ -181,38 +181,38 @@ class Ensemble:
         if not self.records[EXACT].has(index):
             self.make(Unit(EXACT, index))
         mean = observed.copy()
-        mean[self.setting.depths.pixels] = self.records[EXACT].read(index)["mean"]
+        mean[self.setup.depths.pixels] = self.records[EXACT].read(index)["mean"]
         return mean
 
     def _model(self, unit: Unit) -> dict[str, AnyArray]:
-        measures, depths = self.measures, self.setting.depths
-        observed, signal = self.setting.sky(unit.sky)
+        statistics, depths = self.statistics, self.setup.depths
+        observed, signal = self.setup.sky(unit.sky)
         exact = self.exact_mean(unit.sky, observed)
-        contender, plan = self.contenders[unit.kind], self._plans[unit.kind]
+        candidate, plan = self.candidates[unit.kind], self._plans[unit.kind]
         realized, info = inpaint_map(
-            np.where(plan.valid, observed, np.nan), plan=plan, model=contender.inpainter, unit="uK",
-            cl=self.setting.cl, fwhm=self.setting.fwhm, noise_std=self.setting.noise_std, refine=contender.refine,
-            seed=self.setting.seed, first_realization=unit.sky, return_info=True,
+            np.where(plan.valid, observed, np.nan), plan=plan, model=candidate.inpainter, unit="uK",
+            cl=self.setup.cl, fwhm=self.setup.fwhm, noise_std=self.setup.noise_std, refine=candidate.refine,
+            seed=self.setup.seed, first_realization=unit.sky, return_info=True,
         )  # fmt: skip
         filled = info.prediction
-        filled_alm, exact_alm = measures.alm(filled), measures.alm(exact)
-        left_alm = measures.alm(observed) - filled_alm
+        filled_alm, exact_alm = statistics.alm(filled), statistics.alm(exact)
+        residual_alm = statistics.alm(observed) - filled_alm
         return {
             "error": depths.mean_square(filled - signal),
-            "away": depths.mean_square(filled - exact),
+            "distance": depths.mean_square(filled - exact),
             "scatter": depths.mean_square(realized - filled),
-            "prediction_kept": measures.at_kept(filled),
-            "error_kept": measures.at_kept(filled - signal),
-            "prediction_power": measures.power(filled_alm),
-            "realization_power": measures.power(measures.alm(realized)),
-            "left_cross": measures.power(filled_alm, left_alm),
-            "away_cross": measures.power(filled_alm, filled_alm - exact_alm),
-            "filled_alm": measures.low_alm(filled_alm),
-            "left_alm": measures.low_alm(left_alm),
-            "jumps": measures.jumps(realized),
-            "prediction_jumps": measures.jumps(filled),
-            "one_point": measures.one_point(realized),
-            "prediction_one_point": measures.one_point(filled),
+            "prediction_kept": statistics.at_kept(filled),
+            "error_kept": statistics.at_kept(filled - signal),
+            "prediction_power": statistics.power(filled_alm),
+            "realization_power": statistics.power(statistics.alm(realized)),
+            "residual_cross": statistics.power(filled_alm, residual_alm),
+            "distance_cross": statistics.power(filled_alm, filled_alm - exact_alm),
+            "filled_alm": statistics.low_alm(filled_alm),
+            "residual_alm": statistics.low_alm(residual_alm),
+            "jumps": statistics.jumps(realized),
+            "prediction_jumps": statistics.jumps(filled),
+            "one_point": statistics.one_point(realized),
+            "prediction_one_point": statistics.one_point(filled),
             "steps": np.array(-1 if info.refine is None else info.refine),  # -1: as many as the accuracy took
             # What is filled is a prediction and a realization, which costs another prediction.
             "seconds": np.array([info.seconds["plan"], info.seconds["fill"] / 2]),

@@ -1,6 +1,6 @@
 """What a wrong sky model does to the fill: to the spectrum of realizations, and to the error in the holes.
 
-Inputs: a setting, a model, a folder. Outputs: records, and from them a `Misspecified`.
+Inputs: a setup, a model, a folder. Outputs: records, and from them a `Misspecified`.
 
 Each scenario is either a wrong thing *told* to the model (beam, noise, amplitude) or an odd *truth* of which the
 model is told the standard (tilt, a bump, a low quadrupole, correlated noise, wings of sources). Each truth is
@@ -25,11 +25,11 @@ from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sims.theory import Cosmology, theory_cl
 from cmbinpaint.sphere.harmonics import Harmonics, draw_alm
 from cmbinpaint.sphere.holes import grow
-from cmbinpaint.validation.ensemble import Contender, Unit
+from cmbinpaint.validation.ensemble import Candidate, Unit
 from cmbinpaint.validation.jackknife import Estimate, ratio_of_means, rms_ratio
-from cmbinpaint.validation.result_store import Records
-from cmbinpaint.validation.simulation_setup import Setting
-from cmbinpaint.validation.sky_statistics import Measures
+from cmbinpaint.validation.result_store import ResultStore
+from cmbinpaint.validation.simulation_setup import SimulationSetup
+from cmbinpaint.validation.sky_statistics import SkyStatistics
 
 How = Literal["right", "fixed", "estimated"]
 STANDARD = "standard"
@@ -80,12 +80,12 @@ class Scenario:
         """Whether the observation holds what no sky model of this package has."""
         return self.knee > 0 or self.wings_uK != 0.0
 
-    def true_cl(self, setting: Setting) -> FloatArray:
-        """C_ell of the true sky, of the length of the setting's."""
-        cl = setting.cl.copy()
+    def true_cl(self, setup: SimulationSetup) -> FloatArray:
+        """C_ell of the true sky, of the length of the setup's."""
+        cl = setup.cl.copy()
         if self.tilt is not None:
             cl = theory_cl(Cosmology(ns=self.tilt), lmax=cl.size - 1)
-        distance = (np.arange(cl.size) / setting.nside - BUMP_CENTER) / BUMP_WIDTH
+        distance = (np.arange(cl.size) / setup.nside - BUMP_CENTER) / BUMP_WIDTH
         cl *= 1.0 + self.bump * np.exp(-0.5 * np.square(distance))
         cl[2] *= self.quadrupole
         return cl
@@ -142,9 +142,9 @@ class MisspecifiedEnsemble:
 
     Parameters
     ----------
-    setting
+    setup
         The standard skies.
-    contender
+    candidate
         The model.
     folder
         Of the records.
@@ -158,21 +158,25 @@ class MisspecifiedEnsemble:
     """
 
     def __init__(
-        self, setting: Setting, contender: Contender, folder: Path, scenarios: Sequence[Scenario] = SCENARIOS
+        self,
+        setup: SimulationSetup,
+        candidate: Candidate,
+        folder: Path,
+        scenarios: Sequence[Scenario] = SCENARIOS,
     ) -> None:
         if not scenarios or scenarios[0] != Scenario(STANDARD):
             raise CmbInpaintError("the first scenario must be the standard one, to which others are compared")
-        self.contender = contender
+        self.candidate = candidate
         self.scenarios = {scenario.name: scenario for scenario in scenarios}
         # One lmax for all, so that one seed draws the same sky and the same realization under every model.
-        truths = {s.name: setting.with_truth(cl=s.true_cl(setting)) for s in scenarios}
-        models = [truth.sky_model for truth in truths.values()] + [_told(s, setting, None) for s in scenarios]
+        truths = {s.name: setup.varied(cl=s.true_cl(setup)) for s in scenarios}
+        models = [truth.sky_model for truth in truths.values()] + [_told(s, setup, None) for s in scenarios]
         lmax = max(model.lmax for model in models)
-        self.setting = setting.with_truth(lmax=lmax)
-        self.truths = {name: truth.with_truth(lmax=lmax) for name, truth in truths.items()}
-        self.measures = Measures(self.setting)
+        self.setup = setup.varied(lmax=lmax)
+        self.truths = {name: truth.varied(lmax=lmax) for name, truth in truths.items()}
+        self.statistics = SkyStatistics(self.setup)
         self.records = {
-            _kind(s.name, how): Records(folder / _folder_name(_kind(s.name, how)), self._digest(s, how))
+            _kind(s.name, how): ResultStore(folder / _folder_name(_kind(s.name, how)), self._digest(s, how))
             for s in scenarios
             for how in _runs(s)
         }
@@ -195,14 +199,14 @@ class MisspecifiedEnsemble:
         observed = clean + self.contamination(scenario, unit.sky)
         # Wings are no part of the sky to be restored; noise of any color is part of the observation.
         target = clean if scenario.wings_uK else observed
-        seen = np.where(self.setting.plan.valid, observed, 0.0)
+        seen = np.where(self.setup.plan.valid, observed, 0.0)
         filler = self._filler(self._told(scenario, how, seen))
         filled = filler.predict(seen)
-        realized = filler.realize(seen, realization_rng(self.setting.seed, unit.sky))
+        realized = filler.realize(seen, realization_rng(self.setup.seed, unit.sky))
         record: dict[str, AnyArray] = {
-            "error": self.setting.depths.mean_square(filled - signal),
-            "realization_power": self.measures.power(self.measures.alm(realized)),
-            "true_power": self.measures.power(self.measures.alm(target)),
+            "error": self.setup.depths.mean_square(filled - signal),
+            "realization_power": self.statistics.power(self.statistics.alm(realized)),
+            "true_power": self.statistics.power(self.statistics.alm(target)),
         }
         self.records[unit.kind].write(unit.sky, record)
 
@@ -216,16 +220,16 @@ class MisspecifiedEnsemble:
             right = scenario.name if scenario.changes_spectrum else STANDARD
             effects[how][scenario.name] = _effect(stacks[kind], stacks[_kind(right, "right")])
         return Misspecified(
-            self.contender.label, n, self.setting.depths.labels, effects["fixed"], effects["estimated"]
+            self.candidate.label, n, self.setup.depths.labels, effects["fixed"], effects["estimated"]
         )
 
     def _told(self, scenario: Scenario, how: How, seen: FloatArray) -> SkyModel:
         if how == "right":
             return self.truths[scenario.name].sky_model
         if how == "fixed":
-            return _told(scenario, self.setting, self.setting.lmax)
-        model = estimate_sky_model(seen, self.setting.plan.valid, nside=self.setting.nside)
-        cl = np.zeros(self.setting.sky_model.lmax + 1)
+            return _told(scenario, self.setup, self.setup.lmax)
+        model = estimate_sky_model(seen, self.setup.plan.valid, nside=self.setup.nside)
+        cl = np.zeros(self.setup.sky_model.lmax + 1)
         shared = min(cl.size, model.signal_cl.size)
         cl[:shared] = model.signal_cl[:shared]
         return replace(model, signal_cl=cl)
@@ -233,22 +237,22 @@ class MisspecifiedEnsemble:
     def _filler(self, told: SkyModel) -> Filler:
         """The model prepared for what it is told; the last one is kept."""
         if self._prepared is None or self._prepared[0] != told.digest:
-            contender = self.contender
-            filler = Filler.prepare(contender.inpainter, self.setting.plan, told, contender.refine)
+            candidate = self.candidate
+            filler = Filler.prepare(candidate.inpainter, self.setup.plan, told, candidate.refine)
             self._prepared = (told.digest, filler)
         return self._prepared[1]
 
     def contamination(self, scenario: Scenario, sky: int) -> FloatArray:
         """(npix,) what the observation holds beyond signal and white noise."""
-        plan = self.setting.plan
+        plan = self.setup.plan
         extra = np.zeros(plan.valid.size)
         if scenario.wings_uK:
             extra[self._rim] += scenario.wings_uK
         if scenario.knee:
-            ell = np.arange(self.setting.sky_model.lmax + 1)
-            colored = self.setting.sky_model.noise_cl * scenario.knee / np.maximum(ell, 2)
+            ell = np.arange(self.setup.sky_model.lmax + 1)
+            colored = self.setup.sky_model.noise_cl * scenario.knee / np.maximum(ell, 2)
             colored[:2] = 0.0
-            sequence = np.random.SeedSequence(self.setting.seed, spawn_key=(sky, 2))
+            sequence = np.random.SeedSequence(self.setup.seed, spawn_key=(sky, 2))
             alm = draw_alm(colored, np.random.default_rng(sequence))
             extra += Harmonics(plan.nside, ell.size - 1).synthesis(alm)
         return extra
@@ -256,13 +260,13 @@ class MisspecifiedEnsemble:
     @cached_property
     def _rim(self) -> AnyArray:
         """(npix,) bool: observed pixels beside holes."""
-        valid = self.setting.plan.valid
-        return grow(~valid, 1, self.setting.nside) & valid
+        valid = self.setup.plan.valid
+        return grow(~valid, 1, self.setup.nside) & valid
 
     def _digest(self, scenario: Scenario, how: How) -> str:
         truth = self.truths[scenario.name].digest
         told = "" if how == "estimated" else self._told(scenario, how, np.zeros(0)).digest
-        words = f"{truth} {told} {how} {scenario.knee} {scenario.wings_uK} {self.contender.digest}"
+        words = f"{truth} {told} {how} {scenario.knee} {scenario.wings_uK} {self.candidate.digest}"
         return hashlib.sha256(words.encode()).hexdigest()
 
 
@@ -275,11 +279,11 @@ def _runs(scenario: Scenario) -> tuple[How, ...]:
     return ("right", "estimated") if scenario.name == STANDARD else ("fixed",)
 
 
-def _told(scenario: Scenario, setting: Setting, lmax: int | None) -> SkyModel:
+def _told(scenario: Scenario, setup: SimulationSetup, lmax: int | None) -> SkyModel:
     """The fixed model that is told in a scenario."""
     return SkyModel.from_theory(
-        setting.cl * scenario.amplitude, setting.nside, fwhm=setting.fwhm * scenario.beam,
-        noise_std=setting.noise_std * scenario.noise, lmax=lmax,
+        setup.cl * scenario.amplitude, setup.nside, fwhm=setup.fwhm * scenario.beam,
+        noise_std=setup.noise_std * scenario.noise, lmax=lmax,
     )  # fmt: skip
 
 

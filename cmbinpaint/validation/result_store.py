@@ -22,7 +22,7 @@ _DIGEST = "made_of"
 
 
 @dataclass(frozen=True)
-class Records:
+class ResultStore:
     """Records of one kind in their folder.
 
     Parameters
@@ -70,7 +70,7 @@ class Records:
         found = str(arrays.pop(_DIGEST, ""))
         if found != self.digest:
             raise CmbInpaintError(
-                f"{path} is a record of another setting, model or version ({found[:12] or 'unnamed'}, expected "
+                f"{path} is a record of another setup, model or version ({found[:12] or 'unnamed'}, expected "
                 f"{self.digest[:12]}); give another folder, or overwrite to start over"
             )
         return arrays

@@ -1,8 +1,8 @@
 """The skies that models are graded on: what is true, what is observed of it, in which bins it is judged.
 
-Inputs: a mask. Outputs: `Setting`, which makes sky after sky, each from its number alone.
+Inputs: a mask. Outputs: `SimulationSetup`, which makes sky after sky, each from its number alone.
 
-The standard setting is that of all tables of this package: Planck 2018's spectrum, a Gaussian beam of 3 pixels
+The standard setup is that of all tables of this package: Planck 2018's spectrum, a Gaussian beam of 3 pixels
 and the pixel window, white noise of 3 µK per pixel. Truth, for errors, is the signal behind the beam, without
 noise; for spectra it is the whole observation, signal and noise.
 """
@@ -36,7 +36,7 @@ FINE_NSIDE, FINE_DEPTH_EDGES = 512, (1.3, 4.3, 8.3, 20.0)
 
 
 @dataclass(frozen=True, eq=False)
-class Setting:
+class SimulationSetup:
     """What is true of a series of simulated skies, and how fills are judged.
 
     Parameters
@@ -92,7 +92,7 @@ class Setting:
         fwhm: float | None = None,
         noise_std: float = NOISE_UK,
     ) -> Self:
-        """The standard setting for a mask, (npix,) bool RING; `fwhm` in radians, None: 3 pixels; noise in µK."""
+        """The standard setup for a mask, (npix,) bool RING; `fwhm` in radians, None: 3 pixels; noise in µK."""
         plan = InpaintingPlan.from_valid(valid)
         nside = plan.nside
         cl = fiducial_cl(min(HIGHEST_ELL, 3 * nside))
@@ -128,7 +128,7 @@ class Setting:
         )  # fmt: skip
         return observed, parts.signal
 
-    def with_truth(self, **changes: object) -> Self:
+    def varied(self, **changes: object) -> Self:
         """The same skies but for `cl`, `fwhm`, `noise_std` or `lmax`, from the same random numbers."""
         return replace(self, **changes)  # type: ignore[arg-type]
 

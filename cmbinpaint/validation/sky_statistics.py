@@ -1,6 +1,6 @@
 """What is measured on one sky: bandpowers, low multipoles, jumps at rims, the distribution of pixels.
 
-Inputs: a setting, full RING maps. Outputs: small arrays.
+Inputs: a setup, full RING maps. Outputs: small arrays.
 """
 
 from functools import cached_property
@@ -13,7 +13,7 @@ from cmbinpaint.errors import SpectrumError
 from cmbinpaint.sphere import masks
 from cmbinpaint.sphere.harmonics import Harmonics, alm_to_cl, alm_to_real, resize_alm
 from cmbinpaint.sphere.pixels import pixel_neighbors
-from cmbinpaint.validation.simulation_setup import Setting
+from cmbinpaint.validation.simulation_setup import SimulationSetup
 
 # Multipoles whose single coefficients are kept.
 LOW_ELL = 10
@@ -24,25 +24,25 @@ SMALL_HOLE = 10
 HOLE_SIZES = (f"holes of up to {SMALL_HOLE} pixels", "larger holes")
 
 
-class Measures:
-    """Everything that is measured on maps of one setting; what it needs of the geometry is found once.
+class SkyStatistics:
+    """Everything that is measured on maps of one setup; what it needs of the geometry is found once.
 
     Raises
     ------
     SpectrumError
-        If the setting's bands end below `LOW_ELL`.
+        If the setup's bands end below `LOW_ELL`.
     """
 
-    def __init__(self, setting: Setting) -> None:
-        if setting.bands.lmax < LOW_ELL:
+    def __init__(self, setup: SimulationSetup) -> None:
+        if setup.bands.lmax < LOW_ELL:
             raise SpectrumError(
-                f"the bands end at ell = {setting.bands.lmax}, multipoles to {LOW_ELL} are graded singly: "
+                f"the bands end at ell = {setup.bands.lmax}, multipoles to {LOW_ELL} are graded singly: "
                 "take nside 8 or more"
             )
-        self.setting = setting
-        self.bands = setting.bands
-        self.depths = setting.depths
-        self.harmonics = Harmonics(setting.nside, setting.bands.lmax)
+        self.setup = setup
+        self.bands = setup.bands
+        self.depths = setup.depths
+        self.harmonics = Harmonics(setup.nside, setup.bands.lmax)
 
     @cached_property
     def kept(self) -> IntArray:
@@ -78,11 +78,11 @@ class Measures:
     @cached_property
     def rim_pairs(self) -> tuple[IntArray, IntArray, IntArray]:
         """(pairs,) each: a hole pixel, an observed neighbor of it, and whether its hole is larger (1) or small (0)."""
-        plan = self.setting.plan
+        plan = self.setup.plan
         labels = masks.hole_labels(~plan.targets)
         sizes = np.concatenate([[0], masks.hole_sizes(labels)])
         inside = self.depths.pixels
-        near = pixel_neighbors(self.setting.nside, inside)
+        near = pixel_neighbors(self.setup.nside, inside)
         row, column = np.nonzero((near >= 0) & plan.valid[near])
         hole = inside[row]
         return hole, near[row, column], (sizes[labels[hole]] > SMALL_HOLE).astype(np.int64)
@@ -100,7 +100,7 @@ class Measures:
         All pixels first, then by depth. Pixels hang together, so that a distance means something only beside
         those of true skies.
         """
-        model = self.setting.sky_model
+        model = self.setup.sky_model
         sigma = np.sqrt(model.rms**2 + np.mean(np.square(model.noise_std)))
         values = self.depths.at(sky) / sigma
         parts = [values, *(values[self.depths.bin_of == i] for i in range(self.depths.n))]
@@ -108,7 +108,7 @@ class Measures:
 
 
 def low_degrees() -> IntArray:
-    """((LOW_ELL + 1)²,) the ell of each coefficient of `Measures.low_alm`."""
+    """((LOW_ELL + 1)²,) the ell of each coefficient of `SkyStatistics.low_alm`."""
     ell = np.concatenate([np.arange(m, LOW_ELL + 1) for m in range(LOW_ELL + 1)])
     return np.concatenate([ell[: LOW_ELL + 1], np.repeat(ell[LOW_ELL + 1 :], 2)])
 

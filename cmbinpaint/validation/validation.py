@@ -38,7 +38,7 @@ class Validation:
     Attributes
     ----------
     facts
-        Of the setting: nside, lmax, skies, seed, fsky, beam, noise...
+        Of the setup: nside, lmax, skies, seed, fsky, beam, noise...
     depths
         Labels of the depth bins, pixels; `counts`: pixels in each.
     bands
@@ -90,37 +90,37 @@ class Validation:
         Raises
         ------
         CmbInpaintError
-            If there are fewer than two, or a record is of another setting.
+            If there are fewer than two, or a record is of another setup.
         """
-        setting, measures = ensemble.setting, ensemble.measures
+        setup, statistics = ensemble.setup, ensemble.statistics
         exact = ensemble.records[EXACT].stack(skies)
-        stacks = {label: ensemble.records[label].stack(skies) for label in ensemble.contenders}
+        stacks = {label: ensemble.records[label].stack(skies) for label in ensemble.candidates}
         true = exact["true_power"]
         facts = {
-            "nside": setting.nside,
-            "lmax": setting.sky_model.lmax,
+            "nside": setup.nside,
+            "lmax": setup.sky_model.lmax,
             "skies": skies,
-            "seed": setting.seed,
-            "fsky": setting.plan.fsky,
-            "n_holes": setting.plan.n_holes,
-            "fwhm_arcmin": math.degrees(setting.fwhm) * 60,
-            "noise_std_uK": setting.noise_std,
+            "seed": setup.seed,
+            "fsky": setup.plan.fsky,
+            "n_holes": setup.plan.n_holes,
+            "fwhm_arcmin": math.degrees(setup.fwhm) * 60,
+            "noise_std_uK": setup.noise_std,
             "exact_seconds": float(exact["seconds"].mean()),
             "exact_tolerance": EXACT_TOLERANCE,
-            "digest": setting.digest,
+            "digest": setup.digest,
             "version": __version__,
         }
         return cls(
             facts=facts,
-            depths=setting.depths.labels,
-            counts=tuple(int(count) for count in setting.depths.counts),
-            bands=setting.bands,
+            depths=setup.depths.labels,
+            counts=tuple(int(count) for count in setup.depths.counts),
+            bands=setup.bands,
             field=np.sqrt(exact["field"].mean(axis=0)),
             exact=np.sqrt(exact["error"].mean(axis=0)),
             zero=ratio_of_means(exact["zero_power"] - true, true),
-            exact_alm_error=low_multipole_errors(exact["left_alm"], exact["true_alm"])[0],
+            exact_alm_error=low_multipole_errors(exact["residual_alm"], exact["true_alm"])[0],
             models={
-                label: calibrate(stack, exact, measures, stacks.get(EXACT_MODEL))
+                label: calibrate(stack, exact, statistics, stacks.get(EXACT_MODEL))
                 for label, stack in stacks.items()
             },
         )

@@ -18,7 +18,7 @@ def markdown(figures: Figures) -> str:
 
 
 def card_figures(figures: Figures, label: str) -> dict[str, Any]:
-    """What a network's card keeps of a validation: its setting, and the figures of one model.
+    """What a network's card keeps of a validation: its setup, and the figures of one model.
 
     Raises
     ------
@@ -26,7 +26,7 @@ def card_figures(figures: Figures, label: str) -> dict[str, Any]:
         If the model is not among those validated.
     """
     model = figures["models"][label]
-    setting = {
+    setup = {
         key: figures[key]
         for key in (
             "nside",
@@ -42,7 +42,7 @@ def card_figures(figures: Figures, label: str) -> dict[str, Any]:
     }
     bias = model["bias"]["reduced"]
     return {
-        **setting,
+        **setup,
         "steps": model["steps"],
         "excess": model["excess"],
         "distance": model["distance"],

@@ -1,4 +1,4 @@
-"""`cmbinpaint validate`: resumable, honest about its setting, its figures those of the records."""
+"""`cmbinpaint validate`: resumable, honest about its setup, its figures those of the records."""
 
 import json
 
@@ -73,7 +73,7 @@ def test_records_of_another_seed_are_refused_unless_overwritten(mask, tmp_path, 
     assert cli.main([*base, "--seed", "1"]) == 0
     assert cli.main([*base, "--seed", "2"]) == 1
     err = capsys.readouterr().err
-    assert "is a record of another setting, model or version" in err and "overwrite to start over" in err
+    assert "is a record of another setup, model or version" in err and "overwrite to start over" in err
     assert cli.main([*base, "--seed", "2", "--overwrite"]) == 0
     assert json.loads((tmp_path / "validation.json").read_text())["seed"] == 2
 

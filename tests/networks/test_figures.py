@@ -8,8 +8,8 @@ import pytest
 from cmbinpaint.networks.store import list_models
 from cmbinpaint.plane.shapes import circle
 from cmbinpaint.sphere.planck_mask import planck_like_mask
-from cmbinpaint.validation.ensemble import EXACT, Contender, Ensemble, Unit
-from cmbinpaint.validation.simulation_setup import Setting
+from cmbinpaint.validation.ensemble import EXACT, Candidate, Ensemble, Unit
+from cmbinpaint.validation.simulation_setup import SimulationSetup
 
 ROOT = Path(__file__).parents[2]
 NSIDE = 128
@@ -21,9 +21,9 @@ CLOSE = 2e-4
 @pytest.fixture(scope="module")
 def first_errors(tmp_path_factory) -> dict[str, np.ndarray]:
     """(depths,) rms errors of sky 0, by use: as it ships, and alone."""
-    contenders = [Contender.named("default", NSIDE, refine, "cpu") for refine in (None, 0)]
-    setting = Setting.standard(planck_like_mask(NSIDE))
-    ensemble = Ensemble(setting, contenders, tmp_path_factory.mktemp("records"))
+    candidates = [Candidate.named("default", NSIDE, refine, "cpu") for refine in (None, 0)]
+    setup = SimulationSetup.standard(planck_like_mask(NSIDE))
+    ensemble = Ensemble(setup, candidates, tmp_path_factory.mktemp("records"))
     for kind in ensemble.records:
         ensemble.make(Unit(kind, 0))
     return {kind: np.sqrt(ensemble.records[kind].read(0)["error"]) for kind in ensemble.records}

@@ -7,13 +7,13 @@ from cmbinpaint.errors import MaskError
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.spectra.bandpowers import Bandpowers
 from cmbinpaint.studies.fisher import fisher_scatter, mode_scatter
-from tests.validation.worlds import setting_at, valid_at
+from tests.validation.worlds import setup_at, valid_at
 
 BANDS = Bandpowers(np.array([2, 4, 8]))
 
 
 def model(nside: int) -> SkyModel:
-    return setting_at(nside).sky_model
+    return setup_at(nside).sky_model
 
 
 def test_a_full_sky_has_its_modes() -> None:

@@ -15,7 +15,7 @@ from cmbinpaint.studies.sky_estimators import (
     PREDICTION,
     REALIZATION,
     _Run,
-    standard_setting,
+    standard_setup,
     study_sky_estimators,
 )
 from tests.validation.worlds import valid_at
@@ -25,8 +25,8 @@ SKIES = 48
 
 @pytest.fixture(scope="module")
 def result() -> EstimatorEnsemble:
-    setting = standard_setting(valid_at(8), 0, bands=3)
-    return study_sky_estimators(setting, find_inpainter("gaussian", 8), SKIES, realizations=2, samples=6)
+    setup = standard_setup(valid_at(8), 0, bands=3)
+    return study_sky_estimators(setup, find_inpainter("gaussian", 8), SKIES, realizations=2, samples=6)
 
 
 def test_figures_of_numbers_by_hand() -> None:
@@ -77,12 +77,12 @@ def test_responses_and_the_limit(result: EstimatorEnsemble) -> None:
 
 def test_the_response_is_a_derivative() -> None:
     """Paired skies with a band made stronger and weaker, phases the same, the model told the same."""
-    setting = standard_setting(valid_at(8), 0, bands=3)
-    run = _Run(setting, find_inpainter("kriging16", 8))
+    setup = standard_setup(valid_at(8), 0, bands=3)
+    run = _Run(setup, find_inpainter("kriging16", 8))
     moved, moves = run.responses(12, lambda: None)
     response = moved[PREDICTION].mean(0)[1] / moves.mean(0)[1]
     rng = np.random.default_rng(5)
-    cl, edges = setting.sky_model.signal_cl, setting.bands.edges
+    cl, edges = setup.sky_model.signal_cl, setup.bands.edges
     harmonics = Harmonics(8, cl.size - 1)
     inside = (np.arange(cl.size) >= edges[1]) & (np.arange(cl.size) < edges[2])
     top = bottom = 0.0
@@ -96,8 +96,8 @@ def test_the_response_is_a_derivative() -> None:
 
 
 def test_too_little_is_refused() -> None:
-    setting = standard_setting(valid_at(8), 0, bands=2)
+    setup = standard_setup(valid_at(8), 0, bands=2)
     with pytest.raises(
         CmbInpaintError, match="19 skies, 20 samples and 4 realizations came; expected 20, 2 and 1"
     ):
-        study_sky_estimators(setting, find_inpainter("gaussian", 8), 19)
+        study_sky_estimators(setup, find_inpainter("gaussian", 8), 19)

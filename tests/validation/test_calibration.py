@@ -10,24 +10,24 @@ from cmbinpaint.gaussian.dense import DenseSolver, covariance
 from cmbinpaint.gaussian.direct_inpainter import KrigingInpainter
 from cmbinpaint.sphere.pixels import pixel_vectors
 from cmbinpaint.validation.calibration import ModelCalibration, calibrate
-from cmbinpaint.validation.ensemble import EXACT, Contender, Ensemble
-from cmbinpaint.validation.sky_statistics import LOW_ELL, Measures, low_degrees
-from tests.validation.worlds import setting_at
+from cmbinpaint.validation.ensemble import EXACT, Candidate, Ensemble
+from cmbinpaint.validation.sky_statistics import LOW_ELL, SkyStatistics, low_degrees
+from tests.validation.worlds import setup_at
 
 SKIES = 24
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory) -> dict[str, ModelCalibration]:
-    setting = setting_at(16)
+    setup = setup_at(16)
     names = ("kriging16", "diffusive", "gaussian")
     ensemble = Ensemble(
-        setting, [Contender.named(n, 16) for n in names], tmp_path_factory.mktemp("calibration")
+        setup, [Candidate.named(n, 16) for n in names], tmp_path_factory.mktemp("calibration")
     )
     for unit in ensemble.missing(SKIES):
         ensemble.make(unit)
     stacks = {kind: records.stack(SKIES) for kind, records in ensemble.records.items()}
-    return {n: calibrate(stacks[n], stacks[EXACT], ensemble.measures, stacks["gaussian"]) for n in names}
+    return {n: calibrate(stacks[n], stacks[EXACT], ensemble.statistics, stacks["gaussian"]) for n in names}
 
 
 def as_matrix(fill: Callable[[np.ndarray], np.ndarray], valid: np.ndarray) -> np.ndarray:
@@ -37,10 +37,10 @@ def as_matrix(fill: Callable[[np.ndarray], np.ndarray], valid: np.ndarray) -> np
     return np.array([fill(unit) for unit in units]).T
 
 
-def cross_spectrum(expected_products: np.ndarray, measures: Measures) -> np.ndarray:
+def cross_spectrum(expected_products: np.ndarray, statistics: SkyStatistics) -> np.ndarray:
     """E[C_ell(A, B)] for ell <= 10 from E[A Bᵀ], by the analysis that the measures use."""
     units = np.eye(len(expected_products))
-    analysis = np.array([measures.low_alm(measures.alm(unit)) for unit in units]).T
+    analysis = np.array([statistics.low_alm(statistics.alm(unit)) for unit in units]).T
     power = np.einsum("ip,pq,iq->i", analysis, expected_products, analysis, optimize=True)
     return np.array([power[low_degrees() == ell].mean() for ell in range(LOW_ELL + 1)])
 
@@ -51,11 +51,11 @@ def test_both_identities_are_one_number_in_exact_algebra() -> None:
     The predictor is kriging from 16 neighbors, biased by percents, with monopole and dipole taken out of the data
     and put back as `inpaint_map` does.
     """
-    setting = setting_at(8)
-    valid, model = setting.plan.valid, setting.sky_model
+    setup = setup_at(8)
+    valid, model = setup.plan.valid, setup.sky_model
     vectors = pixel_vectors(8)
     trend = np.column_stack([np.ones(valid.size), vectors])
-    kriging = as_matrix(KrigingInpainter(16).prepare(setting.plan, model).predict, valid)
+    kriging = as_matrix(KrigingInpainter(16).prepare(setup.plan, model).predict, valid)
     dense = DenseSolver(valid, model)
     exact = np.zeros((valid.size, valid.sum()))
     exact[valid] = np.eye(valid.sum())
@@ -67,8 +67,8 @@ def test_both_identities_are_one_number_in_exact_algebra() -> None:
     data = whole[np.ix_(valid, valid)]
     filled_left = linear @ whole[valid] - linear @ data @ linear.T  # E[F (o - F)ᵀ]
     filled_away = linear @ data @ (linear - exact).T  # E[F (F - M)ᵀ]
-    measures = Measures(setting)
-    raw, reduced = (cross_spectrum(products, measures) for products in (-2 * filled_left, 2 * filled_away))
+    statistics = SkyStatistics(setup)
+    raw, reduced = (cross_spectrum(products, statistics) for products in (-2 * filled_left, 2 * filled_away))
     scale = model.signal_cl[: LOW_ELL + 1]
     np.testing.assert_allclose(raw[2:] / scale[2:], reduced[2:] / scale[2:], atol=1e-6)
     assert np.abs(raw[2:] / scale[2:]).max() > 5e-3  # there is a bias to speak of
@@ -137,12 +137,12 @@ def test_scatter_is_the_excess_of_whole_observations(models) -> None:
 
 
 def test_one_sky_has_no_error_and_few_have_no_chi_square(tmp_path) -> None:
-    ensemble = Ensemble(setting_at(8), [Contender.named("kriging16", 8)], tmp_path)
+    ensemble = Ensemble(setup_at(8), [Candidate.named("kriging16", 8)], tmp_path)
     for unit in ensemble.missing(3):
         ensemble.make(unit)
     stacks = {kind: records.stack(3) for kind, records in ensemble.records.items()}
-    few = calibrate(stacks["kriging16"], stacks[EXACT], ensemble.measures)
+    few = calibrate(stacks["kriging16"], stacks[EXACT], ensemble.statistics)
     assert np.isnan(few.chi_square.mean_p) and np.isnan(few.chi_square.scatter.value)
     single = {kind: {name: rows[:1] for name, rows in stack.items()} for kind, stack in stacks.items()}
     with pytest.raises(CmbInpaintError, match="1 sky came; errors are told from two skies at least"):
-        calibrate(single["kriging16"], single[EXACT], ensemble.measures)
+        calibrate(single["kriging16"], single[EXACT], ensemble.statistics)

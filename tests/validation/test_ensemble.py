@@ -9,60 +9,62 @@ from cmbinpaint import inpaint_map
 from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.gaussian.dense import DenseSolver
 from cmbinpaint.gaussian.direct_inpainter import KrigingInpainter
-from cmbinpaint.validation.ensemble import EXACT, Contender, Ensemble, Unit
-from tests.validation.worlds import setting_at
+from cmbinpaint.validation.ensemble import EXACT, Candidate, Ensemble, Unit
+from tests.validation.worlds import setup_at
 
 NSIDE = 8
-SETTING = setting_at(NSIDE)
+SETUP = setup_at(NSIDE)
 
 
-def contenders(*names: str) -> list[Contender]:
-    return [Contender.named(name, NSIDE) for name in names]
+def candidates(*names: str) -> list[Candidate]:
+    return [Candidate.named(name, NSIDE) for name in names]
 
 
 @pytest.fixture(scope="module")
 def ensemble(tmp_path_factory) -> Ensemble:
-    made = Ensemble(SETTING, contenders("kriging16", "gaussian"), tmp_path_factory.mktemp("records"))
+    made = Ensemble(SETUP, candidates("kriging16", "gaussian"), tmp_path_factory.mktemp("records"))
     for unit in made.missing(2):
         made.make(unit)
     return made
 
 
 def test_the_exact_mean_is_that_of_dense_algebra(ensemble) -> None:
-    observed, signal = SETTING.sky(1)
-    dense = DenseSolver(SETTING.plan.valid, SETTING.sky_model)
+    observed, signal = SETUP.sky(1)
+    dense = DenseSolver(SETUP.plan.valid, SETUP.sky_model)
     expected = dense.mean(observed)
     record = ensemble.records[EXACT].read(1)
     # tolerance 1e-4 of the signal's rms, and float32
-    np.testing.assert_allclose(record["mean"], expected, atol=2e-4 * SETTING.sky_model.rms)
+    np.testing.assert_allclose(record["mean"], expected, atol=2e-4 * SETUP.sky_model.rms)
     squares = (expected - signal[dense.targets]) ** 2
     for i, value in enumerate(record["error"]):
-        assert value == pytest.approx(squares[SETTING.depths.bin_of == i].mean(), rel=1e-3)
+        assert value == pytest.approx(squares[SETUP.depths.bin_of == i].mean(), rel=1e-3)
 
 
 def test_a_record_holds_what_inpaint_map_gives(ensemble) -> None:
-    observed, signal = SETTING.sky(0)
-    hidden = np.where(SETTING.plan.valid, observed, 1e6)  # what lies under holes is never read
+    observed, signal = SETUP.sky(0)
+    hidden = np.where(SETUP.plan.valid, observed, 1e6)  # what lies under holes is never read
     realized, info = inpaint_map(
-        hidden, SETTING.plan.valid, model="kriging16", cl=SETTING.cl, fwhm=SETTING.fwhm, noise_std=3.0, unit="uK",
-        seed=SETTING.seed, return_info=True,
+        hidden, SETUP.plan.valid, model="kriging16", cl=SETUP.cl, fwhm=SETUP.fwhm, noise_std=3.0, unit="uK",
+        seed=SETUP.seed, return_info=True,
     )  # fmt: skip
-    record, measures = ensemble.records["kriging16"].read(0), ensemble.measures
+    record, statistics = ensemble.records["kriging16"].read(0), ensemble.statistics
     filled, left = info.prediction, observed - info.prediction
-    np.testing.assert_allclose(record["error"], SETTING.depths.mean_square(filled - signal), rtol=1e-9)
-    np.testing.assert_allclose(record["scatter"], SETTING.depths.mean_square(realized - filled), rtol=1e-9)
-    np.testing.assert_allclose(record["realization_power"], measures.power(measures.alm(realized)), rtol=1e-9)
-    cross = measures.power(measures.alm(filled), measures.alm(left))
-    np.testing.assert_allclose(record["left_cross"], cross, rtol=1e-6, atol=1e-9 * cross.max())
-    exact = ensemble.exact_mean(0, observed)
-    assert np.array_equal(exact[SETTING.plan.valid], observed[SETTING.plan.valid])
-    np.testing.assert_allclose(record["away"], SETTING.depths.mean_square(filled - exact), rtol=1e-9)
+    np.testing.assert_allclose(record["error"], SETUP.depths.mean_square(filled - signal), rtol=1e-9)
+    np.testing.assert_allclose(record["scatter"], SETUP.depths.mean_square(realized - filled), rtol=1e-9)
     np.testing.assert_allclose(
-        record["error_kept"], (filled - signal)[~SETTING.plan.valid], rtol=1e-4, atol=1e-3
+        record["realization_power"], statistics.power(statistics.alm(realized)), rtol=1e-9
     )
-    low = measures.low_alm(measures.alm(filled))
+    cross = statistics.power(statistics.alm(filled), statistics.alm(left))
+    np.testing.assert_allclose(record["residual_cross"], cross, rtol=1e-6, atol=1e-9 * cross.max())
+    exact = ensemble.exact_mean(0, observed)
+    assert np.array_equal(exact[SETUP.plan.valid], observed[SETUP.plan.valid])
+    np.testing.assert_allclose(record["distance"], SETUP.depths.mean_square(filled - exact), rtol=1e-9)
     np.testing.assert_allclose(
-        record["filled_alm"] + record["left_alm"], measures.low_alm(measures.alm(observed))
+        record["error_kept"], (filled - signal)[~SETUP.plan.valid], rtol=1e-4, atol=1e-3
+    )
+    low = statistics.low_alm(statistics.alm(filled))
+    np.testing.assert_allclose(
+        record["filled_alm"] + record["residual_alm"], statistics.low_alm(statistics.alm(observed))
     )
     np.testing.assert_allclose(record["filled_alm"], low)
     assert record["steps"] == 0 and (record["seconds"] > 0).all()
@@ -70,7 +72,7 @@ def test_a_record_holds_what_inpaint_map_gives(ensemble) -> None:
 
 def test_shared_work_gives_the_same_records(ensemble, tmp_path) -> None:
     for rank in (1, 0):  # as two processes would, the later half first
-        share = Ensemble(SETTING, contenders("kriging16", "gaussian"), tmp_path)
+        share = Ensemble(SETUP, candidates("kriging16", "gaussian"), tmp_path)
         for unit in share.units(2)[rank::2]:
             share.make(unit)
     assert share.missing(2) == [] and share.missing(3) == [
@@ -85,30 +87,30 @@ def test_shared_work_gives_the_same_records(ensemble, tmp_path) -> None:
 
 def test_records_of_another_setting_or_use_are_refused(ensemble) -> None:
     folder = ensemble.records[EXACT].folder.parent
-    other = Ensemble(setting_at(NSIDE, seed=4), contenders("kriging16"), folder)
-    with pytest.raises(CmbInpaintError, match="is a record of another setting, model or version"):
+    other = Ensemble(setup_at(NSIDE, seed=4), candidates("kriging16"), folder)
+    with pytest.raises(CmbInpaintError, match="is a record of another setup, model or version"):
         other.missing(1)
-    refined = contenders("kriging16@3")[0]
-    relabeled = Contender("kriging16", refined.inpainter, refined.refine)
-    with pytest.raises(CmbInpaintError, match="is a record of another setting, model or version"):
-        Ensemble(SETTING, [relabeled], folder).missing(1)
+    refined = candidates("kriging16@3")[0]
+    relabeled = Candidate("kriging16", refined.inpainter, refined.refine)
+    with pytest.raises(CmbInpaintError, match="is a record of another setup, model or version"):
+        Ensemble(SETUP, [relabeled], folder).missing(1)
 
 
 def test_names_of_models(tmp_path) -> None:
-    three = [Contender.named(text, NSIDE, refine=5) for text in ("kriging", "kriging@0", "gaussian@12")]
+    three = [Candidate.named(text, NSIDE, refine=5) for text in ("kriging", "kriging@0", "gaussian@12")]
     assert [(c.label, c.refine) for c in three] == [("kriging@5", 5), ("kriging@0", 0), ("gaussian@12", 12)]
-    assert Contender.named("kriging", NSIDE).label == "kriging"
+    assert Candidate.named("kriging", NSIDE).label == "kriging"
     assert len({c.digest for c in three}) == 3
     for twice in (("kriging", "kriging"), ("kriging", "kriging64", "kriging")):
         with pytest.raises(CmbInpaintError, match="came; expected different ones"):
-            Ensemble(SETTING, contenders(*twice), tmp_path)
+            Ensemble(SETUP, candidates(*twice), tmp_path)
 
 
 def test_refining_brings_a_model_near_the_exact_mean(tmp_path) -> None:
-    both = Ensemble(SETTING, contenders("kriging16", "kriging16@30"), tmp_path)
+    both = Ensemble(SETUP, candidates("kriging16", "kriging16@30"), tmp_path)
     for unit in both.missing(1):
         both.make(unit)
-    away = {label: both.records[label].read(0)["away"] for label in both.contenders}
+    away = {label: both.records[label].read(0)["distance"] for label in both.candidates}
     assert (away["kriging16@30"] < 0.1 * away["kriging16"]).all()
     assert both.records["kriging16@30"].read(0)["steps"] == 30
 
@@ -122,7 +124,7 @@ class Carded(KrigingInpainter):
 def test_a_model_polished_to_an_accuracy_is_recorded_so(tmp_path, monkeypatch) -> None:
     # Below nside 128 networks give way to the exact answer; this one may serve here, where the test is quick.
     monkeypatch.setattr("cmbinpaint.pipeline.inpaint.serving", lambda inpainter, nside: inpainter)
-    made = Ensemble(SETTING, [Contender("carded", Carded(16))], tmp_path)
+    made = Ensemble(SETUP, [Candidate("carded", Carded(16))], tmp_path)
     for unit in made.missing(1):
         made.make(unit)
     assert made.records["carded"].read(0)["steps"] == -1  # no number of steps was asked for

@@ -6,7 +6,7 @@ import pytest
 from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.sims.skies import simulate_sky
 from cmbinpaint.spectra.anafast import anafast
-from cmbinpaint.validation.ensemble import Contender
+from cmbinpaint.validation.ensemble import Candidate
 from cmbinpaint.validation.misspecified import (
     SCENARIOS,
     STANDARD,
@@ -14,11 +14,11 @@ from cmbinpaint.validation.misspecified import (
     MisspecifiedEnsemble,
     Scenario,
 )
-from tests.validation.worlds import setting_at
+from tests.validation.worlds import setup_at
 
 NSIDE, SKIES = 16, 5
-SETTING = setting_at(NSIDE)
-KRIGING = Contender.named("kriging16", NSIDE)
+SETUP = setup_at(NSIDE)
+KRIGING = Candidate.named("kriging16", NSIDE)
 SOME = (
     Scenario(STANDARD),
     Scenario("told the truth"),
@@ -32,7 +32,7 @@ SOME = (
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory) -> Misspecified:
-    ensemble = MisspecifiedEnsemble(SETTING, KRIGING, tmp_path_factory.mktemp("wrong"), SOME)
+    ensemble = MisspecifiedEnsemble(SETUP, KRIGING, tmp_path_factory.mktemp("wrong"), SOME)
     for unit in ensemble.missing(SKIES):
         ensemble.make(unit)
     assert ensemble.missing(SKIES) == []
@@ -69,11 +69,11 @@ def test_what_is_estimated_and_what_stands_once(result) -> None:
 
 
 def test_correlated_noise_has_the_power_that_is_said(tmp_path) -> None:
-    ensemble = MisspecifiedEnsemble(SETTING, KRIGING, tmp_path, (SOME[0], SOME[5]))
+    ensemble = MisspecifiedEnsemble(SETUP, KRIGING, tmp_path, (SOME[0], SOME[5]))
     lmax = 20
     power = np.mean([anafast(ensemble.contamination(SOME[5], sky), lmax) for sky in range(40)], axis=0)
     ell = np.arange(2, lmax + 1)
-    ratio = power[2:] / (SETTING.sky_model.noise_cl * 100 / ell)
+    ratio = power[2:] / (SETUP.sky_model.noise_cl * 100 / ell)
     assert np.average(ratio, weights=2 * ell + 1) == pytest.approx(
         1.0, abs=0.05
     )  # 40 skies of 437 modes: 1 %
@@ -81,7 +81,7 @@ def test_correlated_noise_has_the_power_that_is_said(tmp_path) -> None:
 
 def test_true_spectra() -> None:
     for scenario in SOME[3:5]:
-        ratio = scenario.true_cl(SETTING)[2:] / SETTING.cl[2:]
+        ratio = scenario.true_cl(SETUP)[2:] / SETUP.cl[2:]
         if scenario.bump:
             assert ratio.max() == pytest.approx(1.3, rel=1e-3) and np.argmax(ratio) + 2 == 0.75 * NSIDE
         else:
@@ -89,31 +89,29 @@ def test_true_spectra() -> None:
 
 
 def test_tilt_is_about_the_pivot() -> None:
-    standard = setting_at(8).cl
-    ratio = Scenario("t", tilt=1.2).true_cl(setting_at(8))[2:] / standard[2:]
+    standard = setup_at(8).cl
+    ratio = Scenario("t", tilt=1.2).true_cl(setup_at(8))[2:] / standard[2:]
     # large scales lie below the pivot of 0.05/Mpc: (k / k_pivot)^0.235 with k of some 1e-4 to 2e-3/Mpc
     assert (ratio > 0.15).all() and (ratio < 0.6).all() and ratio[-1] > ratio[0]
 
 
 def test_one_seed_is_one_sky_under_every_scenario(tmp_path) -> None:
-    ensemble = MisspecifiedEnsemble(SETTING, KRIGING, tmp_path, SOME[:4])
-    lmax = ensemble.setting.sky_model.lmax
+    ensemble = MisspecifiedEnsemble(SETUP, KRIGING, tmp_path, SOME[:4])
+    lmax = ensemble.setup.sky_model.lmax
     assert {truth.sky_model.lmax for truth in ensemble.truths.values()} == {lmax}
     first, second = (ensemble.truths[name].sky(0)[1] for name in (STANDARD, "quiet quadrupole"))
     power = anafast(first - second, lmax)
     assert power[2] > 0 and np.abs(power[3:]).max() < 1e-6 * power[2]
-    rng = np.random.default_rng(np.random.SeedSequence(SETTING.seed, spawn_key=(0, 1)))
-    expected = simulate_sky(
-        SETTING.cl, NSIDE, fwhm=SETTING.fwhm, noise_std=3.0, pixwin=True, lmax=lmax, rng=rng
-    )
+    rng = np.random.default_rng(np.random.SeedSequence(SETUP.seed, spawn_key=(0, 1)))
+    expected = simulate_sky(SETUP.cl, NSIDE, fwhm=SETUP.fwhm, noise_std=3.0, pixwin=True, lmax=lmax, rng=rng)
     np.testing.assert_allclose(ensemble.truths[STANDARD].sky(0)[0], expected, rtol=1e-12)
 
 
 def test_records_of_another_model_are_refused(tmp_path) -> None:
-    ensemble = MisspecifiedEnsemble(SETTING, KRIGING, tmp_path, SOME[:1])
+    ensemble = MisspecifiedEnsemble(SETUP, KRIGING, tmp_path, SOME[:1])
     ensemble.make(ensemble.units(1)[0])
-    other = MisspecifiedEnsemble(SETTING, Contender.named("diffusive", NSIDE), tmp_path, SOME[:1])
-    with pytest.raises(CmbInpaintError, match="is a record of another setting, model or version"):
+    other = MisspecifiedEnsemble(SETUP, Candidate.named("diffusive", NSIDE), tmp_path, SOME[:1])
+    with pytest.raises(CmbInpaintError, match="is a record of another setup, model or version"):
         other.missing(1)
 
 
@@ -121,4 +119,4 @@ def test_the_list_holds_every_mistake_and_starts_with_none(tmp_path) -> None:
     assert SCENARIOS[0] == Scenario(STANDARD) and len({s.name for s in SCENARIOS}) == len(SCENARIOS) == 15
     assert {s.tilt for s in SCENARIOS} > {0.5, 1.5} and {s.beam for s in SCENARIOS} == {0.98, 1.0, 1.02}
     with pytest.raises(CmbInpaintError, match="the first scenario must be the standard one"):
-        MisspecifiedEnsemble(SETTING, KRIGING, tmp_path, SOME[1:])
+        MisspecifiedEnsemble(SETUP, KRIGING, tmp_path, SOME[1:])

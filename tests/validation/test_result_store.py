@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from cmbinpaint.errors import CmbInpaintError
-from cmbinpaint.validation.result_store import Records
+from cmbinpaint.validation.result_store import ResultStore
 
 ARRAYS = {"error": np.arange(5.0), "kept": np.ones(3, np.float32), "steps": np.array(7)}
 
 
 def test_what_was_written_comes_back(tmp_path) -> None:
-    kept = Records(tmp_path / "kriging", "a" * 64)
+    kept = ResultStore(tmp_path / "kriging", "a" * 64)
     assert not kept.has(0)
     for sky in range(3):
         kept.write(sky, {**ARRAYS, "error": ARRAYS["error"] + sky})
@@ -22,12 +22,10 @@ def test_what_was_written_comes_back(tmp_path) -> None:
 
 
 def test_records_of_something_else_are_refused_or_discarded(tmp_path) -> None:
-    old, new = Records(tmp_path, "a" * 64), Records(tmp_path, "b" * 64)
+    old, new = ResultStore(tmp_path, "a" * 64), ResultStore(tmp_path, "b" * 64)
     old.write(0, ARRAYS)
     new.write(1, ARRAYS)
-    with pytest.raises(
-        CmbInpaintError, match=r"0000.npz is a record of another setting.*aaaa.*expected bbbb"
-    ):
+    with pytest.raises(CmbInpaintError, match=r"0000.npz is a record of another setup.*aaaa.*expected bbbb"):
         new.has(0)
     (tmp_path / "0002.npz").write_bytes(new.path(1).read_bytes()[:100])
     with pytest.raises(CmbInpaintError, match=r"0002.npz is no record of a sky .* remove it and run again"):
@@ -36,7 +34,7 @@ def test_records_of_something_else_are_refused_or_discarded(tmp_path) -> None:
 
 
 def test_nothing_pickled_is_loaded(tmp_path) -> None:
-    kept = Records(tmp_path, "a" * 64)
+    kept = ResultStore(tmp_path, "a" * 64)
     np.savez(kept.path(0), made_of=np.array({"a": 1}, dtype=object))
     with pytest.raises(CmbInpaintError, match="is no record of a sky"):
         kept.read(0)
@@ -46,7 +44,7 @@ def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch) -> None:
     def stop(*args):
         raise KeyboardInterrupt
 
-    kept = Records(tmp_path, "a" * 64)
+    kept = ResultStore(tmp_path, "a" * 64)
     monkeypatch.setattr("os.replace", stop)
     with pytest.raises(KeyboardInterrupt):
         kept.write(0, ARRAYS)

@@ -6,40 +6,40 @@ import pytest
 from scipy import stats
 
 from cmbinpaint.errors import SpectrumError
-from cmbinpaint.validation.simulation_setup import Setting
+from cmbinpaint.validation.simulation_setup import SimulationSetup
 from cmbinpaint.validation.sky_statistics import (
     LOW_ELL,
     PIXELS_KEPT,
     SMALL_HOLE,
-    Measures,
+    SkyStatistics,
     ks_distance,
     low_degrees,
 )
-from tests.validation.worlds import setting_at
+from tests.validation.worlds import setup_at
 
 NSIDE = 16
-SETTING = setting_at(NSIDE)
-MEASURES = Measures(SETTING)
-SKY, SIGNAL = SETTING.sky(0)
+SETUP = setup_at(NSIDE)
+STATISTICS = SkyStatistics(SETUP)
+SKY, SIGNAL = SETUP.sky(0)
 
 
 def test_power_is_anafasts_and_crosses_are_too() -> None:
-    lmax = SETTING.bands.lmax
-    a, b = MEASURES.alm(SKY), MEASURES.alm(SIGNAL)
+    lmax = SETUP.bands.lmax
+    a, b = STATISTICS.alm(SKY), STATISTICS.alm(SIGNAL)
     for other, expected in ((None, hp.anafast(SKY, lmax=lmax)), (b, hp.anafast(SKY, SIGNAL, lmax=lmax))):
-        np.testing.assert_allclose(MEASURES.power(a, other), SETTING.bands.bin(expected), rtol=1e-9)
+        np.testing.assert_allclose(STATISTICS.power(a, other), SETUP.bands.bin(expected), rtol=1e-9)
 
 
 def test_low_coefficients_are_healpys() -> None:
-    alm = MEASURES.alm(SKY)
-    expected = hp.map2alm(SKY, lmax=SETTING.bands.lmax, iter=3)
-    real, degrees = MEASURES.low_alm(alm), low_degrees()
+    alm = STATISTICS.alm(SKY)
+    expected = hp.map2alm(SKY, lmax=SETUP.bands.lmax, iter=3)
+    real, degrees = STATISTICS.low_alm(alm), low_degrees()
     power = [np.mean(real[degrees == ell] ** 2) for ell in range(LOW_ELL + 1)]
     np.testing.assert_allclose(power, hp.alm2cl(expected)[: LOW_ELL + 1], rtol=1e-9)
 
 
 def test_jumps_are_those_of_all_rim_pairs() -> None:
-    valid = SETTING.plan.valid
+    valid = SETUP.plan.valid
     neighbors = hp.get_all_neighbours(NSIDE, np.arange(valid.size)).T
     holes = np.flatnonzero(~valid)
     # flood fill, to know each hole's size
@@ -58,7 +58,7 @@ def test_jumps_are_those_of_all_rim_pairs() -> None:
             if q >= 0 and valid[q]:
                 sums[int(size[label[p]] > SMALL_HOLE)] += (SKY[p] - SKY[q]) ** 2, 1
     assert (sums[:, 1] > 0).all()
-    np.testing.assert_allclose(MEASURES.jumps(SKY), sums[:, 0] / sums[:, 1], rtol=1e-12)
+    np.testing.assert_allclose(STATISTICS.jumps(SKY), sums[:, 0] / sums[:, 1], rtol=1e-12)
 
 
 def test_ks_distance_is_scipys() -> None:
@@ -71,14 +71,14 @@ def test_ks_distance_is_scipys() -> None:
 
 
 def test_one_point_distances_hold_the_width_against_the_model() -> None:
-    narrow, right = MEASURES.one_point(0.5 * SKY), MEASURES.one_point(SKY)
-    assert narrow.shape == (1 + MEASURES.depths.n,) and narrow[0] > right[0] + 0.05
+    narrow, right = STATISTICS.one_point(0.5 * SKY), STATISTICS.one_point(SKY)
+    assert narrow.shape == (1 + STATISTICS.depths.n,) and narrow[0] > right[0] + 0.05
 
 
 def test_kept_pixels_are_few_of_every_depth(monkeypatch) -> None:
-    assert MEASURES.kept.size == min(PIXELS_KEPT * 2, MEASURES.depths.pixels.size)
+    assert STATISTICS.kept.size == min(PIXELS_KEPT * 2, STATISTICS.depths.pixels.size)
     monkeypatch.setattr("cmbinpaint.validation.sky_statistics.PIXELS_KEPT", 20)
-    few = Measures(SETTING)
+    few = SkyStatistics(SETUP)
     assert np.bincount(few.kept_bins).tolist() == [20, 20]
     np.testing.assert_array_equal(few.at_kept(SKY), SKY[few.depths.pixels[few.kept]].astype(np.float32))
 
@@ -87,4 +87,4 @@ def test_skies_too_coarse_for_ten_multipoles_are_refused() -> None:
     with pytest.raises(
         SpectrumError, match="the bands end at ell = 6, multipoles to 10 are graded singly: take nside"
     ):
-        Measures(Setting.standard(np.arange(12 * 4**2) > 9))
+        SkyStatistics(SimulationSetup.standard(np.arange(12 * 4**2) > 9))

@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from cmbinpaint.validation.ensemble import Contender, Ensemble
+from cmbinpaint.validation.ensemble import Candidate, Ensemble
 from cmbinpaint.validation.jackknife import Estimate
 from cmbinpaint.validation.misspecified import Effect, Misspecified
 from cmbinpaint.validation.validation import Validation, plain
 from cmbinpaint.validation.validation_text import card_figures, markdown, misspecified_markdown, worst_bias
-from tests.validation.worlds import setting_at
+from tests.validation.worlds import setup_at
 
 SKIES = 9
 
@@ -19,7 +19,7 @@ SKIES = 9
 def result(tmp_path_factory) -> Validation:
     names = ("kriging16", "gaussian")
     ensemble = Ensemble(
-        setting_at(8), [Contender.named(n, 8) for n in names], tmp_path_factory.mktemp("validation")
+        setup_at(8), [Candidate.named(n, 8) for n in names], tmp_path_factory.mktemp("validation")
     )
     for unit in ensemble.missing(SKIES):
         ensemble.make(unit)
@@ -40,12 +40,12 @@ def test_json_holds_the_figures(result, figures) -> None:
     )
     assert (figures["nside"], figures["skies"], figures["bands"]) == (8, SKIES, ["2-3", "4-7", "8-12"])
     assert figures["multipole_groups"] == ["2-4", "5-10"] and figures["multipoles"] == list(range(2, 11))
-    assert sum(figures["counts"]) == setting_at(8).plan.targets.sum()
+    assert sum(figures["counts"]) == setup_at(8).plan.targets.sum()
 
 
 def test_the_map_with_zeros_and_the_rms_are_those_of_the_skies(result) -> None:
     assert (result.zero.value[:1] < -0.1).all()  # fsky 0.7: a third of the power is missing
-    signal = [setting_at(8).depths.mean_square(setting_at(8).sky(i)[1]) for i in range(SKIES)]
+    signal = [setup_at(8).depths.mean_square(setup_at(8).sky(i)[1]) for i in range(SKIES)]
     np.testing.assert_allclose(result.field, np.sqrt(np.mean(signal, axis=0)))
     assert (result.exact < result.field).all()
 

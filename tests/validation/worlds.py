@@ -6,7 +6,7 @@ import numpy as np
 
 from cmbinpaint.spectra.bandpowers import Bandpowers
 from cmbinpaint.sphere.pixels import pixel_angles
-from cmbinpaint.validation.simulation_setup import Setting
+from cmbinpaint.validation.simulation_setup import SimulationSetup
 
 
 @functools.cache
@@ -20,10 +20,10 @@ def valid_at(nside: int) -> np.ndarray:
     return valid
 
 
-def setting_at(nside: int, seed: int = 3) -> Setting:
-    """A setting with few bands and two depths."""
-    standard = Setting.standard(valid_at(nside), seed)
+def setup_at(nside: int, seed: int = 3) -> SimulationSetup:
+    """A setup with few bands and two depths."""
+    standard = SimulationSetup.standard(valid_at(nside), seed)
     bands = Bandpowers(np.array([2, 4, 8, max(13, nside)]))
-    return Setting(
+    return SimulationSetup(
         standard.plan, standard.cl, standard.fwhm, standard.noise_std, seed, bands, depth_edges=(1.3,)
     )

@@ -6,14 +6,14 @@ import pytest
 from cmbinpaint.pipeline.models import find_inpainter
 from cmbinpaint.studies.drawings import estimators as plots
 from cmbinpaint.studies.estimator_performance import EstimatorEnsemble
-from cmbinpaint.studies.sky_estimators import standard_setting, study_sky_estimators
+from cmbinpaint.studies.sky_estimators import standard_setup, study_sky_estimators
 from tests.validation.worlds import valid_at
 
 
 @pytest.fixture(scope="module")
 def result() -> EstimatorEnsemble:
-    setting = standard_setting(valid_at(8), 0, bands=3)
-    return study_sky_estimators(setting, find_inpainter("kriging16", 8), 20, realizations=1, samples=2)
+    setup = standard_setup(valid_at(8), 0, bands=3)
+    return study_sky_estimators(setup, find_inpainter("kriging16", 8), 20, realizations=1, samples=2)
 
 
 @pytest.mark.parametrize("kind", ["bias", "response", "effective"])
