@@ -10,11 +10,11 @@ Of the exact mean: `error`, `residual`, `field` (mean squares by depth of mean -
 `mean` (targets,), `error_kept`, `true_power`, `zero_power` (the map with zeros in its holes), `mean_power`,
 `true_alm`, `residual_alm`, `jumps`, `one_point`, `seconds`.
 
-Of a model, with F the map filled with its prediction and R what that misses of the observation: `error`, `distance`,
-`scatter` (mean squares by depth of prediction - signal, prediction - exact mean, realization - prediction),
-`prediction_kept`, `error_kept`, `prediction_power`, `realization_power`, `residual_cross` (C_ell(F, R)), `distance_cross`
-(C_ell(F, F - M), M the map filled with the exact mean), `filled_alm`, `residual_alm`, `jumps`, `prediction_jumps`,
-`one_point`, `prediction_one_point`, `steps`, `seconds` (of the plan, of one prediction).
+Of a model, with F the map filled with its prediction and R = o - F its residual: `error`, `distance`, `scatter`
+(mean squares by depth of prediction - signal, prediction - exact mean, realization - prediction),
+`prediction_kept`, `error_kept`, `prediction_power`, `realization_power`, `residual_cross` (C_ell(F, R)),
+`distance_cross` (C_ell(F, F - M), M the map filled with the exact mean), `filled_alm`, `residual_alm`, `jumps`,
+`prediction_jumps`, `one_point`, `prediction_one_point`, `steps`, `seconds` (of the plan, of one prediction).
 """
 
 import hashlib
