@@ -1,11 +1,16 @@
 """Every error and warning the package raises on purpose.
 
-Inputs: nothing. Outputs: exception classes.
+Inputs: nothing. Outputs: exception classes; `requires`, which asks for a library that not everyone installs.
 
 All derive from `CmbInpaintError`, itself a `ValueError`, so that `except ValueError` catches a bad
 argument and `except CmbInpaintError` tells it from a bug. A message says what came, what was
 expected and what to do.
 """
+
+from importlib import import_module
+
+# Which extra of the package brings a library that the core does without.
+EXTRAS = {"torch": "network", "safetensors": "network", "PIL": "network", "camb": "theory"}
 
 
 class CmbInpaintError(ValueError):
@@ -56,5 +61,28 @@ class ConvergenceError(CmbInpaintError):
     """An iterative solution that did not reach the accuracy asked for."""
 
 
+class MissingExtraError(CmbInpaintError, ImportError):
+    """A library that an optional part of the package needs is not installed."""
+
+
 class CmbInpaintWarning(UserWarning):
     """Something the user should know; the result stands."""
+
+
+def requires(*libraries: str) -> None:
+    """Import libraries of `EXTRAS`, so that one that is not installed is asked for in one line.
+
+    Raises
+    ------
+    MissingExtraError
+        At the first that is not installed, with the command that brings it.
+    """
+    for library in libraries:
+        try:
+            import_module(library)
+        except ModuleNotFoundError as error:
+            if error.name != library:  # it is installed, and what it imports is not
+                raise
+            raise MissingExtraError(
+                f"this needs {library}, which is not installed: pip install 'cmbinpaint[{EXTRAS[library]}]'"
+            ) from None

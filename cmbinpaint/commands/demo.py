@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     folder: Path = args.output
     folder.mkdir(parents=True, exist_ok=True)
     common.refuse_outputs([folder / name for name in FILES], [], overwrite=args.overwrite)
-    with _step("simulate a sky: CAMB's spectrum, beam, white noise, a Planck-like mask"):
+    with _step("simulate a sky: Planck 2018's spectrum, beam, white noise, a Planck-like mask"):
         sky = _simulate(args)
         _write_skies(args, sky)
     command = ["inpaint", str(folder / "sky.fits"), "--field", "I_STOKES", "--mask-field", "TMASK"]
@@ -126,13 +126,13 @@ class _Result:
 def _simulate(args: argparse.Namespace) -> _Sky:
     import numpy as np
 
-    from cmbinpaint.sims import simulate_sky, theory_cl
+    from cmbinpaint.sims import fiducial_spectra, simulate_sky
     from cmbinpaint.sphere.maps import check_nside
     from cmbinpaint.sphere.planck_mask import planck_like_mask
 
     nside = check_nside(args.nside)
     fwhm = BEAM_PIXELS * float(np.sqrt(4 * np.pi / (12 * nside**2)))
-    cl = theory_cl(lmax=3 * nside - 1)
+    cl = fiducial_spectra(3 * nside - 1)[0]
     truth = simulate_sky(cl, nside, fwhm=fwhm, noise_std=NOISE_UK, pixwin=True, seed=args.seed)
     # What the file holds is the truth: single precision, as Planck's.
     truth = (truth * 1e-6).astype(np.float32).astype(np.float64) * 1e6

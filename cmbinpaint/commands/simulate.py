@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cmbinpaint.commands import _common as common
+from cmbinpaint.errors import SpectrumError
 
 if TYPE_CHECKING:
     from cmbinpaint._types import FloatArray
@@ -18,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="OUT", type=Path, required=True, help="FITS file to write")
     parser.add_argument("--nside", metavar="N", type=common.positive_int, default=256, help="default 256")
     parser.add_argument(
-        "--cl", metavar="FILE", type=Path, help="C_ell in µK² from ell 0; default: CAMB with Planck 2018"
+        "--cl", metavar="FILE", type=Path, help="C_ell in µK² from ell 0; default: Planck 2018's by CAMB"
     )
     parser.add_argument("--lmax", metavar="L", type=common.positive_int, help="default 3*nside-1")
     parser.add_argument(
@@ -80,11 +81,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def spectrum(path: Path | None, lmax: int) -> "FloatArray":
-    """Return C_ell in µK² from a file, or CAMB's for Planck 2018."""
+    """Return C_ell in µK² from a file, or the packaged one of Planck 2018."""
     if path is None:
-        from cmbinpaint.sims import theory_cl
+        from cmbinpaint.sims import fiducial_spectra
 
-        return theory_cl(lmax=lmax)
+        try:
+            return fiducial_spectra(lmax)[0]
+        except SpectrumError as error:
+            raise SpectrumError(f"{error}; give a lower --lmax, or --cl") from None
     from cmbinpaint.files.spectrum_files import read_cl
 
     return read_cl(path)

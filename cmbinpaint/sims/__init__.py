@@ -6,7 +6,9 @@ from typing import Any
 _HOMES = {
     "Cosmology": "cmbinpaint.sims.theory",
     "theory_cl": "cmbinpaint.sims.theory",
+    "theory_spectra": "cmbinpaint.sims.theory",
     "fiducial_cl": "cmbinpaint.sims.theory",
+    "fiducial_spectra": "cmbinpaint.sims.theory",
     "simulate_sky": "cmbinpaint.sims.skies",
     "SkyModel": "cmbinpaint.sims.sky_model",
     "estimate_sky_model": "cmbinpaint.sims.estimate",

@@ -40,7 +40,7 @@ def test_it_is_the_function(cl_file, tmp_path, capsys) -> None:
     assert header["SEED"] == 0 and header["FWHM"] == 600 and header["NOISESTD"] == "2"
 
 
-def test_camb_is_the_default_spectrum(tmp_path) -> None:
+def test_planck_2018_is_the_default_spectrum(tmp_path) -> None:
     words = ["--nside", "32", "--seed", "1", "--unit", "uK"]
     assert cli.main(["simulate", "-o", str(tmp_path / "a.fits"), *words]) == 0
     cl = healpy.anafast(fits.read_map(tmp_path / "a.fits")[0].astype(float), lmax=60)
@@ -74,3 +74,9 @@ def test_what_cannot_be_simulated(words, text, cl_file, tmp_path, capsys) -> Non
     base = ["simulate", "-o", str(tmp_path / "o.fits"), "--nside", "8", "--cl", str(cl_file)]
     assert cli.main([*base, *words]) == 1
     assert text in capsys.readouterr().err and not (tmp_path / "o.fits").exists()
+
+
+def test_the_packaged_spectrum_ends(tmp_path, capsys) -> None:
+    assert cli.main(["simulate", "-o", str(tmp_path / "o.fits"), "--nside", "8", "--lmax", "6201"]) == 1
+    said = capsys.readouterr().err
+    assert "lmax is 6201; expected a whole number from 2 to 6200; give a lower --lmax, or --cl" in said

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cmbinpaint.errors import SpectrumError
-from cmbinpaint.sims import Cosmology, fiducial_cl, theory_cl
+from cmbinpaint.sims import Cosmology, fiducial_cl, fiducial_spectra, theory_cl, theory_spectra
 
 LMAX = 350
 
@@ -44,12 +44,59 @@ def test_the_packaged_table_is_the_default_cosmology(planck: np.ndarray) -> None
     np.testing.assert_allclose(fiducial_cl(LMAX)[2:], planck[2:], rtol=1e-3)
 
 
+def dl_of(cl: np.ndarray) -> np.ndarray:
+    ell = np.arange(cl.shape[-1])
+    return cl * ell * (ell + 1) / (2 * np.pi)
+
+
+def test_the_packaged_spectra_are_camb_s() -> None:
+    """In the order TT, EE, BB, TE; CAMB called as the table says, its rounding to single precision is 6e-8."""
+    pars = camb.set_params(
+        H0=67.36, ombh2=0.02237, omch2=0.12, tau=0.0544, ns=0.9649, As=2.1e-9, mnu=0.06, lmax=8300,
+        lens_potential_accuracy=4,
+    )  # fmt: skip
+    columns = camb.get_results(pars).get_lensed_scalar_cls(8000, CMB_unit="muK")
+    packaged = dl_of(fiducial_spectra(6200))
+    for row, column in zip(packaged[:3], columns.T[:3], strict=True):
+        np.testing.assert_allclose(row[2:], column[2:6201], rtol=1e-5)
+    # TE passes through zero.
+    scale = np.sqrt(packaged[0] * packaged[1])
+    np.testing.assert_array_less(np.abs(packaged[3] - columns[:6201, 3])[2:] / scale[2:], 1e-5)
+
+
+def test_the_packaged_spectra_at_known_places() -> None:
+    """Planck 2018's peaks: place and height in µK²; the reionization bump of EE, the lensing hill of BB."""
+    dl = dl_of(fiducial_spectra(2500))
+    assert dl.shape == (4, 2501) and not dl[:, :2].any()
+    tt, ee, bb, te = dl
+    assert tt.argmax() == pytest.approx(220, abs=2) and tt.max() == pytest.approx(5730, rel=0.01)
+    assert ee.argmax() == pytest.approx(992, abs=8) and ee.max() == pytest.approx(42, rel=0.02)
+    assert te.argmax() == pytest.approx(309, abs=4) and te.max() == pytest.approx(118, rel=0.03)
+    assert te.argmin() == pytest.approx(748, abs=6) and te[150] == pytest.approx(-47, abs=2)
+    assert ee[4] / ee[20] > 5 and bb.max() == pytest.approx(0.10, rel=0.03)
+    np.testing.assert_array_equal(fiducial_spectra(100), fiducial_spectra(2500)[:, :101])
+
+
+def test_the_smooth_spectrum_is_the_packaged_one() -> None:
+    """Up to ell = 2000; above, it lacks the lensing by small scales."""
+    np.testing.assert_allclose(fiducial_cl(2000)[2:], fiducial_spectra(2000)[0, 2:], rtol=1e-3)
+    ratio = fiducial_cl(6200)[[3000, 5000]] / fiducial_spectra(6200)[0, [3000, 5000]]
+    np.testing.assert_allclose(ratio, [0.995, 0.79], atol=0.005)
+
+
 def test_the_table_reaches_any_lmax() -> None:
     whole = fiducial_cl(8000)
     np.testing.assert_array_equal(fiducial_cl(100), whole[:101])
     assert (np.diff(whole[6000:]) < 0).all()
     assert (whole[2:] > 0).all()
     assert not whole[:2].any()
+
+
+def test_small_scales_of_the_lensing_potential_are_in() -> None:
+    """At ell = 3000 they are 0.4 % of TT. The table comes from more multipoles, which is 5e-4 there."""
+    spectra = theory_spectra(lmax=3000)
+    np.testing.assert_allclose(spectra[0, 2900:], fiducial_spectra(3000)[0, 2900:], rtol=1e-3)
+    np.testing.assert_array_equal(spectra[0], theory_cl(lmax=3000))
 
 
 def test_lensing_and_parameters_matter(planck: np.ndarray) -> None:
@@ -85,3 +132,11 @@ def test_no_such_lmax(lmax: object) -> None:
         theory_cl(lmax=lmax)  # type: ignore[arg-type]
     with pytest.raises(SpectrumError, match="expected a whole number from 2 to"):
         fiducial_cl(lmax)  # type: ignore[arg-type]
+    with pytest.raises(SpectrumError, match="expected a whole number from 2 to 6200"):
+        fiducial_spectra(lmax)  # type: ignore[arg-type]
+
+
+def test_the_packaged_spectra_end() -> None:
+    assert fiducial_spectra(6200).shape == (4, 6201)
+    with pytest.raises(SpectrumError, match="lmax is 6201; expected a whole number from 2 to 6200"):
+        fiducial_spectra(6201)
