@@ -21,8 +21,9 @@ from cmbinpaint.gaussian.conditioning_sets import ALONE
 from cmbinpaint.gaussian.direct_inpainter import THREE_RESOLUTIONS, KrigingInpainter
 from cmbinpaint.gaussian.hole_posterior import hole_factor
 from cmbinpaint.gaussian.vecchia import HoleFactor
-from cmbinpaint.problem.model import Predictor, check_same_nside, take_observed
+from cmbinpaint.problem.model import Inpainter, Predictor, check_same_nside, validate_observed
 from cmbinpaint.problem.plan import InpaintingPlan
+from cmbinpaint.problem.progress import Watch
 from cmbinpaint.sims.sky_model import SkyModel
 
 # Neighbors of a pixel where nothing mends what is missing (`conditioning.ALONE`). Half as many where a solver does,
@@ -33,21 +34,21 @@ MANY = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
-class CoarseToFinePredictor:
+class CoarseToFinePredictor(Predictor):
     """Kriging from coarse to fine, prepared for one mask and one sky model.
 
     Parameters
     ----------
     plan
         What is data, what is filled.
-    factor
+    posterior
         The hole pixels' distribution; None without holes.
     """
 
     plan: InpaintingPlan
-    factor: HoleFactor | None
+    posterior: HoleFactor | None
 
-    def predict(self, observed: FloatArray) -> FloatArray:
+    def predict(self, observed: FloatArray, *, watch: Watch | None = None) -> FloatArray:
         """Fill the targets (see `Predictor`); linear to single precision of the largest datum.
 
         Raises
@@ -55,42 +56,33 @@ class CoarseToFinePredictor:
         MapError
             If the map has another length than the plan's.
         """
-        observed = take_observed(observed, self.plan.valid)
+        observed = validate_observed(observed, self.plan.valid)
         filled = np.where(self.plan.valid, observed, 0.0)
-        if self.factor is not None:
-            filled[self.factor.holes] = self.factor.mean(observed)
+        if self.posterior is not None:
+            filled[self.posterior.holes] = self.posterior.mean(observed)
             filled[self.plan.excluded] = 0.0
         return filled
 
 
-class CoarseToFineInpainter:
+@dataclass(frozen=True)
+class CoarseToFineInpainter(Inpainter):
     """Kriging from coarse to fine.
 
     Parameters
     ----------
     nearest
-        Neighbors of a pixel (those of coarse groups have more); None: 64, or 32 of more than a million hole pixels.
-    quiet
-        Without a warning of noise below the floor.
+        Neighbors of a pixel (those of coarse groups have more); None: 64, or 32 of more than a million hole pixels and
+        where a solver refines the prediction.
     threads
         None: all available cores.
     """
 
+    nearest: int | None = None
+    threads: int | None = None
+
     name = "kriging"
 
-    def __init__(
-        self, nearest: int | None = None, *, quiet: bool = False, threads: int | None = None
-    ) -> None:
-        self.nearest = nearest
-        self.quiet = quiet
-        self.threads = threads
-
-    def for_polishing(self) -> "CoarseToFineInpainter":
-        """The same from fewer neighbors, unless their number was given; the solver warns of the noise."""
-        nearest = FEWER if self.nearest is None else self.nearest
-        return CoarseToFineInpainter(nearest, quiet=True, threads=self.threads)
-
-    def prepare(self, plan: InpaintingPlan, sky_model: SkyModel) -> Predictor:
+    def prepare(self, plan: InpaintingPlan, sky_model: SkyModel, *, to_refine: bool = False) -> Predictor:
         """Condition the hole pixels on the data and on one another.
 
         Raises
@@ -105,6 +97,7 @@ class CoarseToFineInpainter:
             return KrigingInpainter(THREE_RESOLUTIONS, threads=self.threads).prepare(plan, sky_model)
         nearest = self.nearest
         if nearest is None:
-            nearest = NEAREST if np.count_nonzero(~plan.valid) <= MANY else FEWER
-        factor = hole_factor(plan.valid, sky_model, nearest=nearest, quiet=self.quiet, threads=self.threads)
+            many = np.count_nonzero(~plan.valid) > MANY
+            nearest = FEWER if to_refine or many else NEAREST
+        factor = hole_factor(plan.valid, sky_model, nearest=nearest, quiet=to_refine, threads=self.threads)
         return CoarseToFinePredictor(plan, factor)

@@ -17,8 +17,9 @@ from scipy.sparse.linalg import cg
 
 from cmbinpaint._types import FloatArray
 from cmbinpaint.errors import ConvergenceError
-from cmbinpaint.problem.model import take_observed
+from cmbinpaint.problem.model import Inpainter, Predictor, validate_observed
 from cmbinpaint.problem.plan import InpaintingPlan
+from cmbinpaint.problem.progress import Watch
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere.pixels import pixel_neighbors
 
@@ -29,7 +30,7 @@ MAX_STEPS = 20_000
 
 
 @dataclass(frozen=True, eq=False)
-class DiffusivePredictor:
+class DiffusivePredictor(Predictor):
     """The neighbor mean prepared for one mask.
 
     Parameters
@@ -46,7 +47,7 @@ class DiffusivePredictor:
     laplacian: Any
     contact: Any
 
-    def predict(self, observed: FloatArray) -> FloatArray:
+    def predict(self, observed: FloatArray, *, watch: Watch | None = None) -> FloatArray:
         """Fill the targets (see `Predictor`); linear to 1e-10 of the data times the square of a hole's width.
 
         Targets that excluded pixels cut off from all data get the mean of the map.
@@ -57,7 +58,7 @@ class DiffusivePredictor:
             If the system is not solved.
         """
         valid = self.plan.valid
-        observed = take_observed(observed, valid)
+        observed = validate_observed(observed, valid)
         filled = np.where(valid, observed, 0.0)
         if self.laplacian.shape[0]:
             mean = observed.mean(where=valid)
@@ -71,12 +72,15 @@ class DiffusivePredictor:
         return filled
 
 
-class DiffusiveInpainter:
+@dataclass(frozen=True)
+class DiffusiveInpainter(Inpainter):
     """The mean of the neighbors, iterated to convergence."""
 
     name = "diffusive"
 
-    def prepare(self, plan: InpaintingPlan, sky_model: SkyModel | None = None) -> DiffusivePredictor:
+    def prepare(
+        self, plan: InpaintingPlan, sky_model: SkyModel | None = None, *, to_refine: bool = False
+    ) -> DiffusivePredictor:
         """Build the linear system of the plan; the sky model is not used."""
         wanted = ~plan.valid & ~plan.excluded
         targets = np.flatnonzero(wanted)

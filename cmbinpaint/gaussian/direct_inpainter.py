@@ -16,8 +16,9 @@ import numpy as np
 from cmbinpaint._types import BoolArray, FloatArray
 from cmbinpaint.errors import MapError
 from cmbinpaint.gaussian.direct_kriging import KrigingWeights, kriging_weights
-from cmbinpaint.problem.model import check_same_nside, take_observed
+from cmbinpaint.problem.model import Inpainter, Predictor, check_same_nside, validate_observed
 from cmbinpaint.problem.plan import InpaintingPlan
+from cmbinpaint.problem.progress import Watch
 from cmbinpaint.sims.sky_model import SkyModel
 
 # Neighbors at each resolution when several are seen jointly. As costly as 16 of each, and nearer to the exact
@@ -27,7 +28,7 @@ THREE_FACTORS = (1, 4, 16)
 
 
 @dataclass(frozen=True, eq=False)
-class KrigingPredictor:
+class KrigingPredictor(Predictor):
     """Kriging prepared for one mask and one sky model.
 
     Parameters
@@ -41,7 +42,7 @@ class KrigingPredictor:
     valid: BoolArray
     weights: KrigingWeights
 
-    def predict(self, observed: FloatArray) -> FloatArray:
+    def predict(self, observed: FloatArray, *, watch: Watch | None = None) -> FloatArray:
         """Fill the targets.
 
         Parameters
@@ -59,13 +60,13 @@ class KrigingPredictor:
         MapError
             If the map has another length than the plan's.
         """
-        observed = take_observed(observed, self.valid)
+        observed = validate_observed(observed, self.valid)
         filled = np.where(self.valid, observed, 0.0)
         filled[self.weights.targets] = self.weights.apply(observed)
         return filled
 
 
-class KrigingInpainter:
+class KrigingInpainter(Inpainter):
     """Kriging on one resolution, or on several seen jointly.
 
     Parameters
@@ -100,7 +101,9 @@ class KrigingInpainter:
             )
         self.name = f"kriging{'+'.join(map(str, self.k))}"
 
-    def prepare(self, plan: InpaintingPlan, sky_model: SkyModel) -> KrigingPredictor:
+    def prepare(
+        self, plan: InpaintingPlan, sky_model: SkyModel, *, to_refine: bool = False
+    ) -> KrigingPredictor:
         """Compute the weights of all targets and guarded pixels.
 
         Raises

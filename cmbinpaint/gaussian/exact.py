@@ -8,12 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from cmbinpaint._types import FloatArray
-from cmbinpaint.gaussian.gaussian_sky import GaussianSky
-from cmbinpaint.gaussian.solver import MAX_STEPS, TOLERANCE, GaussianSolver, Progress
+from cmbinpaint.gaussian.solver import MAX_STEPS, TOLERANCE, GaussianSolver
+from cmbinpaint.problem.model import Inpainter, Predictor
 from cmbinpaint.problem.plan import InpaintingPlan
+from cmbinpaint.problem.progress import Watch
+from cmbinpaint.sims.sky_model import SkyModel
 
 
-class GaussianInpainter:
+@dataclass(frozen=True)
+class GaussianInpainter(Inpainter):
     """The exact answer as an inpainter.
 
     Parameters
@@ -24,27 +27,23 @@ class GaussianInpainter:
         As in `GaussianSolver`.
     """
 
-    name: str = "gaussian"
+    tolerance: float = TOLERANCE
+    max_steps: int = MAX_STEPS
+    threads: int | None = None
 
-    def __init__(
-        self,
-        *,
-        tolerance: float = TOLERANCE,
-        max_steps: int = MAX_STEPS,
-        threads: int | None = None,
-    ) -> None:
-        self.tolerance = tolerance
-        self.max_steps = max_steps
-        self.threads = threads
+    name = "gaussian"
+    is_exact = True
 
-    def prepare(self, plan: InpaintingPlan, sky_model: GaussianSky) -> "GaussianPredictor":
+    def prepare(
+        self, plan: InpaintingPlan, sky_model: SkyModel, *, to_refine: bool = False
+    ) -> "GaussianPredictor":
         """Set up the solver for one mask and sky model."""
         solver = GaussianSolver(plan.valid, sky_model, threads=self.threads)
         return GaussianPredictor(plan, solver, self.tolerance, self.max_steps)
 
 
 @dataclass(frozen=True, eq=False)
-class GaussianPredictor:
+class GaussianPredictor(Predictor):
     """The exact answer prepared for one plan and sky model; linear in the data to the tolerance."""
 
     plan: InpaintingPlan
@@ -52,7 +51,7 @@ class GaussianPredictor:
     tolerance: float = TOLERANCE
     max_steps: int = MAX_STEPS
 
-    def predict(self, observed: FloatArray, *, progress: Progress | None = None) -> FloatArray:
+    def predict(self, observed: FloatArray, *, watch: Watch | None = None) -> FloatArray:
         """The data where valid, the posterior mean where not, 0 where excluded.
 
         Raises
@@ -61,7 +60,7 @@ class GaussianPredictor:
             If `max_steps` were not enough.
         """
         solution = self.solver.solve(
-            observed, tolerance=self.tolerance, max_steps=self.max_steps, progress=progress
+            observed, tolerance=self.tolerance, max_steps=self.max_steps, watch=watch
         )
         filled = np.where(self.plan.valid, observed, solution.mean)
         filled[self.plan.excluded] = 0.0

@@ -11,6 +11,7 @@ from cmbinpaint._types import AnyArray, BoolArray, FloatArray
 from cmbinpaint.gaussian.conditioning_sets import NEAREST
 from cmbinpaint.gaussian.gaussian_sky import GaussianSky, checked_signal, floored_noise, signal_rms
 from cmbinpaint.gaussian.vecchia import HoleFactor, factor_holes
+from cmbinpaint.problem.model import HolePosterior
 
 # Draws of the hole pixels that tell the spread of a class (classes hold many pixels), and their seed.
 _DRAWS, _DRAW_SEED = 8, 0
@@ -54,7 +55,7 @@ def hole_factor(
     return factor_holes(valid, signal_cl, noise, in_holes, nearest=nearest, threads=threads)
 
 
-def spread_by_depth(factor: HoleFactor, edges: Sequence[float]) -> tuple[AnyArray, FloatArray]:
+def spread_by_depth(factor: HolePosterior, edges: Sequence[float]) -> tuple[AnyArray, FloatArray]:
     """The class of depth of each hole pixel, and the signal's posterior standard deviation in each class.
 
     Parameters

@@ -23,7 +23,7 @@ above its noise (no beam), some ten times more steps are needed.
 import numpy as np
 
 from cmbinpaint._types import AnyArray, ComplexArray, FloatArray
-from cmbinpaint.gaussian.vecchia import HoleFactor
+from cmbinpaint.problem.model import HolePosterior
 from cmbinpaint.sphere.harmonics import Harmonics, alm_degrees, alm_dot
 
 
@@ -47,7 +47,7 @@ class Preconditioner:
         harmonics: Harmonics,
         signal_cl: FloatArray,
         weight: float,
-        factor: HoleFactor | None,
+        factor: HolePosterior | None,
     ) -> None:
         self._harmonics, self._factor = harmonics, factor
         if factor is not None:

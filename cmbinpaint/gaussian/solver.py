@@ -16,7 +16,6 @@ Conjugate gradients are not linear in the data at a finite number of steps (only
 converged answer is linear to the tolerance.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -28,7 +27,8 @@ from cmbinpaint.gaussian.convergence import Convergence, how_far
 from cmbinpaint.gaussian.gaussian_sky import GaussianSky, checked_signal, floored_noise, signal_rms
 from cmbinpaint.gaussian.hole_posterior import hole_factor, spread_by_depth
 from cmbinpaint.gaussian.preconditioner import Preconditioner, per_real, scaled
-from cmbinpaint.gaussian.vecchia import HoleFactor
+from cmbinpaint.problem.model import HolePosterior
+from cmbinpaint.problem.progress import Progress, Watch
 from cmbinpaint.sphere.harmonics import Harmonics, alm_dot
 from cmbinpaint.sphere.pixels import pixel_vectors
 
@@ -44,7 +44,6 @@ DEPTH_EDGES = (1.3, 2.3, 4.3, 8.3)
 START_ITERATIONS = 0
 # A monopole prior this many times the largest other C_ell counts as broad: any constant is allowed.
 BROAD = 100.0
-Progress = Callable[[int, float], None]
 Preconditioning = Literal["holes", "diagonal"]
 
 
@@ -110,7 +109,7 @@ class GaussianSolver:
         sky_model: GaussianSky,
         *,
         precondition: Preconditioning = "holes",
-        factor: HoleFactor | None = None,
+        factor: HolePosterior | None = None,
         threads: int | None = None,
     ) -> None:
         if precondition not in get_args(Preconditioning):
@@ -137,7 +136,7 @@ class GaussianSolver:
         self._monopole_is_broad = bool(signal_cl[0] > BROAD * signal_cl[2:].max())
         # S^½ for each real number of an alm (re, im, re, im, ...)
         self._root = per_real(np.sqrt(signal_cl))
-        self.factor: HoleFactor | None = None
+        self.factor: HolePosterior | None = None
         self.holes = np.flatnonzero(~self.valid)
         if precondition == "holes" and self.holes.size:
             self.factor = hole_factor(self.valid, sky_model, threads=threads) if factor is None else factor
@@ -158,7 +157,7 @@ class GaussianSolver:
         steps: int | None = None,
         tolerance: float = TOLERANCE,
         max_steps: int = MAX_STEPS,
-        progress: Progress | None = None,
+        watch: Watch | None = None,
     ) -> Solution:
         """The signal's posterior mean.
 
@@ -175,9 +174,8 @@ class GaussianSolver:
             deviations, in every class of depth.
         max_steps
             Give up after so many.
-        progress
-            Called after every step with its number and the rms change in the holes, in posterior standard
-            deviations, of the class that changed most.
+        watch
+            Called after every step with its `Progress`.
 
         Raises
         ------
@@ -197,7 +195,9 @@ class GaussianSolver:
         limit = max_steps if steps is None else steps
         taken = 0
         if self.holes.size or steps is not None:
-            taken = self.iterate(x, right, limit, tolerance if steps is None else -1.0, convergence, progress)
+            taken = self.iterate(
+                x, right, limit, tolerance if steps is None else -1.0, convergence, watch, expected=steps or 0
+            )
         if steps is None and self.holes.size and not convergence.remaining <= tolerance:
             raise ConvergenceError(how_far(taken, convergence.remaining, tolerance))
         mean = self.harmonics.synthesis(scaled(x, self._root, out=x))
@@ -211,7 +211,7 @@ class GaussianSolver:
         steps: int | None = None,
         *,
         tolerance: float = TOLERANCE,
-        progress: Progress | None = None,
+        watch: Watch | None = None,
     ) -> tuple[FloatArray, int]:
         """Polish a fill towards the exact mean.
 
@@ -240,7 +240,7 @@ class GaussianSolver:
         """
         if steps == 0 or not self.holes.size:
             return np.where(self.valid, observed, filled), 0
-        solution = self.solve(observed, start=filled, steps=steps, tolerance=tolerance, progress=progress)
+        solution = self.solve(observed, start=filled, steps=steps, tolerance=tolerance, watch=watch)
         polished = solution.mean
         np.copyto(polished, observed, where=self.valid)
         return polished, solution.steps
@@ -263,9 +263,14 @@ class GaussianSolver:
         limit: int,
         tolerance: float,
         convergence: Convergence,
-        progress: Progress | None = None,
+        watch: Watch | None = None,
+        *,
+        expected: int = 0,
     ) -> int:
-        """Preconditioned conjugate gradients on `x` in place; returns the steps taken; uses up `right`."""
+        """Preconditioned conjugate gradients on `x` in place; returns the steps taken; uses up `right`.
+
+        `expected` is the number of steps to report progress against, 0 if it is not known.
+        """
         lmax = self.harmonics.lmax
         residual = right if not x.any() else right - self.apply(x)
         direction = self._preconditioner.apply(residual)
@@ -280,8 +285,8 @@ class GaussianSolver:
             residual -= alpha * image
             # The step's own synthesis tells how the holes move: no transform is spent on watching.
             change = convergence.record(alpha * self._in_holes)
-            if progress is not None:
-                progress(step, change)
+            if watch is not None:
+                watch(Progress("solve", step, expected, change, convergence.remaining))
             if convergence.remaining <= tolerance:
                 return step
             conditioned = self._preconditioner.apply(residual, out=image)
@@ -296,7 +301,7 @@ class GaussianSolver:
             return np.zeros(self.holes.size, dtype=np.int8), np.array([self.rms])
         return spread_by_depth(self.factor, DEPTH_EDGES)
 
-    def _open_dipoles(self, factor: HoleFactor) -> list[ComplexArray]:
+    def _open_dipoles(self, factor: HolePosterior) -> list[ComplexArray]:
         """What a dipole is in the holes beyond what the data tell of it: modes that the factor takes for known."""
         modes = []
         for component in pixel_vectors(self.harmonics.nside).T:

@@ -8,7 +8,6 @@ fades out. Every step is linear in the data.
 """
 
 from collections.abc import Iterator
-from copy import copy
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,8 +28,9 @@ from cmbinpaint.networks.tiling import PATCH_NSIDES, Tiling
 from cmbinpaint.nn.devices import find_device
 from cmbinpaint.nn.inputs import conditions, patch_rms
 from cmbinpaint.nn.models import build_model
-from cmbinpaint.problem.model import Predictor
+from cmbinpaint.problem.model import Inpainter, Predictor
 from cmbinpaint.problem.plan import InpaintingPlan
+from cmbinpaint.problem.progress import Watch
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere.harmonics import Harmonics
 
@@ -46,7 +46,7 @@ _CUT = 256  # patches evaluated at a time: each evaluation costs one transform o
 _LEAST_SPREAD = 1e-3  # over the patch's rms, the network's own floor
 
 
-class NetworkInpainter:
+class NetworkInpainter(Inpainter):
     """A trained network as an inpainter.
 
     Parameters
@@ -62,8 +62,11 @@ class NetworkInpainter:
         If the device is not there.
     """
 
+    refined_by_default = True
+
     def __init__(self, card: Card, network: nn.Module, device: str = "auto") -> None:
         self.card = card
+        self.sha256 = card.sha256
         self.name = card.name
         self.guess = CoarseToFineInpainter()
         self.device = find_device(device)
@@ -89,20 +92,14 @@ class NetworkInpainter:
         load_into(network, tensors, card.name)
         return cls(card, network, device)
 
-    def for_polishing(self) -> "NetworkInpainter":
-        """The same with a guess from fewer neighbors."""
-        cheaper = copy(self)
-        cheaper.guess = self.guess.for_polishing()
-        return cheaper
-
-    def prepare(self, plan: InpaintingPlan, sky_model: SkyModel) -> Predictor:
+    def prepare(self, plan: InpaintingPlan, sky_model: SkyModel, *, to_refine: bool = False) -> Predictor:
         """Do what is done once per mask and sky model: the holes' distribution, and patches."""
         if plan.nside < PATCH_NSIDES[0] or plan.valid.all():
             return GaussianInpainter().prepare(plan, sky_model)
-        guess = self.guess.prepare(plan, sky_model)
-        if not isinstance(guess, CoarseToFinePredictor) or guess.factor is None:
+        guess = self.guess.prepare(plan, sky_model, to_refine=to_refine)
+        if not isinstance(guess, CoarseToFinePredictor) or guess.posterior is None:
             return guess  # more noise than signal: no network has learned from such maps
-        return NetworkPredictor.prepare(self, plan, sky_model, guess.factor)
+        return NetworkPredictor.prepare(self, plan, sky_model, guess.posterior)
 
     def correct(self, x: FloatArray, valid: BoolArray, spread: FloatArray, told: AnyArray) -> FloatArray:
         """What the network adds to the guess, over the spread: (n, side, side), meaningful in holes.
@@ -129,7 +126,7 @@ class NetworkInpainter:
 
 
 @dataclass(frozen=True, eq=False)
-class NetworkPredictor:
+class NetworkPredictor(Predictor):
     """A network prepared for one mask and one sky model.
 
     Attributes
@@ -147,7 +144,7 @@ class NetworkPredictor:
     inpainter: NetworkInpainter
     plan: InpaintingPlan
     sky_model: SkyModel
-    factor: HoleFactor
+    posterior: HoleFactor = field()
     tiling: Tiling
     share: AnyArray = field(repr=False)
     spread: AnyArray = field(repr=False)
@@ -168,10 +165,10 @@ class NetworkPredictor:
         spread[factor.holes] = std[class_of] / rms
         return cls(inpainter, plan, sky_model, factor, tiling, share, spread)
 
-    def predict(self, observed: FloatArray) -> FloatArray:
+    def predict(self, observed: FloatArray, *, watch: Watch | None = None) -> FloatArray:
         """Fill the targets (see `Predictor`)."""
         filled = np.where(self.plan.valid, observed, 0.0)
-        filled[self.factor.holes] = self.factor.mean(filled)
+        filled[self.posterior.holes] = self.posterior.mean(filled)
         for pixels, correction in self._corrections(filled):  # which have seen the guess, and see no change
             filled[pixels] += self.share[pixels] * correction
         filled[self.plan.excluded] = 0.0

@@ -1,4 +1,4 @@
-"""Predictions and realizations from any predictor, polished towards the exact mean.
+"""Predictions and realizations from any predictor, refined towards the exact mean.
 
 Inputs: a predictor, a plan, a sky model, an observed map. Outputs: filled maps.
 
@@ -11,29 +11,26 @@ posterior; for any linear predictor the spectrum's bias is exactly `-2 E[C_ell(F
 map and R what the prediction misses.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from cmbinpaint._types import FloatArray
-from cmbinpaint.gaussian.exact import GaussianPredictor
 from cmbinpaint.gaussian.solver import GaussianSolver
 from cmbinpaint.problem.model import Inpainter, Predictor
 from cmbinpaint.problem.plan import InpaintingPlan
+from cmbinpaint.problem.progress import Watch
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere.harmonics import Harmonics, draw_alm
 
-# Accuracy to which a network's prediction is polished, in posterior standard deviations, in the worst class of depth:
+# Accuracy to which a prediction is refined, in posterior standard deviations, in the worst class of depth:
 # its error then exceeds the exact mean's by 0.5 %.
 ACCURACY = 0.1
-# Called with the step of conjugate gradients and the rms change in the holes, in posterior standard deviations.
-Watch = Callable[[int, float], None]
 
 
 @dataclass(frozen=True, eq=False)
 class Filler:
-    """A prepared predictor and how many steps polish what it says.
+    """A prepared predictor and how many steps refine what it says.
 
     Attributes
     ----------
@@ -57,27 +54,21 @@ class Filler:
     def prepare(
         cls, inpainter: Inpainter, plan: InpaintingPlan, sky_model: SkyModel, refine: int | None
     ) -> "Filler":
-        """Prepare a model; `refine=None` polishes networks to `ACCURACY` and leaves others as they are."""
-        steps = 0 if refine is None and getattr(inpainter, "card", None) is None else refine
-        # Some models have a cheaper way, which leaves more to the solver.
-        cheaper = getattr(inpainter, "for_polishing", None)
-        if steps != 0 and cheaper is not None:
-            inpainter = cheaper()
-        predictor = inpainter.prepare(plan, sky_model)
-        if isinstance(predictor, GaussianPredictor):
-            steps = 0  # it is the exact mean
+        """Prepare a model; `refine=None` refines to `ACCURACY` what its class says is refined by default."""
+        steps = 0 if refine is None and not inpainter.refined_by_default else refine
+        if inpainter.is_exact:
+            steps = 0
+        predictor = inpainter.prepare(plan, sky_model, to_refine=steps != 0)
         solver = None
         if steps != 0:
-            solver = GaussianSolver(plan.valid, sky_model, factor=getattr(predictor, "factor", None))
+            solver = GaussianSolver(plan.valid, sky_model, factor=predictor.posterior)
         return cls(plan, sky_model, predictor, steps, solver)
 
     def predict(self, observed: FloatArray, *, watch: Watch | None = None) -> FloatArray:
         """The deterministic fill (npix,): data where valid, the estimate in the targets, 0 where excluded."""
-        if isinstance(self.predictor, GaussianPredictor):
-            return self.predictor.predict(observed, progress=watch)
-        filled = self.predictor.predict(observed)
+        filled = self.predictor.predict(observed, watch=watch)
         if self.solver is not None:
-            filled, _ = self.solver.refine(filled, observed, self.steps, tolerance=ACCURACY, progress=watch)
+            filled, _ = self.solver.refine(filled, observed, self.steps, tolerance=ACCURACY, watch=watch)
             filled[self.plan.excluded] = 0.0
         return filled
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from cmbinpaint._types import FloatArray
 from cmbinpaint.errors import CmbInpaintWarning
-from cmbinpaint.networks.card_limits import card_of, serving, warn_beyond_card
+from cmbinpaint.networks.card_limits import serving, warn_beyond_card
 from cmbinpaint.pipeline.filling import Filler, realization_rng
 from cmbinpaint.pipeline.fluctuations import Fluctuations
 from cmbinpaint.pipeline.models import find_inpainter
@@ -188,7 +188,7 @@ def inpaint_map(
         sky_model=assumed,
         seed=source if isinstance(source, int) else None,
         model=inpainter.name,
-        sha256=_sha256(inpainter),
+        sha256=inpainter.sha256,
         fill=fill,
         refine=0 if filler is None else filler.steps,
         fluctuations="none" if source is None else "drawn" if isinstance(source, int) else "given",
@@ -207,7 +207,7 @@ def inpaint_map(
 
 def _identity(model: str | Inpainter, inpainter: Inpainter) -> Any:
     """What tells a model from others: its weights or its name; a model of the user's own is like no other."""
-    sha256 = _sha256(inpainter)
+    sha256 = inpainter.sha256
     return (inpainter.name, sha256) if sha256 or isinstance(model, str | os.PathLike) else inpainter
 
 
@@ -216,19 +216,18 @@ def _fill(
 ) -> list[FloatArray]:
     """The maps of these realizations, in the unit of the work."""
     maps = []
-    clock.say("fill", 0, len(indices))
-    watch = clock.watch(0 if filler is None else filler.steps or 0)
+    clock.report(Progress("fill", 0, len(indices)))
     for index in indices:
         if filler is None:
             maps.append(job.observed)
         elif source is None:
-            maps.append(filler.predict(job.observed, watch=watch))
+            maps.append(filler.predict(job.observed, watch=clock.watch))
         elif isinstance(source, int):
             rng = realization_rng(source, index)
-            maps.append(filler.realize(job.observed, rng, with_noise=with_noise, watch=watch))
+            maps.append(filler.realize(job.observed, rng, with_noise=with_noise, watch=clock.watch))
         else:
-            maps.append(filler.constrain(job.observed, source(index), watch=watch))
-        clock.say("fill", len(maps), len(indices))
+            maps.append(filler.constrain(job.observed, source(index), watch=clock.watch))
+        clock.report(Progress("fill", len(maps), len(indices)))
     return maps
 
 
@@ -237,7 +236,3 @@ def _prediction(job: Job, filler: Filler | None, made: FloatArray | None) -> Flo
     if made is None:
         made = job.observed if filler is None else filler.predict(job.observed)
     return job.with_data(made)
-
-
-def _sha256(inpainter: Inpainter) -> str:
-    return str(getattr(card_of(inpainter), "sha256", ""))

@@ -1,46 +1,119 @@
-"""What an inpainter is. Inputs: nothing. Outputs: the two protocols that the pipeline asks for, and the checks that
-methods share.
+"""What a model is: all that one may offer, as two abstract classes, and the checks that models share.
+
+Inputs: nothing. Outputs: `Inpainter`, `Predictor`.
 
 An `Inpainter` is a method; prepared for a plan and a sky model it becomes a `Predictor`, which holds whatever
 costs time once (neighbor weights, patches, transforms) and fills map after map.
 """
 
-from typing import Protocol, runtime_checkable
+from abc import ABC, abstractmethod
+from typing import Protocol
 
 import numpy as np
 
-from cmbinpaint._types import AnyArray, BoolArray, FloatArray
+from cmbinpaint._types import AnyArray, BoolArray, FloatArray, IntArray
 from cmbinpaint.errors import MapError
 from cmbinpaint.problem.plan import InpaintingPlan
+from cmbinpaint.problem.progress import Watch
 from cmbinpaint.sims.sky_model import SkyModel
 
 
-@runtime_checkable
-class Predictor(Protocol):
-    """A method prepared for one mask and one sky model."""
+class HolePosterior(Protocol):
+    """The approximate distribution of the hole pixels' observations, given the data."""
 
-    def predict(self, observed: FloatArray) -> FloatArray:
+    @property
+    def holes(self) -> IntArray:
+        """(n,) RING indices of the hole pixels."""
+        ...
+
+    @property
+    def depth(self) -> AnyArray:
+        """(n,) angle to the nearest datum, in pixels."""
+        ...
+
+    @property
+    def noise_std(self) -> float:
+        """Noise that an observation of a hole pixel would have."""
+        ...
+
+    def mean(self, observed: FloatArray) -> FloatArray:
+        """(n,) the mean in the hole pixels, of an (npix,) map that is read where observed only."""
+        ...
+
+    def draw(self, rng: np.random.Generator) -> FloatArray:
+        """(n,) a draw around the mean."""
+        ...
+
+    def covariance(self, values: FloatArray) -> FloatArray:
+        """(n,) the covariance times an (n,) vector."""
+        ...
+
+
+class Predictor(ABC):
+    """A model prepared for one mask and one sky model.
+
+    Attributes
+    ----------
+    posterior
+        The hole pixels' distribution, if the model has one: a solver that refines the prediction shares it.
+    """
+
+    posterior: HolePosterior | None = None
+
+    @abstractmethod
+    def predict(self, observed: FloatArray, *, watch: Watch | None = None) -> FloatArray:
         """Fill the targets of the plan.
 
-        `observed` is a (npix,) float64 RING map; values outside `plan.valid` are never read. The result holds
-        `observed` where valid, the prediction in the targets (and in guarded pixels), 0 where excluded. It is
-        linear in `observed`.
+        Parameters
+        ----------
+        observed
+            (npix,) float64, RING; values outside `plan.valid` are never read.
+        watch
+            Is called with the `Progress` of models that iterate.
+
+        Returns
+        -------
+        (npix,) float64: `observed` where valid, the prediction in the targets (and in guarded pixels), 0 where
+        excluded.
         """
-        ...
 
 
-@runtime_checkable
-class Inpainter(Protocol):
-    """A method that can be prepared for any mask and sky model."""
+class Inpainter(ABC):
+    """A method that can be prepared for any mask and sky model.
+
+    Attributes
+    ----------
+    name
+        What users call it.
+    sha256
+        Of its weights; empty for models without.
+    is_linear
+        Whether predictions are linear in the data. Then `o' + predict(d - d')` is a realization in one pass, and its
+        spectrum's bias is `-2 C_ell(F, R)`.
+    is_exact
+        Whether the prediction is the exact mean: there is nothing to refine.
+    refined_by_default
+        Whether `inpaint_map(refine=None)` refines its prediction.
+    """
 
     name: str
+    sha256: str = ""
+    is_linear: bool = True
+    is_exact: bool = False
+    refined_by_default: bool = False
 
-    def prepare(self, plan: InpaintingPlan, sky_model: SkyModel) -> Predictor:
-        """Do the work that is done once per mask and sky model."""
-        ...
+    def check(self, nside: int) -> None:  # noqa: B027 (most models serve every resolution)
+        """Raise or warn where the model does not serve maps of this resolution."""
+
+    @abstractmethod
+    def prepare(self, plan: InpaintingPlan, sky_model: SkyModel, *, to_refine: bool = False) -> Predictor:
+        """Do the work that is done once per mask and sky model.
+
+        `to_refine` says that a solver refines every prediction, so that a cheaper one may do.
+        """
 
 
-def take_observed(observed: AnyArray, valid: BoolArray) -> FloatArray:
+def validate_observed(observed: AnyArray, valid: BoolArray) -> FloatArray:
     """The map that a predictor was given, as float64.
 
     Raises

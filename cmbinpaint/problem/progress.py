@@ -7,9 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal
-
-Stage = Literal["sky model", "plan", "fill", "solve"]
 
 
 @dataclass(frozen=True)
@@ -19,13 +16,15 @@ class Progress:
     Attributes
     ----------
     stage
-        ``"sky model"``, ``"plan"`` (weights, patches), ``"fill"`` (counts maps), and within a fill ``"solve"``
-        (counts the steps of conjugate gradients, every tenth is told).
+        ``"sky model"``, ``"plan"`` (neighbor weights, patches), ``"fill"`` (counts maps), within a fill ``"solve"``
+        (counts the steps of conjugate gradients); studies and trainings have stages of their own.
     done, total
         In units of the stage; `total` is 0 where it is not known beforehand (a solve to convergence).
     change
-        Of a solve: the rms change in the holes in a step, in posterior standard deviations, of the class of depth
-        that changed most; else None.
+        Of a solve: the rms change in the holes in this step, in posterior standard deviations, of the depth bin that
+        changed most; else None.
+    remaining
+        Of a solve: an estimate of what is still to change, in the same unit, NaN while it is unknown; else None.
 
     Examples
     --------
@@ -35,10 +34,11 @@ class Progress:
     'solve 20, change 1.2e-02'
     """
 
-    stage: Stage
+    stage: str
     done: int
     total: int
     change: float | None = None
+    remaining: float | None = None
 
     def __str__(self) -> str:
         of = f"/{self.total}" if self.total else ""
@@ -46,33 +46,33 @@ class Progress:
         return f"{self.stage} {self.done}{of}{change}"
 
 
+# What follows the work: called with its progress.
+Watch = Callable[[Progress], None]
+
+
 @dataclass
 class Clock:
-    """Takes the wall time of each stage and tells the user's callable when it begins and ends."""
+    """Takes the wall time of each stage and reports its beginning and end to the user's callable."""
 
-    tell: Callable[[Progress], None] | None
+    watch: Watch | None
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
-        """Time a stage that is not told."""
+        """Time a stage that is not reported."""
         start = time.perf_counter()
         yield
         self.seconds[stage] = time.perf_counter() - start
 
     @contextmanager
-    def stage(self, stage: Stage) -> Iterator[None]:
-        """Time a stage, and tell its beginning and its end."""
-        self.say(stage, 0, 1)
+    def stage(self, stage: str) -> Iterator[None]:
+        """Time a stage, and report its beginning and its end."""
+        self.report(Progress(stage, 0, 1))
         with self.timed(stage):
             yield
-        self.say(stage, 1, 1)
+        self.report(Progress(stage, 1, 1))
 
-    def say(self, stage: Stage, done: int, total: int, change: float | None = None) -> None:
-        """Tell how far a stage is."""
-        if self.tell is not None:
-            self.tell(Progress(stage, done, total, change))
-
-    def watch(self, steps: int) -> Callable[[int, float], None]:
-        """What the solver calls; `steps` is 0 where it runs to convergence."""
-        return lambda step, change: self.say("solve", step, steps, change)
+    def report(self, progress: Progress) -> None:
+        """Report how far a stage is."""
+        if self.watch is not None:
+            self.watch(progress)

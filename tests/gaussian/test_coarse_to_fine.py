@@ -83,9 +83,8 @@ def test_of_very_many_hole_pixels_or_before_a_solver_each_has_fewer_neighbors(
     few, default = (CoarseToFineInpainter(k).prepare(plan, MODEL).predict(observed) for k in (32, None))
     assert not np.array_equal(few, default)
     np.testing.assert_array_equal(
-        CoarseToFineInpainter().for_polishing().prepare(plan, MODEL).predict(observed), few
+        CoarseToFineInpainter().prepare(plan, MODEL, to_refine=True).predict(observed), few
     )
-    assert CoarseToFineInpainter(8).for_polishing().nearest == 8
     monkeypatch.setattr(coarse_to_fine, "MANY", 10)
     np.testing.assert_array_equal(CoarseToFineInpainter().prepare(plan, MODEL).predict(observed), few)
 

@@ -23,6 +23,7 @@ from cmbinpaint.gaussian.gaussian_sky import signal_rms
 from cmbinpaint.gaussian.solver import GaussianSolver
 from cmbinpaint.problem.model import Inpainter, Predictor
 from cmbinpaint.problem.plan import InpaintingPlan
+from cmbinpaint.problem.progress import Progress
 from cmbinpaint.sims.skies import simulate_sky
 from cmbinpaint.sims.sky_model import LEAST_NOISE, SkyModel
 from cmbinpaint.sims.theory import fiducial_cl
@@ -334,12 +335,14 @@ def test_no_holes_and_no_data_values():
     assert zero.change == 0.0
 
 
-def test_progress_is_told():
+def test_every_step_is_reported():
     sky, valid = Sky(8), random_mask(8, 0)
-    told = []
-    solution = solver_of(valid, sky).solve(observe(sky, 1), progress=lambda *seen: told.append(seen))
-    assert [step for step, _ in told] == list(range(1, solution.steps + 1))
-    assert told[0][1] > told[-1][1] > 0
+    seen: list[Progress] = []
+    solution = solver_of(valid, sky).solve(observe(sky, 1), watch=seen.append)
+    assert [p.done for p in seen] == list(range(1, solution.steps + 1))
+    assert {(p.stage, p.total) for p in seen} == {("solve", 0)}
+    assert seen[0].change > seen[-1].change > 0
+    assert seen[-1].remaining == solution.change
 
 
 def test_noise_free_data_are_served_with_a_warning():

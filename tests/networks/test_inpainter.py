@@ -120,12 +120,12 @@ def test_the_deep_is_near_the_exact_mean(plan: InpaintingPlan, sky_model: SkyMod
         assert np.std((guess - exact)[chosen]) < within * sky_model.rms
 
 
-def test_for_polishing_the_guess_is_the_cheaper_one(
+def test_to_be_refined_the_guess_is_the_cheaper_one(
     plan: InpaintingPlan, sky_model: SkyModel, sky: np.ndarray
 ) -> None:
     alone = tiny_network(0.0)
-    guess = CoarseToFineInpainter().for_polishing().prepare(plan, sky_model).predict(sky)
-    assert np.array_equal(alone.for_polishing().prepare(plan, sky_model).predict(sky), guess)
+    guess = CoarseToFineInpainter().prepare(plan, sky_model, to_refine=True).predict(sky)
+    assert np.array_equal(alone.prepare(plan, sky_model, to_refine=True).predict(sky), guess)
     assert not np.array_equal(alone.prepare(plan, sky_model).predict(sky), guess)  # and itself is as it was
 
 

@@ -8,6 +8,7 @@ from cmbinpaint.gaussian.coarse_to_fine import CoarseToFineInpainter
 from cmbinpaint.gaussian.dense import DenseSolver
 from cmbinpaint.pipeline.filling import Filler, draw_observation, realization_rng
 from cmbinpaint.pipeline.models import find_inpainter
+from cmbinpaint.problem.model import Predictor
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.spectra.anafast import anafast
@@ -70,18 +71,20 @@ def test_refining_moves_a_fill_to_the_exact_mean() -> None:
 
 @pytest.mark.parametrize("refine", [2, None])
 def test_before_a_solver_a_cheaper_guess_is_made_and_one_warning_given(refine: int | None) -> None:
-    class Named(CoarseToFineInpainter):
-        card = "what has one is polished by default"
+    class Guess(CoarseToFineInpainter):
+        refined_by_default = True
 
-        def for_polishing(self) -> CoarseToFineInpainter:
-            return CoarseToFineInpainter(4, quiet=True)
+        def prepare(self, plan: InpaintingPlan, sky_model: SkyModel, *, to_refine: bool = False) -> Predictor:
+            return CoarseToFineInpainter(4 if to_refine else None).prepare(
+                plan, sky_model, to_refine=to_refine
+            )
 
     observed = np.where(plan().valid, sum(draw_observation(model(), realization_rng(4, 0))), 0.0)
-    for steps, nearest in ((refine, 4), (0, None)):
+    for steps, nearest in ((refine, 4), (0, 64)):
         with pytest.warns(CmbInpaintWarning, match="noise_std is below") as caught:
-            made = Filler.prepare(Named(), plan(), model(0.0), steps)
+            made = Filler.prepare(Guess(), plan(), model(0.0), steps)
         assert len(caught) == 1
-        expected = CoarseToFineInpainter(nearest, quiet=True).prepare(plan(), model(0.0))
+        expected = CoarseToFineInpainter(nearest).prepare(plan(), model(0.0), to_refine=True)
         np.testing.assert_array_equal(made.predictor.predict(observed), expected.predict(observed))
 
 
