@@ -81,8 +81,9 @@ class Candidate:
     @property
     def digest(self) -> str:
         """sha256 of the model and its use, hex."""
-        sha256 = getattr(getattr(self.inpainter, "card", None), "sha256", "")
-        return hashlib.sha256(f"{self.inpainter.name} {sha256} {self.refine}".encode()).hexdigest()
+        return hashlib.sha256(
+            f"{self.inpainter.name} {self.inpainter.sha256} {self.refine}".encode()
+        ).hexdigest()
 
 
 class Unit(NamedTuple):

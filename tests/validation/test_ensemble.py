@@ -1,7 +1,5 @@
 """Units of work: what a record holds is what a user's call gives; order, process and interruption do not matter."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
@@ -115,16 +113,14 @@ def test_refining_brings_a_model_near_the_exact_mean(tmp_path) -> None:
     assert both.records["kriging16@30"].read(0)["steps"] == 30
 
 
-class Carded(KrigingInpainter):
-    """As a network is: it comes with a card, and so is polished unless told otherwise."""
+class Refined(KrigingInpainter):
+    """As a network is: its predictions are refined unless the user says otherwise."""
 
-    card = SimpleNamespace(sha256="", data={}, figures={}, name="carded")
+    refined_by_default = True
 
 
-def test_a_model_polished_to_an_accuracy_is_recorded_so(tmp_path, monkeypatch) -> None:
-    # Below nside 128 networks give way to the exact answer; this one may serve here, where the test is quick.
-    monkeypatch.setattr("cmbinpaint.pipeline.inpaint.serving", lambda inpainter, nside: inpainter)
-    made = Ensemble(SETUP, [Candidate("carded", Carded(16))], tmp_path)
+def test_a_model_refined_to_an_accuracy_is_recorded_so(tmp_path) -> None:
+    made = Ensemble(SETUP, [Candidate("refined", Refined(16))], tmp_path)
     for unit in made.missing(1):
         made.make(unit)
-    assert made.records["carded"].read(0)["steps"] == -1  # no number of steps was asked for
+    assert made.records["refined"].read(0)["steps"] == -1  # no number of steps was asked for
