@@ -1,6 +1,7 @@
 """Spherical harmonic transforms of HEALPix maps, and the algebra of their coefficients.
 
-Inputs: RING maps and a_lm of real fields, in healpy's m-major complex128 layout with mmax = lmax.
+Inputs: RING maps and a_lm of real fields, in healpy's m-major complex128 layout with mmax = lmax; of one field
+(npix,) and (size,), or of T, of Q and U, of T, Q and U on a leading axis (`sphere.fields`).
 Outputs: transforms by ducc0, evaluation at any point, seeded draws, scaling, spectra.
 
 A map is `Y a`, with `Y` the synthesis matrix; `Yᵀ` is its transpose for the real inner product
@@ -10,15 +11,19 @@ unit-power field have unit variance. The transforms follow Reinecke & Seljebotn 
 
 import functools
 import os
+from typing import Any
 
 import ducc0
 import numpy as np
 
 from cmbinpaint._types import AnyArray, ComplexArray, FloatArray, IntArray
 from cmbinpaint.errors import MapError, SpectrumError
+from cmbinpaint.sphere.fields import Fields
 
 # Accuracy asked of evaluation at arbitrary points, relative to the field's rms.
 EVALUATION_EPSILON = 1e-11
+# Up to this lmax the degrees of a_lm are kept.
+CACHED_LMAX = 1024
 
 
 def available_cores() -> int:
@@ -59,13 +64,16 @@ def _degrees(lmax: int) -> IntArray:
 
 def alm_degrees(lmax: int) -> IntArray:
     """(alm_size,) int64: the ell of each coefficient (read-only; cached for small lmax)."""
-    if lmax <= 1024:
+    if lmax <= CACHED_LMAX:
         return _degrees(lmax)
     return _degrees.__wrapped__(lmax)
 
 
 class Harmonics:
-    """Transforms between a HEALPix RING map of `nside` and a_lm up to `lmax`.
+    """Transforms between HEALPix RING maps of `nside` and a_lm up to `lmax`.
+
+    Maps (npix,) and a_lm (size,) are of one field of spin 0; with a leading axis of 1, 2 or 3 of T, of Q, U and E, B,
+    or of both. E and B have no power at ell = 0 and 1: what their a_lm hold there is not read, and comes back as zero.
 
     Parameters
     ----------
@@ -98,33 +106,39 @@ class Harmonics:
         self._geometry = ducc0.healpix.Healpix_Base(self.nside, "RING").sht_info()
 
     def synthesis(self, alm: ComplexArray, *, out: FloatArray | None = None) -> FloatArray:
-        """`Y alm`: the (npix,) float64 map of the coefficients; written to `out` if given."""
-        return ducc0.sht.synthesis(
-            alm=self._checked_alm(alm)[None],
-            map=None if out is None else out[None],
-            lmax=self.lmax,
-            mmax=self.lmax,
-            spin=0,
-            nthreads=self.threads,
-            **self._geometry,
-        )[0]
+        """`Y alm`: the map of the coefficients, (npix,) or (k, npix); written to `out` if given."""
+        alm = self._checked(alm, self._complex, self.size)
+        if out is None:
+            out = np.empty((*alm.shape[:-1], self.npix), dtype=self._real)
+        self._transform(ducc0.sht.synthesis, alm, out)
+        return out
 
     def adjoint(self, sky: FloatArray, *, out: ComplexArray | None = None) -> ComplexArray:
         """`Yᵀ sky`: `sum_p sky_p conj(Y_lm(p))`, without weights; written to `out` if given."""
-        return ducc0.sht.adjoint_synthesis(
-            map=self._checked_map(sky)[None],
-            alm=None if out is None else out[None],
-            lmax=self.lmax,
-            mmax=self.lmax,
-            spin=0,
-            nthreads=self.threads,
-            **self._geometry,
-        )[0]
+        sky = self._checked(sky, self._real, self.npix)
+        if out is None:
+            out = np.empty((*sky.shape[:-1], self.size), dtype=self._complex)
+        self._transform(ducc0.sht.adjoint_synthesis, out, sky)
+        return out
+
+    def _transform(self, transform: Any, alm: ComplexArray, sky: FloatArray) -> None:
+        """Run it on the fields of each spin, from one array to the other."""
+        alm, sky = np.atleast_2d(alm), np.atleast_2d(sky)
+        for spin, rows in Fields.of(len(alm)).spins:
+            transform(
+                alm=alm[rows],
+                map=sky[rows],
+                lmax=self.lmax,
+                mmax=self.lmax,
+                spin=spin,
+                nthreads=self.threads,
+                **self._geometry,
+            )
 
     def analysis(self, sky: FloatArray, iterations: int = 3) -> ComplexArray:
         """The a_lm of a map, as healpy's `map2alm(iter=iterations)`: equal weights and Jacobi iterations."""
         weight = 4 * np.pi / self.npix
-        sky = self._checked_map(sky)
+        sky = self._checked(sky, self._real, self.npix)
         alm = self.adjoint(sky)
         alm *= weight
         for _ in range(iterations):
@@ -135,17 +149,14 @@ class Harmonics:
             alm += correction
         return alm
 
-    def _checked_alm(self, alm: AnyArray) -> ComplexArray:
-        alm = np.ascontiguousarray(alm, dtype=self._complex)
-        if alm.shape != (self.size,):
-            raise SpectrumError(f"alm has shape {alm.shape}; lmax {self.lmax} needs ({self.size},)")
-        return alm
-
-    def _checked_map(self, sky: AnyArray) -> FloatArray:
-        sky = np.ascontiguousarray(sky, dtype=self._real)
-        if sky.shape != (self.npix,):
-            raise MapError(f"the map has shape {sky.shape}; nside {self.nside} needs ({self.npix},)")
-        return sky
+    def _checked(self, values: AnyArray, dtype: type, length: int) -> AnyArray:
+        """A map or a_lm as contiguous numbers of the right type, one row or one a field."""
+        values = np.ascontiguousarray(values, dtype=dtype)
+        if values.shape[-1:] == (length,) and (values.ndim == 1 or (values.ndim == 2 and len(values) <= 3)):
+            return values
+        if length == self.npix:
+            raise MapError(f"the map has shape {values.shape}; nside {self.nside} needs ({self.npix},)")
+        raise SpectrumError(f"alm has shape {values.shape}; lmax {self.lmax} needs ({self.size},)")
 
 
 def evaluate(
@@ -230,7 +241,9 @@ def draw_alm(cl: FloatArray, rng: np.random.Generator) -> ComplexArray:
 
 
 def alm_dot(a: ComplexArray, b: ComplexArray, lmax: int) -> float:
-    """The real inner product of two real fields' coefficients: m = 0 counts once, m > 0 twice."""
+    """The real inner product of real fields' coefficients: m = 0 counts once, m > 0 twice; summed over fields."""
+    if a.ndim > 1:
+        return sum(alm_dot(x, y, lmax) for x, y in zip(a, b, strict=True))
     zonal = float(np.dot(a.real[: lmax + 1], b.real[: lmax + 1]))
     rest = np.dot(a[lmax + 1 :].view(np.float64), b[lmax + 1 :].view(np.float64))
     return zonal + 2.0 * float(rest)

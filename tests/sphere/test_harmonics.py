@@ -215,3 +215,52 @@ def test_single_precision_gives_the_same_to_seven_digits() -> None:
     assert values.dtype == np.float32
     expected = harmonics.evaluate(found.astype(complex), 24, theta, phi)
     np.testing.assert_allclose(values, expected, atol=1e-3)  # of a field of rms 7
+
+
+def random_eb(lmax: int, seed: int, k: int) -> np.ndarray:
+    """(k, size) coefficients of T, E, B, without what E and B do not have at ell = 0 and 1."""
+    alm = np.stack([random_alm(lmax, seed + i) for i in range(k)])
+    alm[k - 2 :, harmonics.alm_degrees(lmax) < 2] = 0
+    return alm
+
+
+@few
+@given(shapes, seeds, st.sampled_from([2, 3]))
+def test_polarization_equals_healpy(shape, seed, k):
+    nside, lmax = shape
+    alm = random_eb(lmax, seed, k)
+    everything = np.concatenate([np.zeros((3 - k, alm.shape[1])), alm])
+    expected = np.array(hp.alm2map(everything, nside, lmax=lmax, pol=True))[3 - k :]
+    subject = Harmonics(nside, lmax)
+    got = subject.synthesis(alm)
+    np.testing.assert_allclose(got, expected, atol=ROUNDING * np.std(expected))
+    out = np.full_like(got, 7.0)
+    assert subject.synthesis(alm, out=out) is out and np.array_equal(out, got)
+    sky = np.concatenate([np.zeros((3 - k, subject.npix)), got])
+    analyzed = np.array(hp.map2alm(sky, lmax=lmax, iter=3, pol=True))[3 - k :]
+    np.testing.assert_allclose(subject.analysis(got), analyzed, atol=1e-9)
+
+
+@few
+@given(shapes, seeds, st.sampled_from([1, 2, 3]))
+def test_adjoint_is_the_transpose_for_all_fields(shape, seed, k):
+    nside, lmax = shape
+    subject, alm = Harmonics(nside, lmax), random_eb(lmax, seed, k)
+    sky = np.random.default_rng(seed + 9).standard_normal((k, subject.npix))
+    back = subject.adjoint(sky, out=np.full((k, subject.size), 1j))
+    left, right = float(np.sum(sky * subject.synthesis(alm))), harmonics.alm_dot(back, alm, lmax)
+    assert left == pytest.approx(right, rel=ROUNDING, abs=10 * ROUNDING * subject.npix)
+    assert not back[max(0, k - 2) if k > 1 else 1 :, harmonics.alm_degrees(lmax) < 2].any()
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_temperature_is_the_same_alone_and_with_others(k):
+    subject, alm = Harmonics(8, 16), random_eb(16, 0, 3)
+    np.testing.assert_array_equal(subject.synthesis(alm[:k])[0], subject.synthesis(alm[0]))
+    sky = subject.synthesis(alm)
+    np.testing.assert_array_equal(subject.adjoint(sky[:k])[0], subject.adjoint(sky[0]))
+
+
+def test_four_maps_are_refused():
+    with pytest.raises(MapError, match=r"the map has shape \(4, 192\); nside 4 needs \(192,\)"):
+        Harmonics(4, 8).adjoint(np.zeros((4, 192)))
