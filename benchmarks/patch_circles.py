@@ -1,6 +1,6 @@
 """Circles of radius 5 to 65 px, and the seed's random shapes, in flat patches of 128 x 128 px.
 
-    python benchmarks/patch_circles.py --card linear-first --card combine128 --card combine128_rgb \\
+    python benchmarks/patch_circles.py --card combine128 \\
         --patches 16 --into-cards -o benchmarks/results/patch_circles.json
 
 What the seed's paper shows (arXiv 2011.01433), graded: rms error and its excess over the exact mean's, power of
@@ -48,7 +48,7 @@ def masks(shapes: int) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def targets_of(model: FlatModel, data: np.ndarray) -> Targets:
-    """The patches as networks of either family are told of them."""
+    """The patches as networks are told of them."""
     cl = model.cl * model.rms_uK**2
     fields = data.astype(np.float32)
     labels = np.zeros(len(data), np.int64)

@@ -1,6 +1,6 @@
-"""The exact conditional mean on flat patches: what every arrangement of the contest is graded against.
+"""The exact conditional mean on flat patches: what networks of patches are graded against.
 
-Takes: a sky model in patch units, masks. Gives: patches with guess, truth, exact mean and posterior width.
+Takes: a sky model in patch units, masks. Gives: patches with truth, exact mean and posterior width.
 
 With T = S + N the covariance of the observation and P its inverse, the mean of the hole pixels given the rest is
 ``-P_hh^-1 P_hd d`` and their covariance ``P_hh^-1`` (the noise included): one inverse serves every mask.
@@ -8,16 +8,16 @@ With T = S + N the covariance of the observation and P its inverse, the mean of 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.ndimage import distance_transform_edt
 
-from cmbinpaint.nn.inputs import conditions, patch_rms
+from cmbinpaint.plane.power import patch_rms
 from cmbinpaint.plane.shapes import circle, draw_mask
 from cmbinpaint.sims.theory import fiducial_cl
-from cmbinpaint.training.data.sky import ARCMIN, PatchBatch, draw_fields, krige_patch, plane_power
+from cmbinpaint.training.data.sky import ARCMIN, draw_fields, plane_power
 
 DEPTHS = (1.3, 2.3, 4.3, 8.3)  # pixels, between the classes
 _LMAX = 6200
@@ -96,11 +96,6 @@ class FlatModel:
     def power(self) -> np.ndarray:
         """Variance of each mode of the torus that fields are drawn on, twice the patch and more."""
         return plane_power(self.cl, 2 * self.side + 2 * self.margin, self.step)
-
-    @property
-    def told(self) -> np.ndarray:
-        """The conditions that a network is told."""
-        return conditions(self.cl, self.noise, self.step, self.side)
 
     @cached_property
     def precision(self) -> np.ndarray:
@@ -188,19 +183,6 @@ class Scene:
     def depth(self) -> np.ndarray:
         """(side, side) pixels from each hole pixel to the nearest datum."""
         return self._cut(distance_transform_edt(~self.valid))
-
-    @cache  # noqa: B019  (scenes live as long as the process)
-    def batch(self, neighbors: int, *, wide: bool = False) -> PatchBatch:
-        """What a network sees: one mask, R skies, the guess from so many neighbors in the holes; margins if `wide`."""
-        model = self.model
-        crop = slice(0, model.wide) if wide else model.crop
-        guess = krige_patch(self.valid, crop, model.power, model.noise, neighbors)
-        x, valid, truth = (a[..., crop, crop].copy() for a in (self.data, self.valid, self.signal))
-        spread = np.zeros(valid.shape)
-        x[:, ~valid] = guess.apply(self.data)
-        spread[~valid] = guess.spread
-        arrays = (x[None], valid[None, None], spread[None, None], truth[None])
-        return PatchBatch(*(np.ascontiguousarray(a, np.float32) for a in arrays), model.told[None])
 
 
 def make_scene(model: FlatModel, name: str, valid: np.ndarray, skies: int, seed: int) -> Scene:

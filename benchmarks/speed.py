@@ -7,12 +7,9 @@ import resource
 import time
 
 import numpy as np
-import torch
 from common import NOISE_STD, Setting, arguments, theory, write
 
-from cmbinpaint import inpaint_map, load_model, plan_inpainting
-from cmbinpaint.networks.inpainter import NetworkInpainter
-from cmbinpaint.nn.inputs import N_CONDITIONS
+from cmbinpaint import inpaint_map, plan_inpainting
 from cmbinpaint.sphere.pixels import pixel_size
 
 
@@ -47,28 +44,9 @@ def main() -> None:
             "fsky": fsky,
             "seconds": seconds,
             "peak_GiB": peak,
-            "patch_ms_of_one_core": patch_ms(args.model),
         },
         args.output,
     )
-
-
-def patch_ms(model: str) -> float | None:
-    """Milliseconds that a network takes for a patch of 128 x 128 px, eight at a time on one core."""
-    inpainter = load_model(model, "cpu")
-    if not isinstance(inpainter, NetworkInpainter):
-        return None
-    torch.set_num_threads(1)
-    rng = np.random.default_rng(0)
-    x, spread = rng.standard_normal((8, 128, 128)), np.full((8, 128, 128), 0.1)
-    valid = rng.random((8, 128, 128)) < 0.8
-    told = np.zeros(N_CONDITIONS, np.float32)
-    times = []
-    for _ in range(10):
-        start = time.perf_counter()
-        inpainter.correct(x, valid, spread, told)
-        times.append(time.perf_counter() - start)
-    return 1e3 * float(np.median(times)) / len(x)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ import json
 import sys
 from itertools import pairwise
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 from common import BINS
@@ -79,38 +78,6 @@ def solver(d: dict[str, Any]) -> str:
                     f"{d['peak_GiB']:.1f}",
                 )
             )  # fmt: skip
-    return "\n".join(lines)
-
-
-def contest(d: dict[str, Any]) -> str:
-    """One table a pixel size: excess, distance and bias of every arm, of the guesses and of the patch alone."""
-    edges = (0, *d["depths_px"], "∞")
-    rows = {
-        **{f"guess alone, {k} neighbors": {"by_step": v} for k, v in d["guesses"].items()},
-        **d["arms"],
-        "exact mean of the patch alone": {"by_step": d["patch_alone"]},
-    }
-    lines = [head("arm", "what differs", "weights", "patches/s", "training, min")]
-    for name, arm in d["arms"].items():
-        minutes = f"{arm['training_s'] / 60:.1f}" if "training_s" in arm else ""
-        lines.append(
-            row(name, arm["what"], f"{arm['weights'] / 1e6:.2f} M", f"{arm['patches_s']:.0f}", minutes)
-        )
-    for step in d["steps_arcmin"]:
-        lines += [
-            "",
-            f"Pixels of {step:g}': excess by depth (px); distance in posterior standard deviations; bias",
-            "",
-        ]
-        depths = [f"({a},{b}]" for a, b in pairwise(edges)]
-        lines.append(head("", *depths, *depths, "largest bias, %"))
-        for name, arm in rows.items():
-            grades = arm["by_step"].get(f"{step:g}")
-            if grades is not None:
-                numbers = [f"{v:.3f}" for v in grades["excess"]] + [f"{v:.2f}" for v in grades["distance"]]
-                worst = max(range(len(grades["bias"])), key=lambda b: abs(grades["bias"][b]))
-                shift, error = 100 * grades["bias"][worst], 100 * grades["bias_error"][worst]
-                lines.append(row(name, *numbers, f"{shift:+.2f} ± {error:.2f}"))
     return "\n".join(lines)
 
 
@@ -192,7 +159,6 @@ def multipoles(d: dict[str, Any]) -> str:
 TABLES = {
     "multipoles": multipoles,
     "limits": limits,
-    "contest": contest,
     "patch circles": patch_circles,
     "neighbors": neighbors,
     "excess": excess,
@@ -203,28 +169,7 @@ TABLES = {
 }
 
 
-def seeds(runs: list[dict[str, Any]]) -> str:
-    """Arms that were trained from several seeds: mean and spread of excess in each bin, and of the bias."""
-    first = runs[0]
-    depths = [f"({a},{b}]" for a, b in pairwise((0, *first["depths_px"], "∞"))]
-    lines = [head("arm", "pixels", *depths, "largest bias, %", "seeds")]
-    shared = [name for name in first["arms"] if all(name in run["arms"] for run in runs[1:])]
-    for name in shared:
-        for step in first["arms"][name]["by_step"]:
-            grades = [run["arms"][name]["by_step"][step] for run in runs]
-            bins = zip(*(g["excess"] for g in grades), strict=True)
-            bias = [100 * max(map(abs, g["bias"])) for g in grades]
-            cells = [f"{mean(b):.3f} ± {stdev(b):.3f}" for b in bins]
-            lines.append(row(name, f"{step}'", *cells, f"{mean(bias):.2f} ± {stdev(bias):.2f}", len(runs)))
-    return "\n".join(lines)
-
-
 if __name__ == "__main__":
-    contests = []
     for name in sys.argv[1:]:
         figures = json.loads(Path(name).read_text(encoding="utf-8"))
         print(TABLES[figures["what"]](figures), end="\n\n")
-        if figures["what"] == "contest":
-            contests.append(figures)
-    if len(contests) > 1:
-        print(seeds(contests))

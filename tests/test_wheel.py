@@ -40,5 +40,5 @@ def test_the_wheel_holds_weights_and_recipes(tmp_path: Path) -> None:
     )  # fmt: skip
     lines = run.stdout.splitlines()
     assert lines[0].startswith(str(site))
-    assert "model linear-first" in lines and "recipe linear-first" in lines
+    assert "model combine128" in lines and "recipe vgg16-cmb" in lines
     assert "recipe combine128" in lines and "vgg 1" in lines

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "examples:\n"
         "  cmbinpaint analyze all runs/combine128-short -o analysis\n"
-        "  cmbinpaint analyze colors linear-first --last --data data-old-small -o colors\n"
+        "  cmbinpaint analyze colors combine128 --last --data data-old-small -o colors\n"
         "  cmbinpaint analyze spectra kriging --nside 16 -o spectra\n"
         "Trainings are followed over their checkpoints: train with keep_checkpoints = 0."
     )
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
 def _chosen(args: argparse.Namespace, source: Source) -> tuple[list[Study], list[str]]:
     """The studies that are asked for, and of `all` what does not apply, in words."""
     if args.what == "spectra":
-        return _spectra(args), _network_note(args)
+        return _spectra(args), []
     if args.what != "all":
         return [STUDIES[args.what]], []
     names = ["differences", "mask-size", "colors"]
@@ -86,19 +86,7 @@ def _chosen(args: argparse.Namespace, source: Source) -> tuple[list[Study], list
         notes.append(
             f"classes: passed over, the data set has one (n_s = {targets.ns[0]:g}); --data names another"
         )
-    return chosen, notes + _network_note(args)
-
-
-def _network_note(args: argparse.Namespace) -> list[str]:
-    """Where the spectra of skies do not show a network, that they do not."""
-    from cmbinpaint.pipeline.models import EXACT_NSIDE, WEIGHTLESS
-
-    if args.source.is_dir() or str(args.source) in WEIGHTLESS or args.nside > EXACT_NSIDE:
-        return []
-    return [
-        f"spectra of skies: up to nside {EXACT_NSIDE} networks give the exact answer, which is shown; --nside "
-        f"{2 * EXACT_NSIDE} shows the network (minutes)"
-    ]
+    return chosen, notes
 
 
 def _spectra(args: argparse.Namespace) -> list[Study]:

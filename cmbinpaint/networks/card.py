@@ -100,7 +100,7 @@ class Card:
     name
         By which users ask for it: letters, digits, `.`, `_` and `-`.
     family
-        Which kind of network, for example "linear" or "pconv".
+        Which kind of network, "pconv" or "vgg16".
     architecture
         Arguments of the network's constructor, as JSON can hold them.
     data, recipe, normalization
@@ -129,7 +129,7 @@ class Card:
 
     Examples
     --------
-    >>> Card(name="x", family="linear", architecture={}, data="sims", recipe="r", normalization="rms",
+    >>> Card(name="x", family="pconv", architecture={}, data="sims", recipe="r", normalization="rms",
     ...      seed=1, steps=10, commit="abc", license="BSD-3-Clause", version="0.1.0").steps
     10
     """

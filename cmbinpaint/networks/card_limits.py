@@ -75,7 +75,7 @@ def warn_beyond_card(inpainter: Inpainter, sky_model: SkyModel, refine: int | No
 
 def _met(sky_model: SkyModel) -> dict[str, tuple[float, str, float]]:
     """By a card's key: the map's value, words before it, and how far beyond a range nothing is said."""
-    from cmbinpaint.nn.inputs import patch_rms
+    from cmbinpaint.plane.power import patch_rms
 
     step = pixel_size(sky_model.nside)
     arcmin = float(np.degrees(step)) * 60

@@ -5,12 +5,11 @@ from typing import Any
 
 # PEP 562: torch is imported when a name is used.
 _HOMES = {
-    "LinearUNet": "cmbinpaint.nn.linear",
     "PConvUNet": "cmbinpaint.nn.unet",
     "PartialConv2d": "cmbinpaint.nn.pconv",
 }
 
-__all__ = ["LinearUNet", "PConvUNet", "PartialConv2d"]
+__all__ = ["PConvUNet", "PartialConv2d"]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,7 +7,6 @@ from typing import Any
 from torch import nn
 
 from cmbinpaint.errors import WeightsError
-from cmbinpaint.nn.linear import LinearUNet
 from cmbinpaint.nn.unet import PRESETS, Final, PConvUNet
 from cmbinpaint.nn.vgg import VGG16
 
@@ -56,7 +55,6 @@ def pconv_unet(
 
 
 FAMILIES: dict[str, Callable[..., nn.Module]] = {
-    "linear": LinearUNet,
     "pconv": pconv_unet,
     "vgg16": VGG16,
 }

@@ -11,12 +11,8 @@ if TYPE_CHECKING:
 
 # The names that need no weights; whatever else is asked for is looked up among the trained networks.
 WEIGHTLESS = ("gaussian", "kriging", "kriging16", "kriging64", "diffusive")
-# The network that `default` is at higher nside.
-DEFAULT_NETWORK = "linear-sphere"
-# Up to here the exact answer takes seconds, and `default` is it.
-EXACT_NSIDE = 64
 
-__all__ = ["EXACT_NSIDE", "WEIGHTLESS", "find_inpainter"]
+__all__ = ["WEIGHTLESS", "find_inpainter"]
 
 
 def find_inpainter(
@@ -40,7 +36,7 @@ def find_inpainter(
     """
     if not isinstance(model, str | os.PathLike):
         return model
-    if model == "gaussian" or (model == "default" and nside is not None and nside <= EXACT_NSIDE):
+    if model in ("gaussian", "default"):
         from cmbinpaint.gaussian.exact import GaussianInpainter
 
         return GaussianInpainter()
@@ -56,6 +52,6 @@ def find_inpainter(
         from cmbinpaint.gaussian.direct_inpainter import KrigingInpainter
 
         return KrigingInpainter(int(str(model)[len("kriging") :]))
-    from cmbinpaint.networks.inpainter import NetworkInpainter
+    from cmbinpaint.networks.inpainter import load_network
 
-    return NetworkInpainter.load(DEFAULT_NETWORK if model == "default" else os.fspath(model), device)
+    return load_network(os.fspath(model))

@@ -99,6 +99,24 @@ def mode_variance(cl: FloatArray, side: int, step_rad: float) -> FloatArray:
     return variance
 
 
+def patch_rms(signal_cl: FloatArray, step_rad: float, side: int) -> float:
+    """The rms of what a patch resolves: ``sqrt(sum (2 ell + 1) C_ell / 4 pi)`` over waves shorter than it.
+
+    Raises
+    ------
+    SpectrumError
+        If there is no power on these scales.
+    """
+    lowest = max(2, int(2 * np.pi / (side * step_rad)))
+    ell = np.arange(signal_cl.size)
+    variance = float(np.sum((2 * ell[lowest:] + 1) * signal_cl[lowest:]) / (4 * np.pi))
+    if not variance > 0:
+        raise SpectrumError(
+            f"the sky model has no power above ell = {lowest}, the scale of a patch; use model='gaussian'"
+        )
+    return float(np.sqrt(variance))
+
+
 def simulate_patch(cl: FloatArray, side: int, step_rad: float, rng: np.random.Generator) -> FloatArray:
     """Draw a Gaussian field on a torus.
 

@@ -105,8 +105,8 @@ def band_table(report: "MapReport") -> str:
 
 _METHODS = {
     "network": (
-        "The network, linear in the data: Münchmeyer & Smith 2019, arXiv 1905.05846; partial convolutions: Liu et al. "
-        "2018, arXiv 1804.07723, on CMB patches: Montefalcone et al. 2020, arXiv 2011.01433.",
+        "The network, CoMBInE's: Montefalcone et al. 2020, arXiv 2011.01433; partial convolutions: Liu et al. 2018, "
+        "arXiv 1804.07723.",
         "Polished towards the exact mean by conjugate gradients: Seljebotn et al. 2014, arXiv 1308.5299.",
     ),
     "gaussian": ("The exact Gaussian mean on the sphere: Seljebotn et al. 2014, arXiv 1308.5299.",),

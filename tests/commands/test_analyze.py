@@ -4,7 +4,6 @@ import csv
 import json
 import shutil
 import time
-from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,6 @@ import pytest
 
 from cmbinpaint import cli
 from cmbinpaint.commands._studies import STUDIES, as_csv, as_json
-from cmbinpaint.commands.analyze import _network_note
 from cmbinpaint.studies.differences import study_differences
 from cmbinpaint.studies.patch_study import RANDOM, random_mask
 from cmbinpaint.training.data.targets import take_targets
@@ -88,29 +86,18 @@ def test_a_model_without_training(
     assert (tmp_path / "sky_spectra_estimators.pdf").is_file()
 
 
-def test_where_networks_do_not_show_it_is_said() -> None:
-    def note(source: str, nside: int) -> list[str]:
-        return _network_note(Namespace(source=Path(source), nside=nside))
-
-    assert (
-        "up to nside 64 networks give the exact answer, which is shown; --nside 128"
-        in note("linear-first", 64)[0]
-    )
-    assert note("kriging16", 16) == note("linear-first", 128) == note(".", 16) == []
-
-
 @pytest.mark.parametrize(
     ("words", "says"),
     [
         (["colours", "TRAINING"], "spectra, classes, all; did you mean 'colors'?"),
         (["differences", "SET"], "holds no checkpoints; name the folder that `cmbinpaint train` wrote"),
         (["all", "ONE"], "small has a single checkpoint (step 12; it kept no other)"),
-        (["differences", "linear-first", "--last"], "no target is known: linear-first comes without its data"),
+        (["differences", "combine128", "--last"], "no target is known: combine128 comes without its data"),
         (["differences", "TRAINING", "--mask", "MASK"], "mask 'all.npy' hides all pixels of the patch"),
         (["colors", "TRAINING", "--t-min-uK", "300"], "T_min = 300 µK to T_max = 300 µK came; expected T_min"),
         (["colors", "TRAINING", "--colors", "plank"], "unknown color map 'plank'; known: planck, grey"),
         (["spectra", "TRAINING", "--patches", "5"], "5 patches came, and 40 to draw fluctuations from; expected 20"),
-        (["spectra", "linear-frist"], "linear-first"),
+        (["spectra", "combine182"], "did you mean 'combine128'?"),
         (["classes", "TRAINING", "--classifier", "TRAINING"], "no classifier; train one with"),
     ],
 )  # fmt: skip

@@ -97,15 +97,11 @@ def half_observed(nside: int) -> np.ndarray:
 def test_cost_grows_with_resolution_and_holes() -> None:
     # As measured at nside 256 (a quarter of the sky in holes), within what machines differ by.
     default, kriging = _cost.estimate(half_observed(256))
-    assert 8 < default.seconds < 50 and 4e8 < default.bytes < 2e9 and 16 < kriging.seconds < 64
-    # Kriging that stands alone has twice the neighbors of a guess that is polished.
-    assert (default.model, kriging.model) == (
-        "linear-sphere",
-        "kriging",
-    ) and default.seconds < kriging.seconds
+    assert 3 < default.seconds < 15 and 4e8 < default.bytes < 2e9 and 16 < kriging.seconds < 64
+    assert (default.model, kriging.model) == ("gaussian", "kriging")
+    assert default.seconds < kriging.seconds, "kriging's plan is dear"
     costs = [_cost.estimate(half_observed(nside))[0] for nside in (64, 128, 512)]
-    assert costs[0].model == "gaussian"
     assert all(b.seconds > a.seconds and b.bytes > a.bytes for a, b in itertools.pairwise(costs))
     few = np.ones(12 * 256**2, bool)
     few[:9] = False
-    assert _cost.estimate(few)[0].seconds < default.seconds - 5
+    assert _cost.estimate(few)[0].seconds < default.seconds - 3

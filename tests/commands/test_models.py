@@ -14,7 +14,7 @@ from cmbinpaint.pipeline.models import WEIGHTLESS
 @pytest.fixture
 def folder(tmp_path):
     card = Card(
-        name="tiny", family="linear", architecture={}, data="sims", recipe="r", normalization="rms", seed=1,
+        name="tiny", family="pconv", architecture={}, data="sims", recipe="r", normalization="rms", seed=1,
         steps=10, commit="abc", license="BSD-3-Clause", version="0.1.0", limits=("nside 128 to 2048",),
         sha256="a" * 64, n_weights=6_900_000,
         figures={
@@ -39,7 +39,7 @@ def test_all_methods_and_shipped_networks_are_listed(capsys) -> None:
 def test_a_card_is_told(folder, capsys) -> None:
     assert cli.main(["models", "--folder", str(folder)]) == 0
     out = capsys.readouterr().out
-    for words in ("tiny", "linear, 6.9 M weights, 10 training steps", "aaaa...",
+    for words in ("tiny", "pconv, 6.9 M weights, 10 training steps", "aaaa...",
                   "limit: nside 128 to 2048",
                   "excess by depth, nside 64, 3 skies, as it ships: 1.001 1.000\n",
                   "excess by depth, nside 64, 3 skies, alone: 1.250 1.500\n",

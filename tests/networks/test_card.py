@@ -15,8 +15,8 @@ from cmbinpaint.networks.card import MAX_CARD_BYTES, Card, Golden, read_card
 
 def card(**changes: object) -> Card:
     entries = {
-        "name": "linear-a",
-        "family": "linear",
+        "name": "net-a",
+        "family": "pconv",
         "architecture": {"widths": [4, 8], "final": "linear"},
         "data": {"skies": 12, "nside": 128},
         "recipe": "seed.toml",
@@ -112,7 +112,7 @@ def altered(**changes: object) -> str:
         (altered(seed=None), "net.json: card entry 'seed' is a NoneType; expected int"),
         (
             altered(file="../../x.safetensors"),
-            "net.json: card 'linear-a' names the file '../../x.safetensors'",
+            "net.json: card 'net-a' names the file '../../x.safetensors'",
         ),
         (altered(golden=[1]), "the golden entry of net.json holds a list; expected a JSON object"),
         (
@@ -140,9 +140,9 @@ def test_a_card_file_must_be_small_text(tmp_path: Path) -> None:
 
 
 def test_figures_that_are_no_json_are_refused() -> None:
-    with pytest.raises(WeightsError, match="'linear-a' cannot be written as JSON"):
+    with pytest.raises(WeightsError, match="'net-a' cannot be written as JSON"):
         card(figures={"excess": float("nan")}).to_json()
-    with pytest.raises(WeightsError, match="'linear-a' cannot be written as JSON"):
+    with pytest.raises(WeightsError, match="'net-a' cannot be written as JSON"):
         card(figures={"excess": np.float32(1)}).to_json()
 
 

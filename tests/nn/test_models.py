@@ -34,7 +34,7 @@ def test_vgg16() -> None:
 @pytest.mark.parametrize(
     ("architecture", "text"),
     [
-        ({"family": "pcon"}, "unknown family 'pcon'; known: linear, pconv, vgg16; did you mean 'pconv'?"),
+        ({"family": "pcon"}, "unknown family 'pcon'; known: pconv, vgg16; did you mean 'pconv'?"),
         ({"family": "pconv"}, "family 'pconv' needs a preset, or encoder and decoder, and not both"),
         ({"family": "pconv", "preset": "unet128", "encoder": [[4, 3]], "decoder": []}, "and not both"),
         ({"family": "pconv", "preset": "unet12"}, "preset 'unet12' came; expected one of unet128, unet512"),

@@ -192,10 +192,10 @@ def test_the_distribution_is_the_reports() -> None:
 @pytest.mark.parametrize(
     ("model", "work", "absent"),
     [
-        ("linear-first", "Münchmeyer & Smith 2019", "Wackernagel"),
-        ("gaussian", "Seljebotn et al. 2014", "Münchmeyer"),
+        ("combine128", "Montefalcone et al. 2020", "Wackernagel"),
+        ("gaussian", "Seljebotn et al. 2014", "Montefalcone"),
         ("kriging16", "Wackernagel 2003", "Seljebotn"),
-        ("diffusive", "Gruetjen", "Münchmeyer"),
+        ("diffusive", "Gruetjen", "Montefalcone"),
     ],
 )
 def test_what_is_cited_is_what_was_used(model: str, work: str, absent: str) -> None:

@@ -95,4 +95,4 @@ def test_bad_input_is_refused(trained: Trained, small_set: Path) -> None:
     assert take_states(trained, last=True) == trained.states[-1:]
     assert take_states(trained, last=False) == trained.states
     with pytest.raises(CheckpointError, match="single checkpoint"):
-        take_states(Trained.open("linear-first"), last=False)
+        take_states(Trained.open("combine128"), last=False)

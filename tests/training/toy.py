@@ -16,9 +16,7 @@ class ToyModel(nn.Module):
         self.drop = nn.Dropout(0.1)
         self.last = nn.Conv2d(width, 1, 3, padding=1)
 
-    def forward(
-        self, x: torch.Tensor, valid: torch.Tensor, spread: torch.Tensor, conditions: torch.Tensor
-    ) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, valid: torch.Tensor, spread: torch.Tensor) -> torch.Tensor:
         batch, fields, height, width = x.shape
         both = torch.stack([x, valid.expand_as(x)], 2).reshape(batch * fields, 2, height, width)
         u = self.last(self.drop(torch.relu(self.norm(self.first(both)))))

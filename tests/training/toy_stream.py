@@ -14,7 +14,6 @@ class ToyBatch:
     valid: np.ndarray
     spread: np.ndarray
     truth: np.ndarray
-    conditions: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class ToyStream:
         if index == self.nan_at and split == "train":
             x[0, 0, 0, 0] = np.nan
         spread = np.where(valid > 0, 0, 0.5).astype(np.float32)
-        return ToyBatch(x, valid, spread, truth, np.zeros((3, 2), np.float32))
+        return ToyBatch(x, valid, spread, truth)
 
 
 class SignalledStream(ToyStream):

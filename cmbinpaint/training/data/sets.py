@@ -4,7 +4,7 @@ Inputs: the table and a seed. Outputs: an object with `batch(index, split)`, a p
 
 | kind | inputs | stream | batches |
 | --- | --- | --- | --- |
-| "sky-stream" (default) | "guess" (default) | `SkyStream` | `PatchBatch`: x, valid, spread, conditions, truth |
+| "sky-stream" (default) | "guess" (default) | `SkyStream` | `PatchBatch`: x, valid, spread, truth |
 | "sky-stream" | "holes" | `FlatStream` | `HoleBatch`: x, valid, truth |
 | "stored" | | `StoredStream` | `HoleBatch` |
 """

@@ -5,7 +5,7 @@ Inputs: a description of skies, steps, beams, noise and masks, and a seed. Outpu
 
 A patch is what the sphere's pipeline hands to a network: the observed field over its rms, in the holes the kriged
 guess (ordinary kriging from the nearest observed pixels), and that guess's standard deviation. Several skies share
-a mask, because gates and kriging weights depend on the mask alone.
+a mask, because kriging weights depend on the mask alone.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from cmbinpaint._types import BoolArray, Float32Array, FloatArray, IntArray
-from cmbinpaint.nn.inputs import conditions, patch_rms
+from cmbinpaint.plane.power import patch_rms
 from cmbinpaint.plane.shapes import draw_mask
 from cmbinpaint.sims.theory import fiducial_cl
 
@@ -33,7 +33,6 @@ class PatchBatch:
     valid: Float32Array  # (B, 1, H, W) 1 observed, 0 hole
     spread: Float32Array  # (B, 1, H, W) the guess's standard deviation over the rms, 0 where valid
     truth: Float32Array  # (B, R, H, W) beam-convolved signal without noise, over its rms
-    conditions: Float32Array  # (B, n_conditions)
 
 
 @dataclass(frozen=True)
@@ -95,9 +94,8 @@ class SkyStream:
         spread = np.zeros((1, *hole.shape))
         x[:, hole] = guess.apply(data)
         spread[0, hole] = guess.spread
-        told = conditions(signal_cl, noise, step, side)
         arrays = (x, (~hole)[None], spread, signal[:, crop, crop])
-        return (*(np.ascontiguousarray(a, dtype=np.float32) for a in arrays), told)
+        return tuple(np.ascontiguousarray(a, dtype=np.float32) for a in arrays)
 
     def _crop(self, side: int) -> slice:
         """Rows or columns of the wide field that are handed out."""

@@ -164,7 +164,7 @@ class SkyRecipe:
     fwhm_arcmin
         Of the Gaussian beam in the data and in what is predicted.
     rms_uK
-        What fields are divided by, in µK; None: the rms that a patch resolves (`cmbinpaint.nn.inputs.patch_rms`).
+        What fields are divided by, in µK; None: the rms that a patch resolves (`cmbinpaint.plane.power.patch_rms`).
     """
 
     step_arcmin: float

@@ -8,7 +8,6 @@ is a question of its own. Whoever fills a map puts the data back.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,9 @@ from torch import Tensor, nn
 from cmbinpaint._types import BoolArray, Float32Array, FloatArray, IntArray
 from cmbinpaint.errors import CheckpointError, MaskError, WeightsError
 from cmbinpaint.networks.store import load_weights
-from cmbinpaint.nn.inputs import conditions, patch_rms
 from cmbinpaint.nn.models import build_model
 from cmbinpaint.training.data.examples import Rendering
 from cmbinpaint.training.data.planck_colors import LIMIT_uK, from_rgb
-from cmbinpaint.training.data.sky import PatchGuess, krige_patch, plane_power, torus_side
 from cmbinpaint.training.data.targets import Targets
 from cmbinpaint.training.recipes.recipe import Recipe
 from cmbinpaint.training.run.checkpoint import (
@@ -36,8 +33,7 @@ from cmbinpaint.training.run.checkpoint import (
 )
 
 _BATCH = 16
-_NEIGHBORS = 16  # of the guess that networks of the linear family are given; as in their training
-_FILLERS = ("pconv", "linear")
+_FILLS = "pconv"  # the family that fills patches
 
 
 @dataclass(frozen=True)
@@ -168,12 +164,12 @@ class Trained:
     def filler(self, state: State, targets: Targets) -> "PatchFiller":
         """What fills patches like `targets`, as of a state."""
         family = self.model.get("family")
-        if family not in _FILLERS:
+        if family != _FILLS:
             raise WeightsError(
-                f"{self.name} is a network of family {family!r}, which fills no patches; known: {', '.join(_FILLERS)}"
+                f"{self.name} is a network of family {family!r}, which fills no patches; expected {_FILLS!r}"
             )
         limit = float((self.data or {}).get("limit_uK", LIMIT_uK))
-        return PatchFiller(self.network(state), str(family), targets, limit)
+        return PatchFiller(self.network(state), targets, limit)
 
     def _tensors(self, state: State) -> Mapping[str, Tensor]:
         if self.shipped is not None:
@@ -189,24 +185,16 @@ class PatchFiller:
     Parameters
     ----------
     network
-        Of one of the families that fill.
-    family
-        Which.
+        Of the family that fills.
     targets
         Says the field's rms, pixel and spectrum.
     limit_uK
         Where the colors of a network that draws pictures end.
     """
 
-    def __init__(self, network: nn.Module, family: str, targets: Targets, limit_uK: float = LIMIT_uK) -> None:
-        self.network, self.family, self.targets, self.limit_uK = network, family, targets, limit_uK
+    def __init__(self, network: nn.Module, targets: Targets, limit_uK: float = LIMIT_uK) -> None:
+        self.network, self.targets, self.limit_uK = network, targets, limit_uK
         self.channels = int(getattr(network, "architecture", {}).get("channels", 1))
-        self._guesses: dict[bytes, PatchGuess] = {}
-
-    @property
-    def linear(self) -> bool:
-        """Whether a prediction is linear in the data."""
-        return self.family == "linear"
 
     def fill(self, data_uK: Float32Array | FloatArray, valid: BoolArray) -> Fill:
         """Predict n patches behind one mask.
@@ -240,43 +228,11 @@ class PatchFiller:
 
     def _batch(self, data_uK: Float32Array | FloatArray, valid: BoolArray) -> Float32Array:
         """(n, C, side, side): µK, or RGB."""
-        if self.family == "linear":
-            return self._improved(data_uK, valid)
         rendering = Rendering(self.channels, self.targets.rms_uK, self.limit_uK)
         batch = rendering.hide(np.where(valid, data_uK, 0.0), None, np.broadcast_to(valid, data_uK.shape))
         with torch.inference_mode():
             drawn = self.network(torch.from_numpy(batch.x), torch.from_numpy(batch.valid[:1])).numpy()
         return drawn if self.channels == 3 else drawn * np.float32(self.targets.rms_uK)
-
-    def _improved(self, data_uK: Float32Array | FloatArray, valid: BoolArray) -> Float32Array:
-        """The kriged guess from the patch's own pixels, made better by a network of the linear family."""
-        side = valid.shape[0]
-        guess = self._guess(valid)
-        rms, told = self._told
-        x = np.where(valid, data_uK, 0.0) / rms
-        x[:, ~valid] = guess.apply(x)
-        spread = np.zeros((1, 1, side, side), np.float32)
-        spread[0, 0, ~valid] = guess.spread
-        arrays = (x[None].astype(np.float32), valid[None, None].astype(np.float32), spread, told[None])
-        with torch.inference_mode():
-            better = self.network(*(torch.from_numpy(np.ascontiguousarray(a)) for a in arrays)).numpy()
-        return better[0][:, None] * np.float32(rms)
-
-    @cached_property
-    def _told(self) -> tuple[float, Float32Array]:
-        cl, step = self.targets.fiducial_cl, self.targets.step_rad
-        rms = patch_rms(cl, step, self.targets.side)
-        return rms, conditions(cl, self.targets.noise_uK, step, self.targets.side)
-
-    def _guess(self, valid: BoolArray) -> PatchGuess:
-        key = np.packbits(valid).tobytes()
-        if key not in self._guesses:
-            side, rms = valid.shape[0], self._told[0]
-            power = plane_power(self.targets.fiducial_cl / rms**2, torus_side(side), self.targets.step_rad)
-            k = min(_NEIGHBORS, int(valid.sum()))
-            noise = self.targets.noise_uK / rms
-            self._guesses = {key: krige_patch(valid, slice(0, side), power, noise, k)}
-        return self._guesses[key]
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,13 +16,11 @@ from cmbinpaint.training.run.resume import final_checkpoint
 
 _UNKNOWN = "NOASSERTION"  # SPDX's word where nobody has said under which license weights are
 _NORMALIZATION = {
-    "linear": "the rms of the signal on scales below the patch (cmbinpaint.nn.inputs.patch_rms)",
     "pconv": "temperature over the rms of the training set's field; three channels: clipped RGB in [0, 1]",
     "vgg16": "temperature over the rms of the training set's field; ±3 mapped to [0, 1], not clipped",
 }
 _LIMITS = {
-    "linear": "Figures are of its own validation batches: grade it with `cmbinpaint validate` before use.",
-    "pconv": "Fills patches: `cmbinpaint inpaint` takes networks of family 'linear'.",
+    "pconv": "Figures are of its own validation batches: grade it before use.",
     "vgg16": "Features for perceptual and style terms; it fills no map.",
 }
 
@@ -40,8 +38,8 @@ def export_weights(out_dir: str | Path, *, best: bool = False) -> Path:
     Returns
     -------
     Path
-        Of the card. `cmbinpaint inpaint --model` takes it for a network of family 'linear', ``[perceptual] weights``
-        for one of family 'vgg16'.
+        Of the card. `cmbinpaint analyze` takes it for a network of family 'pconv', ``[perceptual] weights`` for one
+        of family 'vgg16'.
 
     Raises
     ------

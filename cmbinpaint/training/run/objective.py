@@ -15,9 +15,8 @@ from torch import Tensor, nn
 from cmbinpaint._types import FloatArray
 from cmbinpaint.errors import RecipeError
 from cmbinpaint.nn.flatsky import FlatSky
-from cmbinpaint.nn.inputs import patch_rms
 from cmbinpaint.nn.losses import VGG_TERMS, WeightedLoss
-from cmbinpaint.plane.power import mode_variance
+from cmbinpaint.plane.power import mode_variance, patch_rms
 from cmbinpaint.sims.theory import fiducial_cl
 from cmbinpaint.training.recipes.recipe import Recipe
 from cmbinpaint.training.recipes.recipe_sections import SkyRecipe

@@ -15,7 +15,7 @@ SMALL = {"sides": [32], "side_weights": [1.0], "masks": 2, "skies": 3, "neighbor
 def test_a_batch_is_a_function_of_its_number() -> None:
     stream = build_stream(SMALL, 5)
     first, again = stream.batch(7), pickle.loads(pickle.dumps(stream)).batch(7)
-    for name in ("x", "valid", "spread", "truth", "conditions"):
+    for name in ("x", "valid", "spread", "truth"):
         assert np.array_equal(getattr(first, name), getattr(again, name))
         assert getattr(first, name).dtype == np.float32
     assert not np.array_equal(first.x, stream.batch(8).x)

@@ -61,11 +61,11 @@ def test_reads_toml(tmp_path: Path) -> None:
     path = tmp_path / "r.toml"
     path.write_text(
         'name = "a"\nseed = 0\nsteps = 200\nloss = { hole = 6.0, valid = 1.0 }\n'
-        "[optimizer]\nlr = 2e-4\nbetas = [0.9, 0.99]\n[data]\nsides = [64]\n[model]\nfamily = 'linear'\n"
+        "[optimizer]\nlr = 2e-4\nbetas = [0.9, 0.99]\n[data]\nsides = [64]\n[model]\nfamily = 'pconv'\n"
     )
     recipe = Recipe.read(path)
     assert (recipe.loss, recipe.data, recipe.model) == (
-        {"hole": 6.0, "valid": 1.0}, {"sides": [64]}, {"family": "linear"},
+        {"hole": 6.0, "valid": 1.0}, {"sides": [64]}, {"family": "pconv"},
     )  # fmt: skip
     assert recipe.optimizer.betas == (0.9, 0.99)
 

@@ -109,5 +109,5 @@ def test_a_pth_of_something_else(tmp_path: Path) -> None:
 def test_absent_weights_say_what_is_known() -> None:
     with pytest.raises(WeightsError, match=r"'vgg16-cm' is no file; give a .* or one of: vgg16-cmb"):
         load_vgg("vgg16-cm", 1)
-    with pytest.raises(WeightsError, match="is of a network of family 'linear'; expected 'vgg16'"):
-        load_vgg(str(SHIPPED.parent / "linear-first.json"), 1)
+    with pytest.raises(WeightsError, match="is of a network of family 'pconv'; expected 'vgg16'"):
+        load_vgg(str(SHIPPED.parent / "combine128.json"), 1)
