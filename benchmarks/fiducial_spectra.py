@@ -2,7 +2,7 @@
 
     python benchmarks/fiducial_spectra.py -o cmbinpaint/sims/fiducial_spectra.npz
 
-CAMB to ell 8000, of which 6200 are kept: against 10 000 TT is within 1e-4 up to ell = 2000, 2e-4 up to 5000 and 0.7 % up
+CAMB to ell 8000, of which 6200 are kept: against 10 000 TT is within 1e-4 up to ell = 2000, 2e-4 up to 5000, 0.7 % up
 to 6200. D_ell in µK², TT, EE, BB, TE from ell = 0, in single precision: 6e-8.
 """
 
@@ -19,7 +19,9 @@ HIGHEST, KEPT = 8000, 6200
 
 def main() -> None:
     """Compute the spectra and write them."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("-o", "--output", type=Path, required=True, help="file to write (.npz)")
     args = parser.parse_args()
     ell = np.arange(KEPT + 1.0)

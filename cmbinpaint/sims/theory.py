@@ -72,7 +72,9 @@ _LIMITS = {
 }
 
 
-def theory_spectra(cosmology: Cosmology | None = None, *, lmax: int = 3000, lensed: bool = True) -> FloatArray:
+def theory_spectra(
+    cosmology: Cosmology | None = None, *, lmax: int = 3000, lensed: bool = True
+) -> FloatArray:
     """Compute the power spectra of a cosmology with CAMB.
 
     Parameters
