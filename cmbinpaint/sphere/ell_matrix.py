@@ -107,7 +107,8 @@ class EllMatrix:
         """The inverse at each ell."""
         if self.k == 1:
             return type(self)(1.0 / self.values)
-        return type(self)(np.linalg.inv(self.values.transpose(2, 0, 1)).transpose(1, 2, 0))
+        inverse = np.linalg.inv(self.values.transpose(2, 0, 1))
+        return type(self)(np.asarray(inverse.transpose(1, 2, 0), dtype=np.float64))
 
     def cholesky(self) -> Self:
         """The lower triangular L with `L Lᵀ` the matrix; a mode without power gets a row of zeros.
