@@ -1,10 +1,9 @@
-"""Observed pixels held back for a test: the mask's own holes, rotated into clean sky.
+"""Observed pixels held out for a test: the mask's own holes, rotated into clean sky.
 
-Inputs: an inpainting plan, a generator. Outputs: `Withheld`, a plan whose targets are observed pixels.
+Inputs: an inpainting plan, a generator. Outputs: `Holdout`, a plan whose targets are observed pixels.
 
-A hole keeps its shape under a rotation of the sphere, and the rotated ones stand in the sky as the holes do: alike in
-size and depth. Holes too large to find a place, as a Galactic band, are stood in for by discs that reach the same
-depth bins.
+A hole keeps its shape under a rotation of the sphere, so that rotated holes are like the mask's in size and depth.
+Holes too large to fit anywhere, such as a Galactic band, are replaced by discs that reach the same depth bins.
 """
 
 from collections.abc import Iterator
@@ -21,27 +20,27 @@ from cmbinpaint.sphere.holes import grow
 from cmbinpaint.sphere.pixels import pixel_size, pixel_vectors, pixels_at
 from cmbinpaint.validation.depths import DEPTH_EDGES
 
-# Rings of observed pixels that stay between a withheld hole and the next, or the mask's own.
+# Rings of observed pixels that stay between a held-out hole and the next, or the mask's own.
 GAP = 2
-# The fraction of the data that may be held back: what predicts the rest must stay a sky of that mask.
+# Largest fraction of the data held out: what predicts the rest must remain a sky of that mask.
 MOST = 0.1
-# A hole larger than this fraction of the data finds no place.
+# A hole larger than this fraction of the data fits nowhere.
 GIANT = 0.01
-# Discs for each depth bin that only giant holes reach, and by how many pixels their radius passes its lower edge.
+# Discs for each depth bin that only giant holes reach, and by how many pixels their radius exceeds its lower edge.
 DISCS = 8
 BEYOND_EDGE = 1.7
-_TRIED = 4000  # places looked at for discs
+_TRIED = 4000  # centers tried for discs
 _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
-class Withheld:
+class Holdout:
     """A test of filling on observed pixels.
 
     Attributes
     ----------
     plan
-        Data, and the withheld pixels as targets; the mask's own holes are excluded.
+        Data, and the held-out pixels as targets; the mask's own holes are excluded.
     n_holes, n_discs
         How many rotated holes and how many discs they are.
     """
@@ -51,67 +50,67 @@ class Withheld:
     n_discs: int
 
 
-def withhold(plan: InpaintingPlan, rng: np.random.Generator, n_rotations: int) -> Withheld:
-    """Hold back rotated holes of a plan.
+def hold_out(plan: InpaintingPlan, rng: np.random.Generator, n_rotations: int) -> Holdout:
+    """Hold out rotated holes of a plan.
 
     Parameters
     ----------
     plan
-        Its unobserved pixels that are not excluded are the holes; of their pixels those that are no targets (guards)
-        are held back too, but are no targets here either.
+        Its unobserved pixels that are not excluded are the holes; those of their pixels that are not targets
+        (guards) are held out too, but are not targets here either.
     rng
         Of the rotations.
     n_rotations
-        At most so many; fewer if a tenth of the data is held back before.
+        At most this many; fewer if a tenth of the data is held out before.
 
     Raises
     ------
     MaskError
-        If there are no holes, or none finds a place.
+        If there are no holes, or none fits into the observed sky.
     """
     missing = ~plan.valid & ~plan.excluded
     if not plan.targets.any():
         raise MaskError("no pixel is filled with this mask, so there is nothing to check")
     labels = masks.hole_labels(~missing)
     free = plan.valid & ~grow(~plan.valid, GAP, plan.nside)
-    held, wanted = np.zeros_like(free), np.zeros_like(free)
+    held, targets = np.zeros_like(free), np.zeros_like(free)
     n_discs = 0
     giant = masks.hole_sizes(labels) > GIANT * np.count_nonzero(plan.valid)
     for disc in _discs(plan, labels, giant, free, rng):
-        _take(disc, free, held, plan.nside)
-        wanted[disc] = True
+        _hold(disc, free, held, plan.nside)
+        targets[disc] = True
         n_discs += 1
     n_holes = 0
     for _ in range(n_rotations):
-        turned = _turned(plan.nside, _rotation(rng))
-        at = labels[turned]
+        source = _rotated_pixels(plan.nside, _rotation(rng))
+        label = labels[source]
         fits = np.ones(labels.max() + 1, dtype=bool)
-        fits[at[~free]] = False
+        fits[label[~free]] = False
         fits[0] = False
-        chosen = np.flatnonzero(fits[at])
-        n_holes += len(np.unique(at[chosen]))
-        wanted[chosen] = plan.targets[turned[chosen]]
-        _take(chosen, free, held, plan.nside)
+        chosen = np.flatnonzero(fits[label])
+        n_holes += len(np.unique(label[chosen]))
+        targets[chosen] = plan.targets[source[chosen]]
+        _hold(chosen, free, held, plan.nside)
         if np.count_nonzero(held) > MOST * np.count_nonzero(plan.valid):
             break
-    if not wanted.any():
+    if not targets.any():
         raise MaskError(
-            "no hole of this mask finds a place in the observed sky, whole and two pixels from the next; the check "
-            "needs more observed sky around holes"
+            "no hole of this mask fits into the observed sky, whole and two pixels from the next; the check needs "
+            "more observed sky around holes"
         )
     valid = plan.valid & ~held
-    return Withheld(InpaintingPlan(plan.nside, valid, wanted, ~valid & ~wanted), n_holes, n_discs)
+    return Holdout(InpaintingPlan(plan.nside, valid, targets, ~valid & ~targets), n_holes, n_discs)
 
 
-def _take(pixels: IntArray, free: BoolArray, held: BoolArray, nside: int) -> None:
-    """Hold pixels back, and keep others away from them."""
+def _hold(pixels: IntArray, free: BoolArray, held: BoolArray, nside: int) -> None:
+    """Hold pixels out, and keep others away from them."""
     held[pixels] = True
     taken = np.zeros_like(free)
     taken[pixels] = True
     free &= ~grow(taken, GAP, nside)
 
 
-def _turned(nside: int, rotation: FloatArray) -> IntArray:
+def _rotated_pixels(nside: int, rotation: FloatArray) -> IntArray:
     """(npix,) the pixel that comes to lie on each pixel when the sphere is rotated."""
     npix = 12 * nside**2
     chunks = np.array_split(np.arange(npix), max(1, npix // _CHUNK))
@@ -119,7 +118,7 @@ def _turned(nside: int, rotation: FloatArray) -> IntArray:
 
 
 def _rotation(rng: np.random.Generator) -> FloatArray:
-    """A rotation matrix drawn evenly: a random unit quaternion (Shoemake 1992, Graphics Gems III)."""
+    """A uniformly random rotation matrix: a random unit quaternion (Shoemake 1992, Graphics Gems III)."""
     w, x, y, z = (q := rng.standard_normal(4)) / np.linalg.norm(q)
     return np.array(
         [
@@ -133,30 +132,30 @@ def _rotation(rng: np.random.Generator) -> FloatArray:
 def _discs(
     plan: InpaintingPlan, labels: AnyArray, giant: BoolArray, free: BoolArray, rng: np.random.Generator
 ) -> Iterator[IntArray]:
-    """Discs for the depth bins that giant holes alone reach, the largest first; `free` is read as it shrinks."""
-    of_giant = np.append(False, giant)[labels]
-    lower = [low for low, high in pairwise((*DEPTH_EDGES, np.inf)) if _only(plan, of_giant, low, high)]
-    places = np.flatnonzero(free)
-    if not lower or not places.size:
+    """Discs for the depth bins that only giant holes reach, largest first; `free` is read as it shrinks."""
+    in_giant = np.append(False, giant)[labels]
+    lower = [low for low, high in pairwise((*DEPTH_EDGES, np.inf)) if _mostly(plan, in_giant, low, high)]
+    centers = np.flatnonzero(free)
+    if not lower or not centers.size:
         return
-    places = rng.choice(places, min(_TRIED, places.size), replace=False)
-    _, _, angles = masks.nearest_observed(~plan.valid, 1, targets=places)
+    centers = rng.choice(centers, min(_TRIED, centers.size), replace=False)
+    _, _, angles = masks.nearest_observed(~plan.valid, 1, targets=centers)
     room = angles[:, 0] / pixel_size(plan.nside)
     for low in reversed(lower):
         radius = low + BEYOND_EDGE
         placed = 0
-        for place in places[room > radius + GAP]:
+        for center in centers[room > radius + GAP]:
             if placed == DISCS:
                 break
-            if free[place] and free[disc := _disc(plan.nside, int(place), radius)].all():
+            if free[center] and free[disc := _disc(plan.nside, int(center), radius)].all():
                 placed += 1
                 yield disc
 
 
-def _only(plan: InpaintingPlan, of_giant: BoolArray, low: float, high: float) -> bool:
+def _mostly(plan: InpaintingPlan, in_giant: BoolArray, low: float, high: float) -> bool:
     """Whether a depth bin has targets, and at least half of them in giant holes."""
     inside = plan.targets & (plan.depth > low) & (plan.depth <= high)
-    return bool(inside.any() and 2 * np.count_nonzero(inside & of_giant) >= np.count_nonzero(inside))
+    return bool(inside.any() and 2 * np.count_nonzero(inside & in_giant) >= np.count_nonzero(inside))
 
 
 def _disc(nside: int, center: int, radius: float) -> IntArray:

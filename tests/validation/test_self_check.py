@@ -14,7 +14,8 @@ from cmbinpaint.sims.skies import simulate_sky
 from cmbinpaint.sims.theory import fiducial_cl
 from cmbinpaint.sphere.pixels import pixel_size
 from cmbinpaint.sphere.planck_mask import planck_like_mask
-from cmbinpaint.validation.self_check import LEVEL, SelfCheck, _together
+from cmbinpaint.validation.self_check import _together
+from cmbinpaint.validation.self_check_result import LEVEL, SelfCheck
 
 NOISE = 3.0
 
@@ -75,7 +76,7 @@ def test_the_right_one_of_the_same_sky_passes() -> None:
     assert found.fits and found.p > LEVEL and found.counts[0] > 3000
     assert found.model == "gaussian"
     tested = found.counts > 0
-    # The exact mean errs no more than kriging; withheld pixels hold noise, which neither predicts.
+    # The exact mean errs no more than kriging; held-out pixels hold noise, which neither predicts.
     assert np.all(found.model_ratio[tested] < 1.03) and np.all(found.model_ratio[tested] > 0.7)
     worse = check(64, 3, model="diffusive", n_rotations=4, n_simulations=10)
     assert np.all(worse.model_ratio[:2] > 1.2) and worse.model == "diffusive"
@@ -113,7 +114,7 @@ def test_small_deviations_are_of_no_consequence_however_sure() -> None:
     small = replace(base, ratio=np.where(np.isnan(base.ratio), np.nan, 1.02), **sure)
     large = replace(base, ratio=np.where(np.isnan(base.ratio), np.nan, 1.06), **sure)
     assert small.fits and not large.fits
-    assert "1.060 ± 0.002 of what is expected" in str(large)
+    assert "1.060 ± 0.002 times what is expected" in str(large)
     away = replace(
         base, coverage=base.expected_coverage - 0.1, coverage_p=np.full(5, 1e-8), all_coverage_p=1e-8, depth_p=0.5,
         ratio_p=np.full(k, 0.5),

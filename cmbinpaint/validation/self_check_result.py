@@ -1,0 +1,141 @@
+"""The result of a self-check: its figures, its verdict, and both as text.
+
+Inputs: figures per depth bin and per quintile. Outputs: `SelfCheck`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cmbinpaint._types import BoolArray, FloatArray, IntArray
+from cmbinpaint.sims.sky_model import SkyModel
+
+# False alarms of the whole check, all its statistics together.
+LEVEL = 0.01
+# Smaller deviations of errors or coverage do not matter, however significant: a map of many holes detects a noise that
+# is wrong by 3 %, and a sky model estimated from the map is no better than that.
+MATERIAL = 0.04
+
+
+@dataclass(frozen=True, eq=False)
+class SelfCheck:
+    """How well a sky model fits a map, judged by held-out pixels.
+
+    Attributes
+    ----------
+    depths
+        Labels of the depth bins, pixels; the first is the edge ring.
+    counts
+        (bins,) held-out pixels in each.
+    ratio, ratio_error
+        (bins,) rms of the errors over what the sky model expects, and its standard deviation from sky to sky; NaN in
+        bins without pixels.
+    ratio_p, depth_p
+        (bins,) two-sided p-values, and that of all bins together (Hotelling's T²).
+    coverage, expected_coverage, coverage_error
+        (5,) fraction of held-out pixels within one expected standard deviation of the prediction, by quintile of the
+        prediction; the same in simulations; its standard deviation.
+    coverage_p, all_coverage_p
+        (5,) two-sided p-values, and that of all together.
+    model, model_ratio
+        Name of the model that fills the holes, and (bins,) the rms of its errors on the map over those of kriging;
+        NaN where there are no pixels. Errors contain the noise of the held-out pixels, so it is near 1 at the edge.
+    sky_model
+        What was tested, in the unit of `InpaintInfo.work_unit`; `inpaint_map` accepts it as ``sky_model=``.
+    n_holes, n_discs
+        Rotated holes, and discs in place of holes too large to be rotated.
+    n_simulations
+        On which the p-values rest.
+    """
+
+    depths: tuple[str, ...]
+    counts: IntArray
+    ratio: FloatArray
+    ratio_error: FloatArray
+    ratio_p: FloatArray
+    depth_p: float
+    coverage: FloatArray
+    expected_coverage: FloatArray
+    coverage_error: FloatArray
+    coverage_p: FloatArray
+    all_coverage_p: float
+    model: str
+    model_ratio: FloatArray
+    sky_model: SkyModel
+    n_holes: int
+    n_discs: int
+    n_simulations: int
+
+    @property
+    def p(self) -> float:
+        """The smaller of the p-values of depths and coverage, corrected for two tests (Šidák)."""
+        return float(-np.expm1(2 * np.log1p(-min(self.depth_p, self.all_coverage_p, 1 - 1e-16))))
+
+    @property
+    def significant(self) -> tuple[BoolArray, BoolArray]:
+        """Which depth bins and which quintiles deviate significantly (1 %) and by 4 % or more."""
+        depths = (self.ratio_p < LEVEL) & (np.abs(self.ratio - 1) >= MATERIAL)
+        difference = np.abs(self.coverage - self.expected_coverage)
+        return depths, (self.coverage_p < LEVEL) & (difference >= MATERIAL)
+
+    @property
+    def fits(self) -> bool:
+        """Whether beam, noise and sky model pass: all statistics together at 1 %, or no single one significant."""
+        return self.p >= LEVEL or not any(part.any() for part in self.significant)
+
+    def __str__(self) -> str:
+        tested = f"{int(np.sum(self.counts))} held-out pixels, p = {self.p:.2g}"
+        if self.fits:
+            first = int(np.flatnonzero(self.counts)[0])
+            return f"beam, noise and sky model fit this map ({tested}); {self._errors_at(first)}"
+        depths, quintiles = self.significant
+        found = [f"{self._errors_at(i)} ({self._cause(i)})" for i in np.flatnonzero(depths).tolist()]
+        found = found or [self._coverage_at(i) for i in np.flatnonzero(quintiles).tolist()]
+        return f"beam, noise and sky model do NOT fit this map ({tested}): {'; '.join(found)}"
+
+    def table(self) -> str:
+        """All figures as text."""
+        discs = f" and {self.n_discs} discs" if self.n_discs else ""
+        rows = [
+            str(self),
+            f"{self.n_holes} rotated holes{discs} held out; {self.n_simulations} simulations",
+            "",
+            f"{'depth, px':<14}{'pixels':>8}  {'rms error / expected':<22}{'p':>9}  {self.model} / kriging",
+        ]
+        for i, name in enumerate(self.depths):
+            row = f"{name:<14}{int(self.counts[i]):>8}  "
+            if self.counts[i]:
+                row += f"{self._ratio_at(i):<22}{self.ratio_p[i]:>9.2g}  {self.model_ratio[i]:.3f}"
+            rows.append(row if self.counts[i] else f"{row}not tested")
+        rows += ["", f"{'quintile of the prediction':<28}{'within one sigma':<22}{'expected':<10}{'p':>7}"]
+        for i, covered in enumerate(self.coverage):
+            rows.append(
+                f"{i + 1:<28}{f'{covered:.3f} ± {self.coverage_error[i]:.3f}':<22}"
+                f"{self.expected_coverage[i]:<10.3f}{self.coverage_p[i]:>7.2g}"
+            )
+        return "\n".join(rows)
+
+    def _ratio_at(self, i: int) -> str:
+        digits = 2 if self.ratio_error[i] >= 0.01 else 3
+        return f"{self.ratio[i]:.{digits}f} ± {self.ratio_error[i]:.{digits}f}"
+
+    def _errors_at(self, i: int) -> str:
+        where = f"in the edge ring {self.depths[i]}" if i == 0 else f"at depths {self.depths[i]}"
+        return f"errors {where} are {self._ratio_at(i)} times what is expected"
+
+    def _cause(self, i: int) -> str:
+        """What would make errors deviate in a depth bin."""
+        above = self.ratio[i] > 1
+        if i > 0:
+            power, beam = ("under", "over") if above else ("over", "under")
+            return f"power {power}stated or beam {beam}stated at the scale of holes?"
+        if above:
+            return "noise understated, beam overstated, or something else in the map?"
+        return "noise overstated, or beam understated?"
+
+    def _coverage_at(self, i: int) -> str:
+        found = f"{self.coverage[i]:.3f} ± {self.coverage_error[i]:.3f}"
+        return (
+            f"in quintile {i + 1} of the prediction {found} of the pixels lie within one sigma, "
+            f"{self.expected_coverage[i]:.3f} are expected (a sky that is not Gaussian, or uneven noise?)"
+        )
