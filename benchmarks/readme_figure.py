@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 
 from cmbinpaint import inpaint_map
 from cmbinpaint.plots import draw_dl, draw_residual, draw_sky, style
-from cmbinpaint.spectra.anafast import anafast, dl_from_cl
 from cmbinpaint.spectra.bandpowers import log_bands
+from cmbinpaint.spectra.full_sky import anafast, dl_from_cl
 
 NSIDE = 128
 LIMIT = 200.0  # µK

@@ -90,9 +90,9 @@ def valid_pixels(args: argparse.Namespace, sky: "AnyArray", info: "MapInfo") -> 
 
     from cmbinpaint.files import fits
     from cmbinpaint.sphere import masks
-    from cmbinpaint.sphere.maps import take_map
+    from cmbinpaint.sphere.maps import validate_map
 
-    known = take_map(sky).known
+    known = validate_map(sky).known
     if not has_mask(args):
         return known
     field = 0 if args.mask_field is None else args.mask_field
@@ -102,7 +102,7 @@ def valid_pixels(args: argparse.Namespace, sky: "AnyArray", info: "MapInfo") -> 
         mask = fits.read_mask(
             args.map, field, hdu=args.hdu, ordering=args.ordering, max_memory=args.max_memory
         )
-    observed = masks.take_mask(mask, info.nside, threshold=args.mask_threshold)
+    observed = masks.validate_mask(mask, info.nside, threshold=args.mask_threshold)
     lost = int(np.count_nonzero(observed & ~known))
     if lost:
         warnings.warn(

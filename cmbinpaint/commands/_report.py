@@ -244,7 +244,7 @@ class _Files:
         """Return (npix,) float64, NaN where nothing is known; a file that says no unit has the map's."""
         import numpy as np
 
-        from cmbinpaint.sphere.maps import take_map
+        from cmbinpaint.sphere.maps import validate_map
         from cmbinpaint.sphere.units import unit_factor
 
         if info.unit is not None and self.unit is None:
@@ -252,7 +252,7 @@ class _Files:
                 f"{self.info.path} says no unit and {info.path} is in {info.unit}: they cannot be compared; --unit "
                 "declares it"
             )
-        taken, own = take_map(sky), info.unit or self.info.unit
+        taken, own = validate_map(sky), info.unit or self.info.unit
         factor = 1.0 if own is None or self.unit is None else unit_factor(own, self.unit)
         return np.where(taken.known, taken.values * factor, np.nan)
 

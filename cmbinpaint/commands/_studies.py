@@ -225,12 +225,12 @@ def patch_spectra(source: Source) -> Iterator[tuple[str, Any]]:
 def sky_spectra(source: Source) -> Iterator[tuple[str, Any]]:
     """Estimators on skies of the sphere, behind a Planck-like mask."""
     from cmbinpaint.pipeline.models import find_inpainter
-    from cmbinpaint.sphere.maps import check_nside
+    from cmbinpaint.sphere.maps import validate_nside
     from cmbinpaint.sphere.planck_mask import planck_like_mask
     from cmbinpaint.studies.drawings import estimators as plots
     from cmbinpaint.studies.sky_estimators import standard_setup, study_sky_estimators
 
-    nside = check_nside(source.args.nside)
+    nside = validate_nside(source.args.nside)
     setup = standard_setup(planck_like_mask(nside), source.args.seed)
     with _progress("spectra of skies") as tell:
         found = study_sky_estimators(

@@ -127,10 +127,10 @@ def _simulate(args: argparse.Namespace) -> _Sky:
     import numpy as np
 
     from cmbinpaint.sims import fiducial_spectra, simulate_sky
-    from cmbinpaint.sphere.maps import check_nside
+    from cmbinpaint.sphere.maps import validate_nside
     from cmbinpaint.sphere.planck_mask import planck_like_mask
 
-    nside = check_nside(args.nside)
+    nside = validate_nside(args.nside)
     fwhm = BEAM_PIXELS * float(np.sqrt(4 * np.pi / (12 * nside**2)))
     cl = fiducial_spectra(3 * nside - 1)[0]
     truth = simulate_sky(cl, nside, fwhm=fwhm, noise_std=NOISE_UK, pixwin=True, seed=args.seed)
@@ -171,8 +171,8 @@ def _compare(folder: Path, sky: _Sky) -> _Result:
     import numpy as np
 
     from cmbinpaint.files import fits
-    from cmbinpaint.spectra.anafast import anafast, dl_from_cl
     from cmbinpaint.spectra.bandpowers import log_bands
+    from cmbinpaint.spectra.full_sky import anafast, dl_from_cl
 
     stored, _ = fits.read_map(folder / "filled.fits", "I_STOKES")
     kelvin = (sky.truth * 1e-6).astype(np.float32)

@@ -44,9 +44,9 @@ def run(args: argparse.Namespace) -> int:
 def _map_facts(sky: "AnyArray", info: "MapInfo") -> dict[str, Any]:
     import numpy as np
 
-    from cmbinpaint.sphere.maps import take_map
+    from cmbinpaint.sphere.maps import validate_map
 
-    taken = take_map(sky)
+    taken = validate_map(sky)
     seen = taken.values[taken.known]
     return {
         "hdu": info.hdu,

@@ -52,10 +52,10 @@ def run(args: argparse.Namespace) -> int:
 
     from cmbinpaint.files import fits
     from cmbinpaint.sims import simulate_sky
-    from cmbinpaint.sphere.maps import check_nside
+    from cmbinpaint.sphere.maps import validate_nside
     from cmbinpaint.sphere.units import parse_unit, unit_factor
 
-    nside = check_nside(args.nside)
+    nside = validate_nside(args.nside)
     lmax = args.lmax or 3 * nside - 1
     unit = parse_unit(args.unit)
     seed = common.fresh_seed() if args.seed is None else args.seed

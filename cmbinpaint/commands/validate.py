@@ -123,14 +123,14 @@ def _mask(args: argparse.Namespace) -> "BoolArray":
     import numpy as np
 
     from cmbinpaint.files import fits
-    from cmbinpaint.sphere.maps import check_nside, degrade
-    from cmbinpaint.sphere.masks import take_mask
+    from cmbinpaint.sphere.maps import degrade, validate_nside
+    from cmbinpaint.sphere.masks import validate_mask
     from cmbinpaint.sphere.planck_mask import planck_like_mask
 
-    nside = check_nside(args.nside)
+    nside = validate_nside(args.nside)
     if args.mask is None:
         return planck_like_mask(nside)
-    valid = take_mask(fits.read_mask(args.mask))
+    valid = validate_mask(fits.read_mask(args.mask))
     share, known = degrade(valid.astype(np.float64), np.ones(valid.size, bool), nside)
     return known & (share > 0.5)
 

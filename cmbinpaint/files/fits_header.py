@@ -15,7 +15,7 @@ import numpy as np
 from cmbinpaint._types import AnyArray, IntArray
 from cmbinpaint.errors import CmbInpaintWarning, FitsError, MapError
 from cmbinpaint.files.fits_scan import Column, Hdu, card, clean_text, whole
-from cmbinpaint.sphere.maps import check_nside, npix_to_nside
+from cmbinpaint.sphere.maps import npix_to_nside, validate_nside
 
 _FRAMES = {"G": "G", "GAL": "G", "E": "E", "ECL": "E", "C": "C", "CEL": "C", "EQU": "C", "Q": "C", "ICR": "C"}
 _PIXEL_NAMES = {"PIXEL", "PIXELS", "PIX", "PIXNUM", "IPIX", "HPXINDEX", "HPX_INDEX"}
@@ -71,7 +71,7 @@ class MapInfo:
     header: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        check_nside(self.nside)
+        validate_nside(self.nside)
         if self.ordering not in ("RING", "NESTED"):
             raise MapError(f"ordering is 'RING' or 'NESTED', got {self.ordering!r}")
 
@@ -195,7 +195,7 @@ def file_nside(where: str, hdu: Hdu, primary: Hdu) -> int:
         raise FitsError(f"{where} has no NSIDE: it is no HEALPix map, or its header is damaged")
     holder = hdu if card(hdu.header, "NSIDE") is not None else primary
     try:
-        return check_nside(whole(holder.header, "NSIDE"))
+        return validate_nside(whole(holder.header, "NSIDE"))
     except (FitsError, MapError) as error:
         raise FitsError(f"{where}: {error}") from None
 

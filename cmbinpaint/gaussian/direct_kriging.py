@@ -30,6 +30,7 @@ from cmbinpaint.sphere import maps
 from cmbinpaint.sphere.harmonics import available_cores
 from cmbinpaint.sphere.pixel_covariance import CovarianceTable
 from cmbinpaint.sphere.pixels import pixel_vectors
+from cmbinpaint.sphere.power import validate_cl
 
 # Covariances in flight per thread: bounds the memory and keeps a chunk near the cache. Chunks do not depend
 # on the number of threads, so neither do the weights.
@@ -159,7 +160,7 @@ def kriging_weights(
     """
     valid = np.asarray(valid, dtype=bool)
     nside = maps.npix_to_nside(valid.size)
-    spectrum = check_spectrum(cl)
+    spectrum = validate_cl(cl, lmax=2)
     noise = check_noise(noise_std, valid)
     counts, steps = _checked_neighbors(neighbors, factors, nside)
     if not valid.any():
@@ -183,22 +184,6 @@ def kriging_weights(
     if interpolation is not None:
         spread = interpolation.apply(spread).astype(np.float32)
     return KrigingWeights(valid.size, targets, order, weights, spread, cells, interpolation)
-
-
-def check_spectrum(cl: AnyArray) -> FloatArray:
-    spectrum = np.array(cl, dtype=np.float64)
-    if spectrum.ndim != 1 or spectrum.size < 3:
-        raise SpectrumError(
-            f"cl has shape {spectrum.shape}; expected (lmax + 1,) from ell = 0, lmax at least 2"
-        )
-    wrong = np.flatnonzero(~(np.isfinite(spectrum[2:]) & (spectrum[2:] >= 0)))
-    if wrong.size:
-        ell = int(wrong[0]) + 2
-        raise SpectrumError(
-            f"cl[{ell}] is {spectrum[ell]}; power is finite and not negative. Give 0 where there is none."
-        )
-    spectrum[:2] = 0.0
-    return spectrum
 
 
 def check_noise(noise_std: float | FloatArray, valid: BoolArray) -> FloatArray:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from cmbinpaint._types import AnyArray, BoolArray, FloatArray
+from cmbinpaint._types import BoolArray, FloatArray
 from cmbinpaint.errors import CmbInpaintWarning, SpectrumError
 from cmbinpaint.sims.sky_model import LEAST_NOISE
 
@@ -28,9 +28,8 @@ class GaussianSky(Protocol):
 
 def signal_rms(signal_cl: FloatArray) -> float:
     """The rms of a sky of this spectrum, without monopole and dipole (which hold a broad prior)."""
-    ell = np.arange(signal_cl.size)
-    power = (2 * ell + 1) * signal_cl / (4 * np.pi)
-    rms = float(np.sqrt(power[2:].sum()))
+    # `pixel_variance`, but each term is divided: the noise's floor, and with it the last bits of fills, hang on it.
+    rms = float(np.sqrt(((2 * np.arange(signal_cl.size) + 1) * signal_cl / (4 * np.pi))[2:].sum()))
     if rms == 0.0:
         raise SpectrumError("signal_cl is zero above ell = 1: there is no signal to predict")
     return rms
@@ -66,12 +65,3 @@ def floored_noise(
             stacklevel=3,
         )
     return np.maximum(std, floor, out=std)
-
-
-def checked_signal(signal_cl: AnyArray, lmax: int) -> FloatArray:
-    cl = np.asarray(signal_cl, dtype=np.float64)
-    if cl.shape != (lmax + 1,):
-        raise SpectrumError(f"signal_cl has shape {cl.shape}; lmax {lmax} needs ({lmax + 1},)")
-    if not np.all(np.isfinite(cl)) or np.any(cl < 0):
-        raise SpectrumError("signal_cl is negative or not finite; a power spectrum is neither")
-    return cl

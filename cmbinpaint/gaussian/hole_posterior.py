@@ -9,9 +9,10 @@ import numpy as np
 
 from cmbinpaint._types import AnyArray, BoolArray, FloatArray
 from cmbinpaint.gaussian.conditioning_sets import NEAREST
-from cmbinpaint.gaussian.gaussian_sky import GaussianSky, checked_signal, floored_noise, signal_rms
+from cmbinpaint.gaussian.gaussian_sky import GaussianSky, floored_noise, signal_rms
 from cmbinpaint.gaussian.vecchia import HoleFactor, factor_holes
 from cmbinpaint.problem.model import HolePosterior
+from cmbinpaint.sphere.power import validate_cl
 
 # Draws of the hole pixels that tell the spread of a class (classes hold many pixels), and their seed.
 _DRAWS, _DRAW_SEED = 8, 0
@@ -47,7 +48,7 @@ def hole_factor(
     SpectrumError
         If signal or noise are negative or not finite.
     """
-    signal_cl = checked_signal(sky_model.signal_cl, sky_model.lmax)
+    signal_cl = validate_cl(sky_model.signal_cl, "signal_cl")
     std = floored_noise(sky_model.noise_std, valid, signal_rms(signal_cl), quiet=quiet)
     in_holes = float(np.mean(1.0 / np.square(std))) ** -0.5
     noise = np.zeros(valid.size)

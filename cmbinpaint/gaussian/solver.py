@@ -24,13 +24,14 @@ import numpy as np
 from cmbinpaint._types import AnyArray, BoolArray, ComplexArray, FloatArray
 from cmbinpaint.errors import CmbInpaintError, ConvergenceError, MapError, MaskError
 from cmbinpaint.gaussian.convergence import Convergence, how_far
-from cmbinpaint.gaussian.gaussian_sky import GaussianSky, checked_signal, floored_noise, signal_rms
+from cmbinpaint.gaussian.gaussian_sky import GaussianSky, floored_noise, signal_rms
 from cmbinpaint.gaussian.hole_posterior import hole_factor, spread_by_depth
 from cmbinpaint.gaussian.preconditioner import Preconditioner, per_real, scaled
 from cmbinpaint.problem.model import HolePosterior
 from cmbinpaint.problem.progress import Progress, Watch
 from cmbinpaint.sphere.harmonics import Harmonics, alm_dot
 from cmbinpaint.sphere.pixels import pixel_vectors
+from cmbinpaint.sphere.power import noise_power, validate_cl
 
 # Default accuracy: estimated rms of what is still to change in the holes, in posterior standard deviations, in the
 # worst class of depth. The error then exceeds the exact mean's by 5e-5 of itself.
@@ -124,13 +125,13 @@ class GaussianSolver:
             )
         if not self.valid.any():
             raise MaskError("all pixels are masked: nothing is observed, so nothing can be filled")
-        signal_cl = checked_signal(sky_model.signal_cl, sky_model.lmax)
+        signal_cl = validate_cl(sky_model.signal_cl, "signal_cl")
         self.rms = signal_rms(signal_cl)
         std = floored_noise(sky_model.noise_std, self.valid, self.rms)
         # (npix,) N⁻¹, zero in holes; single precision is far finer than anybody knows his noise
         self._inverse_noise = np.zeros(self.harmonics.npix, dtype=np.float32)
         self._inverse_noise[self.valid] = 1.0 / np.square(std)
-        self._noise_cl = float(np.mean(np.square(std))) * 4 * np.pi / self.harmonics.npix
+        self._noise_cl = noise_power(std, self.harmonics.npix)
         del std
         self.signal_cl = signal_cl
         self._monopole_is_broad = bool(signal_cl[0] > BROAD * signal_cl[2:].max())

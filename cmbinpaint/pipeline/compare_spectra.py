@@ -12,11 +12,12 @@ import numpy.typing as npt
 
 from cmbinpaint._types import FloatArray
 from cmbinpaint.errors import MapError, MaskError, SpectrumError
-from cmbinpaint.spectra.anafast import anafast
 from cmbinpaint.spectra.bandpowers import Bandpowers, log_bands
-from cmbinpaint.spectra.pseudo_cl import master, narrowest_band, pseudo_cl
+from cmbinpaint.spectra.full_sky import anafast
+from cmbinpaint.spectra.mode_coupling import master, narrowest_band, pseudo_cl
 from cmbinpaint.sphere import masks
-from cmbinpaint.sphere.maps import SkyInput, take_map, to_ring, unit_factor
+from cmbinpaint.sphere.maps import SkyInput, to_ring, validate_map
+from cmbinpaint.sphere.units import unit_factor
 
 __all__ = ["SpectraComparison", "SpectraTable", "compare_spectra"]
 
@@ -241,7 +242,7 @@ def _cosmic_std(cl: FloatArray, bands: Bandpowers, weights: FloatArray | None = 
 
 
 def _take_filled(sky: Any, name: str, nest: bool) -> SkyInput:
-    taken = take_map(sky, nest=nest)
+    taken = validate_map(sky, nest=nest)
     if not taken.known.all():
         raise MapError(
             f"{name} has {int(np.count_nonzero(~taken.known))} pixels that are NaN, UNSEEN or masked; its full-sky "
@@ -267,7 +268,7 @@ def _take_observed(
     """Return the weights of the observed map, None if nothing is said of one, and its values."""
     if observed is None and mask is None:
         return None, sky.values
-    taken = sky if observed is None else take_map(observed, nest=nest)
+    taken = sky if observed is None else validate_map(observed, nest=nest)
     values = _same_kind(taken, sky, "the observed map")
     weights = taken.known.astype(np.float64)
     if mask is not None:
@@ -281,10 +282,10 @@ def _take_weights(mask: Any, nside: int, nest: bool) -> FloatArray:
     """Return a mask or weights as float64 RING."""
     values = np.ma.filled(mask, 0) if isinstance(mask, np.ma.MaskedArray) else np.asarray(mask)
     if values.dtype.kind == "f" and np.all(values >= 0) and np.any((values != 0) & (values != 1)):
-        masks.take_mask(values > 0, nside, nest=nest)  # the shape and resolution alone
+        masks.validate_mask(values > 0, nside, nest=nest)  # the shape and resolution alone
         flat = values.reshape(-1).astype(np.float64)
         return to_ring(flat) if nest else flat
-    return masks.take_mask(mask, nside, nest=nest).astype(np.float64)
+    return masks.validate_mask(mask, nside, nest=nest).astype(np.float64)
 
 
 def _beam_and_lmax(beam: npt.ArrayLike | None, lmax: int | None, nside: int) -> tuple[int, FloatArray]:

@@ -12,7 +12,8 @@ import numpy as np
 
 from cmbinpaint._types import FloatArray
 from cmbinpaint.errors import CmbInpaintError, MapError
-from cmbinpaint.sphere.maps import take_map, unit_factor
+from cmbinpaint.sphere.maps import validate_map
+from cmbinpaint.sphere.units import unit_factor
 
 
 class Fluctuations:
@@ -100,7 +101,7 @@ class Fluctuations:
 
     def _taken(self, given: Any, index: int) -> FloatArray:
         try:
-            taken = take_map(given, nest=self.nest)
+            taken = validate_map(given, nest=self.nest)
         except CmbInpaintError as error:
             raise type(error)(f"fluctuation {index}: {error}") from None
         if taken.nside != self.nside:

@@ -46,10 +46,10 @@ def plan_inpainting(
     MaskError, WeightsError
         What came, what was expected, what to do.
     """
-    valid = masks.take_mask(mask, nest=nest, threshold=mask_threshold)
+    valid = masks.validate_mask(mask, nest=nest, threshold=mask_threshold)
     nside = npix_to_nside(valid.size)
     serving(find_inpainter(model, nside), nside)
-    excluded = None if exclude is None else masks.take_mask(exclude, nside, nest=nest)
+    excluded = None if exclude is None else masks.validate_mask(exclude, nside, nest=nest)
     return InpaintingPlan.from_valid(valid, exclude=excluded, guard=take_guard(guard))
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from cmbinpaint._types import FloatArray
 from cmbinpaint.errors import SpectrumError
+from cmbinpaint.sphere.power import pixel_variance, validate_cl
 
 
 def flat_cl(
@@ -88,11 +89,7 @@ def mode_variance(cl: FloatArray, side: int, step_rad: float) -> FloatArray:
     SpectrumError
         For negative or non-finite power.
     """
-    spectrum = np.asarray(cl, dtype=np.float64)
-    if spectrum.ndim != 1 or spectrum.size < 2:
-        raise SpectrumError(f"cl has shape {spectrum.shape}; give (lmax+1,) with ell from 0")
-    if not np.all(np.isfinite(spectrum)) or np.any(spectrum < 0):
-        raise SpectrumError("cl has negative or non-finite entries; a power spectrum has neither")
+    spectrum = validate_cl(cl, lmax=1)
     ell = mode_ells(side, step_rad)
     variance = np.interp(ell, np.arange(spectrum.size), spectrum, right=0.0) * (side / step_rad) ** 2
     variance[0, 0] = 0.0
@@ -108,8 +105,7 @@ def patch_rms(signal_cl: FloatArray, step_rad: float, side: int) -> float:
         If there is no power on these scales.
     """
     lowest = max(2, int(2 * np.pi / (side * step_rad)))
-    ell = np.arange(signal_cl.size)
-    variance = float(np.sum((2 * ell[lowest:] + 1) * signal_cl[lowest:]) / (4 * np.pi))
+    variance = pixel_variance(signal_cl, lowest)
     if not variance > 0:
         raise SpectrumError(
             f"the sky model has no power above ell = {lowest}, the scale of a patch; use model='gaussian'"

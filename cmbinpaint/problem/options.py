@@ -62,8 +62,7 @@ def check_known(
             )
         if nside is not None and sky_model.nside != nside:
             raise SpectrumError(
-                f"the sky model is for nside {sky_model.nside}, the map has {nside}; make one for the map's "
-                "(SkyModel.degraded leads to a coarser one)"
+                f"the sky model is for nside {sky_model.nside}, the map has {nside}; make one for the map's"
             )
     if cl is None and (fwhm is not None or beam is not None):
         raise SpectrumError("fwhm and beam say how a given cl was smoothed; give cl too, or neither of them")

@@ -14,7 +14,7 @@ import numpy as np
 from cmbinpaint._types import BoolArray, FloatArray
 from cmbinpaint.errors import MaskError
 from cmbinpaint.sphere import masks
-from cmbinpaint.sphere.maps import check_nside, npix_to_nside
+from cmbinpaint.sphere.maps import npix_to_nside, validate_nside
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ class InpaintingPlan:
     _kept: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        npix = 12 * check_nside(self.nside) ** 2
+        npix = 12 * validate_nside(self.nside) ** 2
         for name in ("valid", "targets", "excluded"):
             array = np.array(getattr(self, name), dtype=bool)
             if array.shape != (npix,):

@@ -19,7 +19,7 @@ from cmbinpaint.sims.estimate import estimate_sky_model
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere import masks
 from cmbinpaint.sphere.input_warnings import warn_if_suspicious
-from cmbinpaint.sphere.maps import SkyInput, check_values, take_map, to_ring
+from cmbinpaint.sphere.maps import SkyInput, check_values, to_ring, validate_map
 from cmbinpaint.sphere.units import unit_factor
 
 # A sky model that is this many times above or below what the data show is in another unit.
@@ -42,7 +42,7 @@ class Job:
         cls, sky: Any, mask: Any, plan: InpaintingPlan | None, exclude: Any, guard: int, nest: bool,
         unit: str | None, threshold: float | None,
     ) -> "Job":  # fmt: skip
-        taken = take_map(sky, nest=nest, unit=unit)
+        taken = validate_map(sky, nest=nest, unit=unit)
         if plan is not None:
             if mask is not None or exclude is not None or guard:
                 raise MaskError(
@@ -57,9 +57,9 @@ class Job:
             wanted = (
                 taken.known
                 if mask is None
-                else masks.take_mask(mask, taken.nside, nest=nest, threshold=threshold)
+                else masks.validate_mask(mask, taken.nside, nest=nest, threshold=threshold)
             )
-        excluded = None if exclude is None else masks.take_mask(exclude, taken.nside, nest=nest)
+        excluded = None if exclude is None else masks.validate_mask(exclude, taken.nside, nest=nest)
         ignored = plan.excluded if plan is not None else excluded
         missing = wanted & ~taken.known
         if ignored is not None:
@@ -159,7 +159,7 @@ class Job:
 
     def give(self, maps: list[FloatArray] | FloatArray) -> Any:
         """In the type the user gave."""
-        return self.sky.give(
+        return self.sky.to_user_format(
             np.stack([self.to_map(m) for m in maps]) if isinstance(maps, list) else self.to_map(maps),
             self.plan.targets,
         )

@@ -17,7 +17,7 @@ from cmbinpaint.report.fields import CloseUp, Maps, Panorama
 from cmbinpaint.report.hole_table import HoleTable, hole_table
 from cmbinpaint.report.statistics import DepthRow, OnePoint, depth_rows
 from cmbinpaint.sims.sky_model import SkyModel
-from cmbinpaint.spectra.anafast import anafast, dl_from_cl
+from cmbinpaint.spectra.full_sky import anafast, dl_from_cl
 
 # Highest multipole of a report: at nside 2048 the spectra then take a minute or two for each map.
 HIGHEST_MULTIPOLE = 2000

@@ -26,9 +26,9 @@ from cmbinpaint.errors import MapError
 from cmbinpaint.sims.sky_model import SkyModel, lowest_lmax, with_broad_prior
 from cmbinpaint.sims.smooth_fill import smooth_fill
 from cmbinpaint.sims.theory import fiducial_cl
-from cmbinpaint.sims.windows import take_noise
 from cmbinpaint.sphere import maps
 from cmbinpaint.sphere.harmonics import Harmonics, alm_to_cl, draw_alm
+from cmbinpaint.sphere.power import noise_power, pixel_variance, validate_noise
 
 LOW_ELL = 30  # below, the reference's shape is kept
 # Noise assumed at least, over the rms of the signal: 0.3 µK on a CMB sky behind a beam, a tenth of what the
@@ -88,9 +88,9 @@ def estimate_sky_model(
     SpectrumError
         If noise_std is negative, NaN or of another length.
     """
-    nside = maps.check_nside(nside)
+    nside = maps.validate_nside(nside)
     values, valid = _checked(values, valid, nside)
-    known = None if noise_std is None else take_noise(noise_std, nside)
+    known = None if noise_std is None else validate_noise(noise_std, nside)
     observed = _DipoleFit(valid).removed(np.where(valid, values, 0.0))
     scale = float(np.sqrt(np.mean(np.square(observed[valid]))))
     largest = float(np.max(np.abs(values[valid])))
@@ -99,7 +99,7 @@ def estimate_sky_model(
     if known is not None:
         known = known / scale
     fit, leak = _fitted(observed / scale, valid, nside, known)
-    floor = NOISE_FLOOR * np.sqrt(_variance(fit.signal))
+    floor = NOISE_FLOOR * np.sqrt(pixel_variance(fit.signal))
     plateau = float(np.sqrt(fit.noise * valid.size / (4 * np.pi)))
     noise: float | FloatArray
     if known is not None:
@@ -141,7 +141,7 @@ def _fitted(
     lmax = 3 * nside - 1 if nside <= LARGE_NSIDE else (9 * nside) // 4
     observer = _Observer(valid, nside, lmax)
     power, bands, fsky = observer.power(observed), observer.bands, observer.fsky
-    level = None if known is None else float(np.mean(np.square(known))) * 4 * np.pi / valid.size
+    level = None if known is None else noise_power(known, valid.size)
     # Leaked power, still unknown, must not pass for signal: at first all ell weigh alike in log(ell).
     equal = np.append(0.0, 1.0 / np.arange(1, lmax + 1))
     fit = _fit(power, np.zeros(lmax + 1), bands, fsky * equal**2, level, 3 * nside - 1)
@@ -205,7 +205,7 @@ def _fit(
     each ell. The signal is continued to `lmax`.
     """
     reference = fiducial_cl(lmax)
-    reference = reference / _variance(reference)
+    reference = reference / pixel_variance(reference)
     ell = np.arange(lmax + 1)
     use = slice(2, power.size)
     modes = share[use] * (2 * ell[use] + 1) / 2.0
@@ -299,11 +299,6 @@ def _spread(means: FloatArray, bands: IntArray) -> FloatArray:
     return np.interp(np.arange(bands[-1]), (bands[:-1] + bands[1:] - 1) / 2.0, means)
 
 
-def _variance(cl: FloatArray) -> float:
-    ell = np.arange(cl.size)
-    return float(np.sum((2 * ell[2:] + 1) * cl[2:]) / (4 * np.pi))
-
-
 class _DipoleFit:
     """Fits monopole and dipole to the observed pixels of a mask."""
 
@@ -332,7 +327,7 @@ _DIPOLE_MODES = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 1j]], dtype=np
 def _model_of_constant(nside: int, level: float, known: float | FloatArray | None) -> SkyModel:
     """Return a model for a map without fluctuations: anything smooth fills it with its constant."""
     cl = fiducial_cl(3 * nside - 1)
-    cl *= (1e-3 * level) ** 2 / _variance(cl)
+    cl *= (1e-3 * level) ** 2 / pixel_variance(cl)
     noise = 1e-3 * NOISE_FLOOR * level if known is None else known
     source = "the observed sky is constant: Planck 2018 shape, a thousandth of the constant in size"
     return SkyModel(nside, with_broad_prior(cl, noise, nside), noise, source)

@@ -9,10 +9,11 @@ from typing import Literal, overload
 import numpy as np
 
 from cmbinpaint._types import ComplexArray, FloatArray
-from cmbinpaint.errors import SpectrumError
-from cmbinpaint.sims.windows import map_window, take_lmax, take_noise, take_spectrum
-from cmbinpaint.sphere import maps
+from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.sphere.harmonics import Harmonics, draw_alm, scale_alm
+from cmbinpaint.sphere.maps import validate_nside
+from cmbinpaint.sphere.power import validate_cl, validate_lmax, validate_noise
+from cmbinpaint.sphere.windows import map_window
 
 Seed = int | np.random.SeedSequence | np.random.Generator | None
 
@@ -46,8 +47,7 @@ def simulate_sky(
     noise_std: float | FloatArray = ...,
     pixwin: bool = ...,
     lmax: int | None = ...,
-    rng: Seed = ...,
-    seed: int | None = ...,
+    seed: Seed = ...,
     threads: int | None = ...,
     return_parts: Literal[False] = ...,
 ) -> FloatArray: ...
@@ -61,8 +61,7 @@ def simulate_sky(
     noise_std: float | FloatArray = ...,
     pixwin: bool = ...,
     lmax: int | None = ...,
-    rng: Seed = ...,
-    seed: int | None = ...,
+    seed: Seed = ...,
     threads: int | None = ...,
     return_parts: Literal[True],
 ) -> tuple[FloatArray, SkyParts]: ...
@@ -75,8 +74,7 @@ def simulate_sky(
     noise_std: float | FloatArray = 0.0,
     pixwin: bool = False,
     lmax: int | None = None,
-    rng: Seed = None,
-    seed: int | None = None,
+    seed: Seed = None,
     threads: int | None = None,
     return_parts: bool = False,
 ) -> FloatArray | tuple[FloatArray, SkyParts]:
@@ -96,9 +94,9 @@ def simulate_sky(
         Whether pixels average (times the pixel window) or sample the sky at their centers.
     lmax
         Default 3*nside-1.
-    rng, seed
-        A `numpy.random.Generator`, a `SeedSequence` or a seed; give one of the two.
-        Neither: a fresh sky. The draw does not depend on threads: first the a_lm, then the noise.
+    seed
+        A whole number, a `SeedSequence`, or a `numpy.random.Generator` to draw from. None: a fresh sky. The draw
+        does not depend on threads: first the a_lm, then the noise.
     threads
         Threads of the transform; None: all cores.
     return_parts
@@ -121,11 +119,11 @@ def simulate_sky(
     >>> bool(np.array_equal(sky, simulate_sky(fiducial_cl(47), 16, seed=0)))
     True
     """
-    nside = maps.check_nside(nside)
-    generator = take_generator(rng, seed)
-    sky = take_spectrum(cl, "cl")
-    noise_level = take_noise(noise_std, nside)
-    band = 3 * nside - 1 if lmax is None else take_lmax(lmax, nside)
+    nside = validate_nside(nside)
+    generator = validate_seed(seed)
+    sky = validate_cl(cl, lmax=2)
+    noise_level = validate_noise(noise_std, nside)
+    band = 3 * nside - 1 if lmax is None else validate_lmax(lmax, 4 * nside - 1, lowest=2)
     window = map_window(nside, band, fwhm=fwhm, beam=beam, pixwin=pixwin)
     # The draw always fills lmax, so that one seed gives one sky under any beam and any length of cl.
     spectrum = _fitted(sky, band)
@@ -136,13 +134,14 @@ def simulate_sky(
     return (total, SkyParts(signal, noise, alm)) if return_parts else total
 
 
-def take_generator(rng: Seed, seed: int | None = None) -> np.random.Generator:
-    """Return the generator of `rng` or `seed`; 0 is a seed, neither is fresh entropy."""
-    if rng is not None and seed is not None:
-        raise SpectrumError("both rng and seed are given; give one of them")
-    if isinstance(rng, np.random.Generator):
-        return rng
-    return np.random.default_rng(seed if rng is None else rng)
+def validate_seed(seed: Seed) -> np.random.Generator:
+    """Return the generator of a seed, a generator itself, or (None) one of fresh entropy; 0 is a seed."""
+    try:
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError):
+        raise CmbInpaintError(
+            f"seed is {seed!r}; give a whole number, 0 or more, a SeedSequence, a Generator, or None for a fresh one"
+        ) from None
 
 
 def _fitted(array: FloatArray, lmax: int) -> FloatArray:

@@ -18,8 +18,9 @@ import numpy as np
 
 from cmbinpaint._types import FloatArray
 from cmbinpaint.errors import CmbInpaintWarning, SpectrumError
-from cmbinpaint.sims.windows import map_window, take_lmax, take_noise, take_spectrum, window_beyond
-from cmbinpaint.sphere import maps
+from cmbinpaint.sphere.maps import validate_nside
+from cmbinpaint.sphere.power import noise_power, pixel_variance, validate_cl, validate_lmax, validate_noise
+from cmbinpaint.sphere.windows import map_window
 
 # Prior variance of monopole and dipole over the largest C_ell. A constant loses about (its posterior
 # variance)/(its prior variance), and a cut sky leaves it a posterior variance below C_2: 1e4 passes a
@@ -81,8 +82,8 @@ class SkyModel:
     source: str = "given"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "nside", maps.check_nside(self.nside))
-        cl = take_spectrum(self.signal_cl, "signal_cl")
+        object.__setattr__(self, "nside", validate_nside(self.nside))
+        cl = validate_cl(self.signal_cl, "signal_cl", lmax=2)
         if cl.size > 4 * self.nside:
             raise SpectrumError(
                 f"signal_cl reaches ell = {cl.size - 1}; a map of nside {self.nside} holds nothing above "
@@ -90,7 +91,7 @@ class SkyModel:
             )
         cl.flags.writeable = False
         object.__setattr__(self, "signal_cl", cl)
-        object.__setattr__(self, "noise_std", take_noise(self.noise_std, self.nside))
+        object.__setattr__(self, "noise_std", validate_noise(self.noise_std, self.nside))
         if not cl.any() and not np.any(self.noise_std):
             raise SpectrumError(
                 "the sky model has neither signal nor noise: give a cl or a noise_std above 0"
@@ -109,12 +110,12 @@ class SkyModel:
     @property
     def rms(self) -> float:
         """Standard deviation of the signal in a pixel, without monopole and dipole."""
-        return float(np.sqrt(_variance(self.signal_cl)))
+        return float(np.sqrt(pixel_variance(self.signal_cl)))
 
     @cached_property
     def noise_cl(self) -> float:
         """The level of the noise spectrum, mean(noise_std²)·4π/npix, unit²."""
-        return float(np.mean(np.square(self.noise_std)) * 4.0 * np.pi / self.npix)
+        return noise_power(self.noise_std, self.npix)
 
     @property
     def total_cl(self) -> FloatArray:
@@ -176,13 +177,13 @@ class SkyModel:
         CmbInpaintWarning
             If the spectrum ends before the power does; nothing is assumed beyond its end.
         """
-        nside = maps.check_nside(nside)
-        sky = take_spectrum(cl, "cl")
-        band = 3 * nside - 1 if lmax is None else take_lmax(lmax, nside)
+        nside = validate_nside(nside)
+        sky = validate_cl(cl, lmax=2)
+        band = 3 * nside - 1 if lmax is None else validate_lmax(lmax, 4 * nside - 1, lowest=2)
         window = map_window(nside, band, fwhm=fwhm, beam=beam, pixwin=beam is None)
         given = min(band, sky.size - 1, window.size - 1)
         signal = np.square(window[: given + 1]) * sky[: given + 1]
-        noise = take_noise(noise_std, nside)
+        noise = validate_noise(noise_std, nside)
         limit = tail_limit(signal, noise)
         if given < band:
             _warn_if_power_ends(signal, window, sky, band, limit)
@@ -193,7 +194,7 @@ class SkyModel:
 
     def with_noise(self, noise_std: float | FloatArray) -> Self:
         """Return the same signal under another noise, scalar or (npix,) RING."""
-        noise = take_noise(noise_std, self.nside)
+        noise = validate_noise(noise_std, self.nside)
         prior = with_broad_prior(self.signal_cl, noise, self.nside)[:2]
         signal = self.signal_cl.copy()
         signal[:2] = np.maximum(signal[:2], prior)
@@ -205,49 +206,10 @@ class SkyModel:
             raise SpectrumError(f"factor is {factor!r}; a map can be scaled by a finite number other than 0")
         return replace(self, signal_cl=self.signal_cl * factor**2, noise_std=self.noise_std * abs(factor))
 
-    def degraded(self, nside: int, *, lmax: int | None = None) -> Self:
-        """Return the model of the map averaged to a coarser nside.
-
-        The signal gets the ratio of the two pixel windows. Signal above the coarse band is not lost:
-        averaged pixels hold it, folded to lower multipoles, and a solver that does not count it as noise
-        blows up. Its variance is added to the noise.
-
-        Parameters
-        ----------
-        nside
-            The coarser resolution, at most the model's.
-        lmax
-            Highest multipole of the coarse model, default min(3*nside-1, the model's).
-
-        Raises
-        ------
-        SpectrumError
-            If nside is finer than the model's.
-        """
-        nside = maps.check_nside(nside)
-        if nside > self.nside:
-            raise SpectrumError(
-                f"the model is of nside {self.nside} and cannot be degraded to {nside}, a finer one"
-            )
-        if nside == self.nside and lmax is None:
-            return self
-        band = min(3 * nside - 1 if lmax is None else take_lmax(lmax, nside), self.lmax)
-        ratio = window_beyond(nside, self.lmax) / window_beyond(self.nside, self.lmax)
-        averaged = self.signal_cl * np.square(ratio)
-        folded = _variance(averaged, above=band)
-        noise: float | FloatArray
-        children = (self.nside // nside) ** 2
-        if isinstance(self.noise_std, float):
-            noise = float(np.sqrt(self.noise_std**2 / children + folded))
-        else:
-            nested = maps.to_nest(np.square(self.noise_std)).reshape(-1, children).mean(axis=1) / children
-            noise = np.sqrt(maps.to_ring(nested) + folded)
-        return type(self)(nside, averaged[: band + 1], noise, f"{self.source}, averaged to nside {nside}")
-
 
 def tail_limit(signal_cl: FloatArray, noise_std: float | FloatArray) -> float:
     """Return the signal variance that may be dropped beyond lmax, unit²."""
-    signal = _variance(signal_cl)
+    signal = pixel_variance(signal_cl)
     noise = TAIL_OF_NOISE**2 * float(np.mean(np.square(noise_std)))
     return float(np.clip(noise, TAIL_OF_SIGNAL[0] * signal, TAIL_OF_SIGNAL[1] * signal))
 
@@ -257,23 +219,16 @@ def lowest_lmax(signal_cl: FloatArray, noise_std: float | FloatArray, nside: int
     ell = np.arange(signal_cl.size)
     terms = (2 * ell + 1) / (4 * np.pi) * signal_cl
     beyond = np.append(np.cumsum(terms[::-1])[::-1][1:], 0.0)
-    noise = max(float(np.mean(np.square(noise_std))), LEAST_NOISE**2 * _variance(signal_cl))
+    noise = max(float(np.mean(np.square(noise_std))), LEAST_NOISE**2 * pixel_variance(signal_cl))
     heard = np.flatnonzero(signal_cl > MULTIPOLE_OF_NOISE * noise * 4 * np.pi / (12 * nside**2))
     return max(2, int(np.argmax(beyond <= tail_limit(signal_cl, noise_std))), int(heard.max(initial=0)))
 
 
 def with_broad_prior(signal_cl: FloatArray, noise_std: float | FloatArray, nside: int) -> FloatArray:
     """Return signal_cl with entries 0 and 1 set to a broad prior variance for monopole and dipole."""
-    noise_cl = float(np.mean(np.square(noise_std))) * 4 * np.pi / (12 * nside**2)
     signal = signal_cl.copy()
-    signal[:2] = BROAD_PRIOR * max(float(signal[2:].max()), noise_cl)
+    signal[:2] = BROAD_PRIOR * max(float(signal[2:].max()), noise_power(noise_std, 12 * nside**2))
     return signal
-
-
-def _variance(cl: FloatArray, *, above: int = 1) -> float:
-    """Return the pixel variance of the multipoles above `above`."""
-    ell = np.arange(cl.size)[above + 1 :]
-    return float(np.sum((2 * ell + 1) * cl[above + 1 :]) / (4 * np.pi))
 
 
 def _warn_if_power_ends(

@@ -15,6 +15,7 @@ from scipy.interpolate import CubicSpline
 from cmbinpaint._types import FloatArray
 from cmbinpaint.errors import SpectrumError, requires
 from cmbinpaint.sims.fiducial_table import FIDUCIAL_DL
+from cmbinpaint.sphere.power import validate_lmax
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def theory_spectra(
     ----------
     Lewis, Challinor & Lasenby 2000, arXiv astro-ph/9911177.
     """
-    lmax = _validate_lmax(lmax, 10_000)
+    lmax = validate_lmax(lmax, 10_000, lowest=2)
     requires("camb")
     import camb
 
@@ -169,7 +170,7 @@ def fiducial_spectra(lmax: int) -> FloatArray:
         If lmax is out of range.
     """
     table = _fiducial_table()
-    lmax = _validate_lmax(lmax, table.shape[1] - 1)
+    lmax = validate_lmax(lmax, table.shape[1] - 1, lowest=2)
     return table[:, : lmax + 1].copy()
 
 
@@ -194,7 +195,7 @@ def fiducial_cl(lmax: int) -> FloatArray:
     SpectrumError
         If lmax is below 2.
     """
-    lmax = _validate_lmax(lmax, 100_000)
+    lmax = validate_lmax(lmax, 100_000, lowest=2)
     ell = np.arange(2, lmax + 1, dtype=np.float64)
     knots, log_dl = _fiducial_knots()
     spline = CubicSpline(np.log(knots), log_dl)
@@ -221,9 +222,3 @@ def _fiducial_knots() -> tuple[FloatArray, FloatArray]:
     """Return ell and ln D_ell of the table."""
     ell, dl = np.array(FIDUCIAL_DL).T
     return ell, np.log(dl)
-
-
-def _validate_lmax(lmax: int, highest: int) -> int:
-    if isinstance(lmax, bool) or not isinstance(lmax, int | np.integer) or not 2 <= lmax <= highest:
-        raise SpectrumError(f"lmax is {lmax!r}; expected a whole number from 2 to {highest}")
-    return int(lmax)

@@ -5,17 +5,17 @@ from typing import Any
 
 _HOMES = {
     "Bandpowers": "cmbinpaint.spectra.bandpowers",
-    "anafast": "cmbinpaint.spectra.anafast",
-    "cl_from_dl": "cmbinpaint.spectra.anafast",
-    "coupling_matrix": "cmbinpaint.spectra.pseudo_cl",
-    "decouple": "cmbinpaint.spectra.pseudo_cl",
-    "dl_from_cl": "cmbinpaint.spectra.anafast",
+    "anafast": "cmbinpaint.spectra.full_sky",
+    "cl_from_dl": "cmbinpaint.spectra.full_sky",
+    "coupling_matrix": "cmbinpaint.spectra.mode_coupling",
+    "decouple": "cmbinpaint.spectra.mode_coupling",
+    "dl_from_cl": "cmbinpaint.spectra.full_sky",
     "gaussian_beam": "cmbinpaint.sphere.windows",
     "log_bands": "cmbinpaint.spectra.bandpowers",
-    "master": "cmbinpaint.spectra.pseudo_cl",
-    "narrowest_band": "cmbinpaint.spectra.pseudo_cl",
+    "master": "cmbinpaint.spectra.mode_coupling",
+    "narrowest_band": "cmbinpaint.spectra.mode_coupling",
     "pixel_window": "cmbinpaint.sphere.windows",
-    "pseudo_cl": "cmbinpaint.spectra.pseudo_cl",
+    "pseudo_cl": "cmbinpaint.spectra.mode_coupling",
     "read_cl": "cmbinpaint.files.spectrum_files",
 }
 

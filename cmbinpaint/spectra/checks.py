@@ -1,4 +1,4 @@
-"""What spectra, maps and weights must be before a spectrum is computed.
+"""What maps and weights must be before a spectrum is computed.
 
 Inputs: arrays. Outputs: them as float64, or an error.
 """
@@ -10,35 +10,10 @@ from cmbinpaint._types import AnyArray, FloatArray
 from cmbinpaint.errors import SpectrumError
 from cmbinpaint.sphere.maps import npix_to_nside
 
-__all__ = ["refuse_gaps", "take_cl", "take_full_sky", "take_weights", "weighted_sky"]
+__all__ = ["refuse_gaps", "validate_full_sky", "validate_weights", "weighted_sky"]
 
 
-def take_cl(cl: npt.ArrayLike, name: str = "cl", *, length: int | None = None) -> FloatArray:
-    """Return a power spectrum as float64, refusing what is none.
-
-    Raises
-    ------
-    SpectrumError
-        If it is not one-dimensional, too short, or holds NaN, inf or negative values.
-    """
-    array = np.asarray(cl, dtype=np.float64)
-    if array.ndim != 1 or array.size == 0:
-        raise SpectrumError(
-            f"{name} has shape {array.shape}; one spectrum (lmax+1,) from ell = 0 was expected"
-        )
-    bad = ~np.isfinite(array) | (array < 0)
-    if bad.any():
-        ell = int(np.argmax(bad))
-        raise SpectrumError(
-            f"{name} has {int(bad.sum())} negative or non-finite values, the first at ell = {ell} "
-            f"({array[ell]}); a power spectrum is finite and >= 0"
-        )
-    if length is not None and array.size < length:
-        raise SpectrumError(f"{name} ends at ell = {array.size - 1}; it is needed to ell = {length - 1}")
-    return array
-
-
-def take_full_sky(sky: AnyArray, name: str) -> FloatArray:
+def validate_full_sky(sky: AnyArray, name: str) -> FloatArray:
     """Return a RING map as float64, refusing what is none."""
     array = np.asarray(sky, dtype=np.float64)
     if array.ndim != 1:
@@ -59,8 +34,8 @@ def refuse_gaps(values: FloatArray, name: str, remedy: str) -> None:
 
 def weighted_sky(sky: AnyArray, weights: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
     """Return the sky, 0 where its weight is 0, and the weights as float64."""
-    w = take_weights(weights)
-    values = take_full_sky(sky, "the map")
+    w = validate_weights(weights)
+    values = validate_full_sky(sky, "the map")
     if values.size != w.size:
         raise SpectrumError(f"the map has {values.size} pixels, the weights {w.size}; they must be equal")
     values = np.where(w != 0, values, 0.0)
@@ -68,9 +43,9 @@ def weighted_sky(sky: AnyArray, weights: npt.ArrayLike) -> tuple[FloatArray, Flo
     return values, w
 
 
-def take_weights(weights: npt.ArrayLike) -> FloatArray:
+def validate_weights(weights: npt.ArrayLike) -> FloatArray:
     """Return a mask or weights as float64, refusing what is none."""
-    w = take_full_sky(np.asarray(weights), "weights")
+    w = validate_full_sky(np.asarray(weights), "weights")
     if not np.isfinite(w).all() or w.min() < 0:
         raise SpectrumError(
             "weights hold negative or non-finite values; they are 0 in holes, up to 1 elsewhere"

@@ -19,6 +19,7 @@ import numpy as np
 from cmbinpaint._types import AnyArray, ComplexArray, FloatArray, IntArray
 from cmbinpaint.errors import MapError, SpectrumError
 from cmbinpaint.sphere.fields import Fields
+from cmbinpaint.sphere.power import validate_cl
 
 # Accuracy asked of evaluation at arbitrary points, relative to the field's rms.
 EVALUATION_EPSILON = 1e-11
@@ -226,12 +227,7 @@ def draw_alm(cl: FloatArray, rng: np.random.Generator) -> ComplexArray:
     `cl` is (lmax + 1,), not negative; a_l0 is real of variance C_l, otherwise real and imaginary parts have
     variance C_l / 2 each. The draw depends on the generator alone, never on threads.
     """
-    cl = np.asarray(cl, dtype=np.float64)
-    if cl.ndim != 1 or cl.size == 0:
-        raise SpectrumError(f"cl has shape {cl.shape}; expected (lmax + 1,)")
-    if not np.all(np.isfinite(cl)) or np.any(cl < 0):
-        bad = int(np.flatnonzero(~(np.isfinite(cl) & (cl >= 0)))[0])
-        raise SpectrumError(f"cl[{bad}] is {cl[bad]}; a power spectrum is finite and not negative")
+    cl = validate_cl(cl)
     lmax = cl.size - 1
     alm = rng.standard_normal(2 * alm_size(lmax)).view(np.complex128)
     alm[lmax + 1 :] *= np.sqrt(0.5)

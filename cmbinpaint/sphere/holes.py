@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 
 from cmbinpaint._types import BoolArray, FloatArray, IntArray
 from cmbinpaint.errors import MaskError
-from cmbinpaint.sphere.maps import check_nside, npix_to_nside
+from cmbinpaint.sphere.maps import npix_to_nside, validate_nside
 from cmbinpaint.sphere.pixels import pixel_neighbors, pixel_size, pixel_vectors, ring_to_nest
 
 __all__ = ["depth", "grow", "guard", "hole_labels", "hole_sizes", "nearest_observed", "neighbor_table"]
@@ -26,7 +26,7 @@ _SPARE_RINGS = 3
 
 def neighbor_table(nside: int) -> IntArray:
     """Return the 8 neighbors of every pixel, (npix, 8) int64 in RING; -1 where a pixel has only 7 (or 6)."""
-    nside = check_nside(nside)
+    nside = validate_nside(nside)
     return pixel_neighbors(nside, np.arange(12 * nside * nside))
 
 
@@ -37,12 +37,12 @@ def nside_of(valid: BoolArray) -> int:
         raise MaskError(f"the mask does not fit: {error}") from error
 
 
-def take_valid(valid: npt.ArrayLike) -> BoolArray:
+def validate_bool_mask(valid: npt.ArrayLike) -> BoolArray:
     array = np.asarray(valid)
     if array.dtype.kind != "b" or array.ndim != 1:
         raise MaskError(
             f"valid must be bool of shape (npix,), True = observed; got {array.dtype} of shape "
-            f"{array.shape}; use take_mask on a user's mask"
+            f"{array.shape}; use validate_mask on a user's mask"
         )
     return array
 
@@ -62,7 +62,7 @@ def hole_labels(valid: BoolArray) -> npt.NDArray[np.int32]:
     labels
         (npix,) int32: 0 where observed, else 1 to n in the order of each hole's first pixel.
     """
-    valid = take_valid(valid)
+    valid = validate_bool_mask(valid)
     nside = nside_of(valid)
     labels = np.zeros(valid.size, dtype=np.int32)
     holes = np.flatnonzero(~valid)
@@ -120,7 +120,7 @@ def guard(valid: BoolArray, rings: int) -> BoolArray:
 
     A ring is all pixels that share an edge or a corner with the hole as grown so far.
     """
-    valid = take_valid(valid)
+    valid = validate_bool_mask(valid)
     if rings != int(rings) or rings < 0:
         raise MaskError(f"guard is a number of rings of pixels, 0 or more; got {rings!r}")
     return ~grow(~valid, int(rings), nside_of(valid))
@@ -153,7 +153,7 @@ def nearest_observed(
     angles
         (n, k) float64, the angles between the centers, radians.
     """
-    valid = take_valid(valid)
+    valid = validate_bool_mask(valid)
     nside = nside_of(valid)
     n_observed = int(np.count_nonzero(valid))
     if not 1 <= k <= n_observed:
@@ -202,7 +202,7 @@ def depth(valid: BoolArray) -> FloatArray:
     depth
         (npix,) float64, 0 where observed.
     """
-    valid = take_valid(valid)
+    valid = validate_bool_mask(valid)
     if not valid.any():
         raise MaskError("all pixels are masked: nothing is observed, so no hole has a depth")
     targets, _, angles = nearest_observed(valid, 1)

@@ -15,11 +15,11 @@ import numpy as np
 from cmbinpaint._types import AnyArray, BoolArray, FloatArray
 from cmbinpaint.errors import CmbInpaintWarning, MapError
 from cmbinpaint.sphere.containers import unwrap
-from cmbinpaint.sphere.units import agree, parse_unit, unit_factor
+from cmbinpaint.sphere.units import agree
 
 __all__ = [
-    "UNSEEN", "SkyInput", "check_nside", "check_values", "degrade", "is_unseen", "npix_to_nside",
-    "parse_unit", "take_map", "to_nest", "to_ring", "unit_factor",
+    "UNSEEN", "SkyInput", "check_values", "degrade", "is_unseen", "npix_to_nside", "to_nest", "to_ring",
+    "validate_map", "validate_nside",
 ]  # fmt: skip
 
 UNSEEN = float(hp.UNSEEN)
@@ -34,7 +34,7 @@ _SAMPLE = 1_000_000  # pixels that suffice for a robust center and width
 _REORDER_CHUNK = 1 << 22  # bounds the index arrays of a reordering to 32 MiB
 
 
-def check_nside(nside: Any) -> int:
+def validate_nside(nside: Any) -> int:
     """Return nside as an int, or raise MapError if it is no power of two from 1 to 2**29."""
     try:
         number = int(nside)
@@ -55,7 +55,7 @@ def npix_to_nside(npix: int) -> int:
     """Return the nside of a full-sky map of npix pixels, or raise MapError with the nearest valid lengths."""
     nside = round((npix / 12) ** 0.5)
     if npix > 0 and 12 * nside * nside == npix:
-        return check_nside(nside)
+        return validate_nside(nside)
     lower = max(1 << max(int(np.floor(np.log2(max(npix / 12, 1)) / 2)), 0), 1)
     valid = " and ".join(f"{12 * n * n} (nside {n})" for n in (lower, 2 * lower))
     raise MapError(f"a map of {npix} pixels is no HEALPix map: 12 nside**2 is wanted; nearest are {valid}")
@@ -113,7 +113,7 @@ class SkyInput:
     _wrap: Callable[[AnyArray, BoolArray | None], Any]
 
     def __post_init__(self) -> None:
-        npix = 12 * check_nside(self.nside) ** 2
+        npix = 12 * validate_nside(self.nside) ** 2
         for name in ("values", "known", "_data"):
             if getattr(self, name).shape != (npix,):
                 raise MapError(
@@ -122,10 +122,10 @@ class SkyInput:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The dtype of what `give` returns."""
+        """The dtype of what `to_user_format` returns."""
         return _output_dtype(self._data.dtype)
 
-    def give(self, filled: AnyArray, holes: BoolArray) -> Any:
+    def to_user_format(self, filled: AnyArray, holes: BoolArray) -> Any:
         """Return the user's map with its holes filled, in the type, order, dtype and unit that it came in.
 
         Parameters
@@ -189,7 +189,7 @@ def _as_map(data: Any, given: Any) -> AnyArray:
     return array
 
 
-def take_map(sky: Any, *, nest: bool = False, unit: str | None = None) -> SkyInput:
+def validate_map(sky: Any, *, nest: bool = False, unit: str | None = None) -> SkyInput:
     """Take a temperature map in any form a user may have it.
 
     Parameters
@@ -322,7 +322,7 @@ def degrade(
     MapError
         If the shapes or numbers do not fit.
     """
-    nside, nside_out = npix_to_nside(np.size(values)), check_nside(nside_out)
+    nside, nside_out = npix_to_nside(np.size(values)), validate_nside(nside_out)
     if np.shape(values) != np.shape(valid) or not 0.0 <= min_fraction <= 1.0:
         raise MapError(
             f"values {np.shape(values)} and valid {np.shape(valid)} must be alike, and min_fraction "

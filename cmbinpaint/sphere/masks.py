@@ -22,20 +22,20 @@ from cmbinpaint.sphere.holes import (
     nearest_observed,
     neighbor_table,
     nside_of,
-    take_valid,
+    validate_bool_mask,
 )  # fmt: skip
 from cmbinpaint.sphere.input_warnings import warn_if_suspicious
-from cmbinpaint.sphere.maps import check_nside, is_unseen, npix_to_nside, to_ring
+from cmbinpaint.sphere.maps import is_unseen, npix_to_nside, to_ring, validate_nside
 from cmbinpaint.sphere.pixels import pixel_vectors
 from cmbinpaint.sphere.planck_mask import planck_like_mask
 
 __all__ = [
     "apodize", "depth", "fsky", "guard", "hole_labels", "hole_sizes", "nearest_observed", "neighbor_table",
-    "planck_like_mask", "take_mask", "warn_if_suspicious",
+    "planck_like_mask", "validate_mask", "warn_if_suspicious",
 ]  # fmt: skip
 
 
-def take_mask(
+def validate_mask(
     mask: Any, nside: int | None = None, *, nest: bool = False, threshold: float | None = None
 ) -> BoolArray:
     """Return a user's mask as bool (npix,) in RING order, True = observed.
@@ -62,7 +62,7 @@ def take_mask(
         own = npix_to_nside(values.size)
     except ValueError as error:
         raise MaskError(f"the mask does not fit: {error}") from error
-    if nside is not None and own != check_nside(nside):
+    if nside is not None and own != validate_nside(nside):
         order = ', order_in="NESTED", order_out="NESTED"' if nest else ""
         raise MaskError(
             f"the mask has nside {own}, the map nside {nside}; bring it to the map's with\n"
@@ -150,7 +150,7 @@ def apodize(valid: BoolArray, radius_deg: float) -> FloatArray:
     weights
         (npix,) float64 in [0, 1].
     """
-    valid = take_valid(valid)
+    valid = validate_bool_mask(valid)
     if not 0 <= radius_deg <= 90:
         raise MaskError(f"an apodization radius is 0 to 90 degrees; got {radius_deg!r}")
     weights = valid.astype(np.float64)

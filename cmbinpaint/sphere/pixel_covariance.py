@@ -15,7 +15,7 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 
 from cmbinpaint._types import AnyArray, FloatArray, IntArray
-from cmbinpaint.errors import SpectrumError
+from cmbinpaint.sphere.power import validate_cl
 
 # Nodes of the table per radian of the highest harmonic's phase: the interpolation is then within 1e-9 of the
 # variance for a spectrum flat to its lmax, within 1e-11 for one with a beam.
@@ -42,14 +42,7 @@ def correlation(cl: AnyArray, theta: AnyArray) -> FloatArray:
     SpectrumError
         If the spectrum is not a row of finite numbers.
     """
-    cl = np.array(cl, dtype=np.float64)
-    if cl.ndim != 1 or cl.size == 0:
-        raise SpectrumError(f"cl has shape {cl.shape}; expected (lmax + 1,), from ell = 0")
-    if not np.all(np.isfinite(cl)):
-        first = int(np.flatnonzero(~np.isfinite(cl))[0])
-        raise SpectrumError(
-            f"cl[{first}] is {cl[first]}; a spectrum is finite. Give 0 where there is no power."
-        )
+    cl = validate_cl(cl, signed=True)
     cl[:2] = 0.0
     theta = np.asarray(theta, dtype=np.float64)
     lmax = cl.size - 1

@@ -9,7 +9,7 @@ from scipy.ndimage import map_coordinates
 
 from cmbinpaint._types import BoolArray, FloatArray
 from cmbinpaint.errors import MaskError
-from cmbinpaint.sphere.maps import check_nside
+from cmbinpaint.sphere.maps import validate_nside
 
 __all__ = ["planck_like_mask"]
 
@@ -47,7 +47,7 @@ def planck_like_mask(nside: int, *, seed: int = 0) -> BoolArray:
     MaskError
         If seed is no whole number of 0 or more.
     """
-    nside = check_nside(nside)
+    nside = validate_nside(nside)
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise MaskError(f"seed must be a whole number, 0 or more; got {seed!r}")
     band_rng, region_rng, source_rng = (

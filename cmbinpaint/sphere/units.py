@@ -98,6 +98,37 @@ def quantity_unit(unit: Any) -> str:
     )
 
 
+_EXPECTED = {"uK": "a temperature", "uK2": "a temperature squared", "rad": "an angle", "": "a bare number"}
+
+
+def in_unit(value: Any, unit: str, name: str) -> Any:
+    """Return the numbers of a Quantity (or a table's column with a unit) in `unit`; anything else as it is.
+
+    Parameters
+    ----------
+    value
+        Of any type; `name` is what messages call it.
+    unit
+        `"uK"`, `"uK2"`, `"rad"` or `""`, a pure number.
+
+    Raises
+    ------
+    UnitsError
+        If its unit cannot be converted.
+    """
+    if getattr(value, "unit", None) is None:
+        return value
+    import astropy.units as u
+
+    quantity = value if isinstance(value, u.Quantity) else u.Quantity(value)
+    try:
+        return quantity.to_value(u.Unit(unit))
+    except u.UnitConversionError:
+        raise UnitsError(
+            f"{name} is a Quantity in {str(quantity.unit) or 'no unit'!r}; {_EXPECTED[unit]} was expected"
+        ) from None
+
+
 def agree(declared: str | None, own: str | None, *, what: str) -> str | None:
     """Return the unit of values that say `own` (canonical) where the user declares `declared`.
 

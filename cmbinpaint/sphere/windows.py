@@ -1,16 +1,22 @@
 """What a beam and a pixel do to the multipoles of a sky, computed without any file or network.
 
-Inputs: beam widths in radians, nside. Outputs: amplitudes b_ell and p_ell from ell = 0.
+Inputs: beam widths in radians, b_ell, nside. Outputs: amplitudes b_ell and p_ell from ell = 0.
 """
+
+from typing import Any
 
 import healpy as hp
 import numpy as np
 
 from cmbinpaint._types import FloatArray, IntArray
 from cmbinpaint.errors import SpectrumError
-from cmbinpaint.sphere.maps import check_nside
+from cmbinpaint.sphere.maps import validate_nside
+from cmbinpaint.sphere.power import validate_lmax
+from cmbinpaint.sphere.units import in_unit
 
-__all__ = ["computed_pixel_window", "gaussian_beam", "pixel_window"]
+__all__ = [
+    "computed_pixel_window", "gaussian_beam", "map_window", "pixel_window", "validate_beam", "validate_fwhm",
+]  # fmt: skip
 
 # -ln W² = s (P(t) + Q(t) / nside) with s = ell (ell + 1) / nside² and t = s / 16. HEALPix's pixels take the
 # same shapes at every nside but for those along the base pixels' edges, hence the 1 / nside.
@@ -21,13 +27,40 @@ _Q = (-2.52142457e-03, 2.54874153e-03, 1.79352817e-04)
 _FITTED_FROM = 8
 
 
-def gaussian_beam(fwhm: float, lmax: int) -> FloatArray:
+def validate_fwhm(fwhm: Any, name: str = "fwhm") -> float:
+    """Return a beam's width in radians, refusing what looks like degrees or arcminutes; a Quantity is converted."""
+    try:
+        width = float(in_unit(fwhm, "rad", name))
+    except TypeError:
+        raise SpectrumError(f"{name} is one number of radians; got {type(fwhm).__name__} {fwhm!r}") from None
+    if not np.isfinite(width) or width < 0:
+        raise SpectrumError(f"{name} is {fwhm!r}; expected radians, finite and >= 0")
+    if width > 1:
+        raise SpectrumError(
+            f"{name} is {width:g}, above 1: it is in radians; did you mean np.radians({width:g}/60)?"
+        )
+    return width
+
+
+def validate_beam(beam: Any) -> FloatArray:
+    """Return b_ell, amplitudes from ell = 0, as float64, refusing what is no beam."""
+    array = np.array(in_unit(beam, "", "beam"), dtype=np.float64)
+    if array.ndim != 1 or array.size < 3:
+        raise SpectrumError(
+            f"beam has shape {array.shape}; expected b_ell (lmax+1,) from ell = 0, with lmax >= 2"
+        )
+    if not np.isfinite(array).all() or not np.any(array):
+        raise SpectrumError("beam holds NaN or inf, or is zero everywhere; expected finite b_ell")
+    return array
+
+
+def gaussian_beam(fwhm: Any, lmax: int) -> FloatArray:
     """Return b_ell = exp(-ell (ell+1) sigma² / 2) of a Gaussian beam.
 
     Parameters
     ----------
     fwhm
-        Full width at half maximum, radians.
+        Full width at half maximum: radians, or a Quantity.
     lmax
         Highest multipole.
 
@@ -41,22 +74,33 @@ def gaussian_beam(fwhm: float, lmax: int) -> FloatArray:
     SpectrumError
         If fwhm is negative, not finite, or above 1 rad.
     """
-    width = float(fwhm)
-    if not np.isfinite(width) or width < 0:
-        raise SpectrumError(f"fwhm must be a finite number of radians, 0 or more; got {fwhm!r}")
-    if width > 1:
-        raise SpectrumError(
-            f"fwhm = {fwhm!r} is above 1 rad; it is in radians: did you mean np.radians({fwhm!r}/60)?"
-        )
-    sigma = width / np.sqrt(8 * np.log(2))
-    ell = np.arange(_check_lmax(lmax) + 1, dtype=np.float64)
+    sigma = validate_fwhm(fwhm) / np.sqrt(8 * np.log(2))
+    ell = np.arange(validate_lmax(lmax) + 1, dtype=np.float64)
     return np.exp(-0.5 * ell * (ell + 1) * sigma**2)
 
 
-def _check_lmax(lmax: int) -> int:
-    if isinstance(lmax, bool) or lmax != int(lmax) or lmax < 0:
-        raise SpectrumError(f"lmax must be a whole number, 0 or more; got {lmax!r}")
-    return int(lmax)
+def map_window(
+    nside: int, lmax: int, *, fwhm: Any = None, beam: Any = None, pixwin: bool = True
+) -> FloatArray:
+    """Return the amplitude (at most lmax+1,) that a sky's a_lm are multiplied with in a map.
+
+    Parameters
+    ----------
+    nside, lmax
+        Of the map.
+    fwhm, beam
+        Gaussian beam, radians; or b_ell from ell = 0, which may end before lmax.
+    pixwin
+        Whether to include the pixel window of nside.
+    """
+    if fwhm is not None and beam is not None:
+        raise SpectrumError("both fwhm and beam are given; give one of them")
+    window = np.ones(lmax + 1)
+    if fwhm is not None:
+        window = gaussian_beam(fwhm, lmax)
+    elif beam is not None:
+        window = validate_beam(beam)[: lmax + 1]
+    return window * pixel_window(nside, window.size - 1) if pixwin else window
 
 
 def pixel_window(nside: int, lmax: int | None = None) -> FloatArray:
@@ -86,12 +130,9 @@ def pixel_window(nside: int, lmax: int | None = None) -> FloatArray:
     ----------
     Górski et al. 2005, ApJ 622, 759, section 5 and appendix A.
     """
-    nside = check_nside(nside)
-    lmax = 3 * nside - 1 if lmax is None else _check_lmax(lmax)
-    if lmax > 4 * nside:
-        raise SpectrumError(
-            f"the pixel window of nside {nside} ends at ell = {4 * nside}; lmax = {lmax} was asked for"
-        )
+    nside = validate_nside(nside)
+    why = f": the pixel window of nside {nside} ends there"
+    lmax = 3 * nside - 1 if lmax is None else validate_lmax(lmax, 4 * nside, why=why)
     if nside < _FITTED_FROM:
         return computed_pixel_window(nside, lmax, subdivisions=16)
     ell = np.arange(lmax + 1, dtype=np.float64)

@@ -16,9 +16,9 @@ from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.problem.model import Inpainter
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.skies import simulate_sky
-from cmbinpaint.spectra.anafast import anafast
 from cmbinpaint.spectra.bandpowers import log_bands
-from cmbinpaint.spectra.pseudo_cl import coupling_matrix, decouple, narrowest_band, pseudo_cl
+from cmbinpaint.spectra.full_sky import anafast
+from cmbinpaint.spectra.mode_coupling import coupling_matrix, decouple, narrowest_band, pseudo_cl
 from cmbinpaint.sphere import masks
 from cmbinpaint.sphere.harmonics import Harmonics, draw_alm
 from cmbinpaint.sphere.pixels import pixel_size
@@ -215,7 +215,7 @@ class _Run:
         setup = self.setup
         return simulate_sky(
             setup.cl, setup.nside, fwhm=setup.fwhm, noise_std=setup.noise_std, pixwin=True,
-            lmax=setup.sky_model.lmax, rng=self._rng(3, index, j),
+            lmax=setup.sky_model.lmax, seed=self._rng(3, index, j),
         )  # fmt: skip
 
     def _rng(self, *key: int) -> np.random.Generator:

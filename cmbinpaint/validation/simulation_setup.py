@@ -124,7 +124,7 @@ class SimulationSetup:
         """Sky number `index`: the whole observation and its signal, (npix,) float64 RING, µK."""
         observed, parts = simulate_sky(
             self.cl, self.nside, fwhm=self.fwhm, noise_std=self.noise_std, pixwin=True,
-            lmax=self.sky_model.lmax, rng=sky_rng(self.seed, index), return_parts=True,
+            lmax=self.sky_model.lmax, seed=sky_rng(self.seed, index), return_parts=True,
         )  # fmt: skip
         return observed, parts.signal
 

@@ -390,8 +390,7 @@ def test_errors_say_what_came():
     with pytest.raises(SpectrumError, match="signal_cl is zero above ell = 1"):
         solver_of(valid, sky)
     sky.signal_cl[2] = np.nan
-    with pytest.raises(SpectrumError, match="signal_cl is negative or not finite"):
-        solver_of(valid, sky)
-    sky.signal_cl = np.ones(4)
-    with pytest.raises(SpectrumError, match=r"signal_cl has shape \(4,\); lmax 8 needs \(9,\)"):
+    with pytest.raises(
+        SpectrumError, match="signal_cl holds 1 negative or non-finite values, the first at ell = 2"
+    ):
         solver_of(valid, sky)

@@ -11,7 +11,7 @@ from cmbinpaint.pipeline.models import find_inpainter
 from cmbinpaint.problem.model import Predictor
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.sky_model import SkyModel
-from cmbinpaint.spectra.anafast import anafast
+from cmbinpaint.spectra.full_sky import anafast
 
 NSIDE, LMAX = 8, 16
 

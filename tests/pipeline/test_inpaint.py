@@ -233,12 +233,12 @@ def test_warnings_and_errors_say_what_to_do() -> None:
         (CmbInpaintError, "seed is -3; give a whole number, 0 or more", {"seed": -3}),
         (
             SpectrumError,
-            r"cl holds 1 negative or non-finite entries, the first at ell = 7 \(-1.0\)",
+            r"cl holds 1 negative or non-finite values, the first at ell = 7 \(-1.0\)",
             {"cl": spoiled(-1.0)},
         ),
         (
             SpectrumError,
-            r"cl holds 1 negative or non-finite entries, the first at ell = 7 \(nan\)",
+            r"cl holds 1 negative or non-finite values, the first at ell = 7 \(nan\)",
             {"cl": spoiled(np.nan)},
         ),
         (
@@ -307,7 +307,9 @@ def test_a_sky_model_and_what_contradicts_it() -> None:
         with pytest.raises(SpectrumError, match=f"sky_model came with {name}; the sky model says all of it"):
             inpaint_map(sky, mask, sky_model=model, model="kriging16", **{name: value})
     with pytest.raises(SpectrumError, match="the sky model is for nside 8, the map has 16; make one"):
-        inpaint_map(sky, mask, sky_model=model.degraded(8), model="kriging16")
+        inpaint_map(
+            sky, mask, sky_model=SkyModel.from_theory(spectrum(), 8, noise_std=NOISE), model="kriging16"
+        )
     with pytest.raises(SpectrumError, match="sky_model is a ndarray; expected a SkyModel"):
         inpaint_map(sky, mask, sky_model=spectrum(), model="kriging16")
     signal = inpaint_map(sky, mask, sky_model=model, with_noise=False, model="kriging16", seed=1)

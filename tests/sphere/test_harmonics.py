@@ -185,9 +185,9 @@ def test_errors_say_what_came():
         subject.synthesis(np.zeros(44, dtype=complex))
     with pytest.raises(MapError, match=r"the map has shape \(48,\); nside 4 needs \(192,\)"):
         subject.adjoint(np.zeros(48))
-    with pytest.raises(SpectrumError, match=r"cl\[2\] is -1.0; a power spectrum is finite and not negative"):
+    with pytest.raises(SpectrumError, match="cl holds 1 negative or non-finite values, the first at ell = 2"):
         harmonics.draw_alm(np.array([0.0, 1.0, -1.0]), np.random.default_rng(0))
-    with pytest.raises(SpectrumError, match=r"cl has shape \(2, 2\); expected \(lmax \+ 1,\)"):
+    with pytest.raises(SpectrumError, match=r"cl has shape \(2, 2\); expected one spectrum \(lmax\+1,\)"):
         harmonics.draw_alm(np.ones((2, 2)), np.random.default_rng(0))
     with pytest.raises(SpectrumError, match="44 is no number of a_lm"):
         harmonics.alm_lmax(44)

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from cmbinpaint.errors import CmbInpaintWarning, MapError, UnitsError
 from cmbinpaint.sphere.maps import (
     UNSEEN,
-    check_nside,
     check_values,
     degrade,
     npix_to_nside,
-    take_map,
     to_nest,
     to_ring,
+    validate_map,
+    validate_nside,
 )
 
 NSIDE = 8
@@ -71,7 +71,7 @@ def test_observed_pixels_come_back_bit_for_bit(
     sky, holes = draw(seed, dtype)
     given_sky = to_kind(kind, sky, holes)
     before = np.array(sky, copy=True)
-    taken = take_map(given_sky, nest=nest)
+    taken = validate_map(given_sky, nest=nest)
 
     order = hp.ring2nest(NSIDE, np.arange(NPIX)) if nest else np.arange(NPIX)
     assert taken.values.dtype == np.float64 and taken.values.flags.c_contiguous
@@ -81,7 +81,7 @@ def test_observed_pixels_come_back_bit_for_bit(
     assert np.all(taken.values[~taken.known] == 0.0)
 
     filled = np.full((NPIX,) if n is None else (n, NPIX), 0.5) + np.arange(NPIX)
-    out = taken.give(filled, holes[order])
+    out = taken.to_user_format(filled, holes[order])
     plain = np.asarray(out.value if kind == "quantity" else out)
     wanted = np.dtype(np.float32) if dtype.endswith("f2") else np.dtype(dtype).newbyteorder("=")
     assert out.dtype == wanted and out.shape == filled.shape and out.dtype.isnative
@@ -100,7 +100,7 @@ def test_observed_pixels_come_back_bit_for_bit(
 @pytest.mark.parametrize("dtype", INTEGERS)
 def test_integers_become_float64(dtype: str) -> None:
     sky, holes = draw(1, dtype)
-    out = take_map(sky).give(np.full(NPIX, 0.25), holes)
+    out = validate_map(sky).to_user_format(np.full(NPIX, 0.25), holes)
     assert out.dtype == np.float64
     np.testing.assert_array_equal(out, np.where(holes, 0.25, sky.astype(np.float64)))
 
@@ -111,10 +111,10 @@ def test_unseen_nan_and_masked_entries_are_unknown(dtype: str) -> None:
     sky[[3, 4]] = UNSEEN
     sky[5] = np.nan
     data = np.ma.MaskedArray(sky, mask=np.arange(NPIX) == 7, fill_value=1e20)
-    taken = take_map(data)
+    taken = validate_map(data)
     assert np.flatnonzero(~taken.known).tolist() == [3, 4, 5, 7]
     assert np.all(taken.values[~taken.known] == 0.0)
-    assert np.flatnonzero(~take_map(sky).known).tolist() == [3, 4, 5]
+    assert np.flatnonzero(~validate_map(sky).known).tolist() == [3, 4, 5]
 
 
 @settings(max_examples=30, deadline=None)
@@ -122,38 +122,38 @@ def test_unseen_nan_and_masked_entries_are_unknown(dtype: str) -> None:
 def test_what_lies_under_a_masked_entry_is_never_read(value: float, nest: bool) -> None:
     sky, holes = draw(2, "f8")
     other = np.where(holes, value, sky)
-    one = take_map(np.ma.MaskedArray(sky, mask=holes), nest=nest)
-    two = take_map(np.ma.MaskedArray(other, mask=holes), nest=nest)
+    one = validate_map(np.ma.MaskedArray(sky, mask=holes), nest=nest)
+    two = validate_map(np.ma.MaskedArray(other, mask=holes), nest=nest)
     assert bits(one.values) == bits(two.values) and bits(one.known) == bits(two.known)
 
 
 def test_masked_pixels_that_stay_unfilled_stay_masked() -> None:
     mask = np.zeros(NPIX, bool)
     mask[[2, 9]] = True
-    taken = take_map(np.ma.MaskedArray(np.ones(NPIX), mask=mask))
-    out = taken.give(np.full(NPIX, 5.0), np.arange(NPIX) == 2)
+    taken = validate_map(np.ma.MaskedArray(np.ones(NPIX), mask=mask))
+    out = taken.to_user_format(np.full(NPIX, 5.0), np.arange(NPIX) == 2)
     assert np.flatnonzero(np.ma.getmaskarray(out)).tolist() == [9]
     assert out[2] == 5.0
 
 
 def test_astropy_masked_quantities_are_understood() -> None:
     sky = Masked(np.arange(NPIX, dtype="f4") * u.uK, mask=np.arange(NPIX) == 5)
-    taken = take_map(sky)
+    taken = validate_map(sky)
     assert taken.unit == "uK_CMB" and np.flatnonzero(~taken.known).tolist() == [5]
-    out = taken.give(np.full(NPIX, -1.0), ~taken.known)
+    out = taken.to_user_format(np.full(NPIX, -1.0), ~taken.known)
     assert out.unit == u.uK and out.dtype == np.float32 and not out.mask.any() and out.unmasked.value[5] == -1
 
 
 def test_a_memory_map_is_taken_and_never_written(tmp_path: Any) -> None:
     np.save(tmp_path / "sky.npy", np.ones(NPIX, "f4"))
     sky = np.load(tmp_path / "sky.npy", mmap_mode="r")
-    out = take_map(sky, nest=True).give(np.zeros(NPIX), np.arange(NPIX) < 4)
+    out = validate_map(sky, nest=True).to_user_format(np.zeros(NPIX), np.arange(NPIX) < 4)
     assert out.flags.writeable and not isinstance(out, np.memmap) and (sky == 1).all()
 
 
 def test_give_refuses_other_shapes() -> None:
     with pytest.raises(MapError, match=r"filled has shape \(12,\) and holes \(768,\); \(768,\) was expected"):
-        take_map(np.ones(NPIX)).give(np.ones(12), np.zeros(NPIX, bool))
+        validate_map(np.ones(NPIX)).to_user_format(np.ones(12), np.zeros(NPIX, bool))
 
 
 @pytest.mark.parametrize(
@@ -177,28 +177,28 @@ def test_give_refuses_other_shapes() -> None:
 )
 def test_what_is_no_map_is_refused(sky: Any, text: str) -> None:
     with pytest.raises(MapError, match=text):
-        take_map(sky)
+        validate_map(sky)
 
 
 def test_units_of_maps() -> None:
-    assert take_map(np.ones(NPIX)).unit is None
-    assert take_map(np.ones(NPIX), unit="muK").unit == "uK_CMB"
-    assert take_map(np.ones(NPIX) * u.K, unit="K_CMB").unit == "K_CMB"
+    assert validate_map(np.ones(NPIX)).unit is None
+    assert validate_map(np.ones(NPIX), unit="muK").unit == "uK_CMB"
+    assert validate_map(np.ones(NPIX) * u.K, unit="K_CMB").unit == "K_CMB"
     with pytest.raises(UnitsError, match="unit='K' was declared, but the map is in uK_CMB"):
-        take_map(np.ones(NPIX) * u.uK, unit="K")
+        validate_map(np.ones(NPIX) * u.uK, unit="K")
     with pytest.raises(UnitsError, match="Quantity in 'Jy'"):
-        take_map(np.ones(NPIX) * u.Jy)
+        validate_map(np.ones(NPIX) * u.Jy)
 
 
 @pytest.mark.parametrize("nside", [1, 2, 64, 2**29, np.int64(8), 8.0])
 def test_good_nsides(nside: Any) -> None:
-    assert check_nside(nside) == int(nside) and type(check_nside(nside)) is int
+    assert validate_nside(nside) == int(nside) and type(validate_nside(nside)) is int
 
 
 @pytest.mark.parametrize("nside", [0, -4, 3, 2**30, 2.5, "8", None, True, np.nan])
 def test_bad_nsides(nside: Any) -> None:
     with pytest.raises(MapError, match="power of two"):
-        check_nside(nside)
+        validate_nside(nside)
 
 
 @given(st.integers(0, 14))

@@ -187,17 +187,17 @@ def test_masks_of_any_type_come_in(dtype, nest):
     given = (hp.reorder(valid.astype(float), r2n=True) > 0.5 if nest else valid).astype(dtype)
     given.flags.writeable = False
     for shape in ((768,), (1, 768), (768, 1)):
-        out = masks.take_mask(given.reshape(shape), 8, nest=nest)
+        out = masks.validate_mask(given.reshape(shape), 8, nest=nest)
         assert out.dtype == bool
         np.testing.assert_array_equal(out, valid)
-    np.testing.assert_array_equal(masks.take_mask(given, nest=nest), valid)
+    np.testing.assert_array_equal(masks.validate_mask(given, nest=nest), valid)
 
 
 def test_hidden_entries_are_holes_and_thresholds_cut():
     values = np.ma.masked_array(np.ones(12), mask=np.arange(12) == 4)
-    assert np.flatnonzero(~masks.take_mask(values)).tolist() == [4]
+    assert np.flatnonzero(~masks.validate_mask(values)).tolist() == [4]
     soft = np.linspace(0, 1.1, 12)
-    np.testing.assert_array_equal(masks.take_mask(soft, 1, threshold=0.5), soft >= 0.5)
+    np.testing.assert_array_equal(masks.validate_mask(soft, 1, threshold=0.5), soft >= 0.5)
 
 
 ONES = np.ones(48)
@@ -229,7 +229,7 @@ ONES = np.ones(48)
 )
 def test_what_is_no_mask_is_refused(mask, options, text):
     with pytest.raises(MaskError, match=text):
-        masks.take_mask(mask, **options)
+        masks.validate_mask(mask, **options)
 
 
 def test_valid_must_be_bool():

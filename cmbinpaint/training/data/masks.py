@@ -22,7 +22,7 @@ from cmbinpaint.networks.cutting import nearest_pixels
 from cmbinpaint.plane import shapes
 from cmbinpaint.plane.tangent import PatchGrid, TangentPlane
 from cmbinpaint.sphere.maps import npix_to_nside
-from cmbinpaint.sphere.masks import take_mask
+from cmbinpaint.sphere.masks import validate_mask
 from cmbinpaint.training.data.pictures import read_pictures
 from cmbinpaint.training.recipes.recipe import _integer, _number, _one_of, _unknown
 
@@ -170,7 +170,7 @@ class SkyCuts:
     def valid(self) -> BoolArray:
         """(npix,) RING, True = observed."""
         values = read_mask(self.mask) if isinstance(self.mask, str | Path) else self.mask
-        return take_mask(values, threshold=self.threshold)
+        return validate_mask(values, threshold=self.threshold)
 
     def draw(self, n: int, side: int, rng: np.random.Generator) -> BoolArray:
         grid = PatchGrid(side, self.step_arcmin / 60)

@@ -21,6 +21,7 @@ from cmbinpaint.networks.cutting import cut_field
 from cmbinpaint.plane.tangent import PatchGrid, TangentPlane
 from cmbinpaint.sims.theory import Cosmology, theory_cl
 from cmbinpaint.sphere.harmonics import draw_alm
+from cmbinpaint.sphere.power import pixel_variance
 from cmbinpaint.sphere.windows import gaussian_beam
 from cmbinpaint.training.recipes.recipe import _integer, _number, _unknown
 
@@ -233,8 +234,7 @@ def class_spectra(recipe: DataSetRecipe) -> FloatArray:
 
 def field_rms(spectrum: FloatArray) -> float:
     """rms of a field of spectrum C_ell, monopole and dipole left out: ``sqrt(sum (2 ell + 1) C_ell / 4 pi)``."""
-    ell = np.arange(spectrum.shape[-1])
-    return float(np.sqrt(np.sum(((2 * ell + 1) * spectrum)[..., 2:]) / (4 * np.pi)))
+    return float(np.sqrt(pixel_variance(spectrum)))
 
 
 def split_skies(recipe: DataSetRecipe, label: int) -> dict[str, list[int]]:

@@ -38,7 +38,7 @@ def gradient(alm, at_nside, top):
 def lensed_sky(seed):
     """A lensed observation, and its convergence."""
     rng = np.random.default_rng(seed)
-    kappa = hp.map2alm(simulate_sky(np.r_[0, 0, np.ones(7)], nside, lmax=8, rng=rng), lmax=8)
+    kappa = hp.map2alm(simulate_sky(np.r_[0, 0, np.ones(7)], nside, lmax=8, seed=rng), lmax=8)
     kappa *= 0.07 / hp.alm2map(kappa, nside).std()
     to_south, to_east = gradient(
         hp.almxfl(kappa, 2 / np.maximum(np.arange(9) * np.arange(1, 10), 1)), nside, 8
@@ -49,7 +49,7 @@ def lensed_sky(seed):
     angle = np.hypot(to_south, to_east)
     shift = (to_south * south + to_east * east) * np.sinc(angle / np.pi)
     places = np.cos(angle) * np.array(hp.pix2vec(nside, np.arange(npix))) + shift
-    unlensed = simulate_sky(cl[: lmax + 1], 4 * nside, fwhm=fwhm, lmax=lmax, rng=rng)
+    unlensed = simulate_sky(cl[: lmax + 1], 4 * nside, fwhm=fwhm, lmax=lmax, seed=rng)
     sky = hp.get_interp_val(unlensed, *hp.vec2ang(places.T))
     return sky + noise_std * rng.standard_normal(npix), hp.alm2map(kappa, nside)
 

@@ -8,7 +8,7 @@ import healpy as hp
 import numpy as np
 
 from cmbinpaint._types import AnyArray, FloatArray
-from cmbinpaint.spectra.checks import refuse_gaps, take_full_sky
+from cmbinpaint.spectra.checks import refuse_gaps, validate_full_sky
 
 
 def dl_from_cl(cl: FloatArray) -> FloatArray:
@@ -49,6 +49,6 @@ def anafast(sky: AnyArray, lmax: int | None = None) -> FloatArray:
     SpectrumError
         If a pixel is NaN, inf or UNSEEN.
     """
-    values = take_full_sky(sky, "the map")
+    values = validate_full_sky(sky, "the map")
     refuse_gaps(values, "the map", "fill the map first, or use pseudo_cl or master with its mask")
     return np.asarray(hp.anafast(values, lmax=lmax, iter=3), dtype=np.float64)

@@ -12,8 +12,9 @@ import numpy.typing as npt
 from cmbinpaint._types import AnyArray, FloatArray
 from cmbinpaint.errors import SpectrumError
 from cmbinpaint.spectra.bandpowers import Bandpowers
-from cmbinpaint.spectra.checks import take_cl, take_weights, weighted_sky
+from cmbinpaint.spectra.checks import validate_weights, weighted_sky
 from cmbinpaint.sphere.maps import npix_to_nside
+from cmbinpaint.sphere.power import validate_cl
 
 __all__ = ["coupling_matrix", "decouple", "master", "narrowest_band", "pseudo_cl"]
 
@@ -54,7 +55,7 @@ def coupling_matrix(weights: npt.ArrayLike, lmax: int) -> FloatArray:
     ----------
     Hivon et al. 2002, ApJ 567, 2, equation A31.
     """
-    w = take_weights(weights)
+    w = validate_weights(weights)
     highest = min(2 * int(lmax), 4 * npix_to_nside(w.size))
     # No iterations: above 2 nside they drive the spectrum of a pixelized edge away (M wrong by tens of %).
     return _coupling_from_spectrum(np.asarray(hp.anafast(w, lmax=highest, iter=0)), int(lmax))
@@ -126,7 +127,7 @@ def decouple(
         ell = np.arange(lmax + 1)
         shape = 1 / np.maximum(ell * (ell + 1.0), 2.0)
     else:
-        shape = take_cl(shape, "shape", length=lmax + 1)[: lmax + 1]
+        shape = validate_cl(shape, "shape", lmax=lmax)[: lmax + 1]
         if not np.all(shape[bands.edges[0] : bands.edges[-1]] > 0):
             raise SpectrumError(
                 "shape is 0 within the bands; it says how C_ell runs there and must be positive"
