@@ -48,7 +48,7 @@ def draw_plane(ax: Axes, plane: TangentPlane) -> None:
     for row, col in ((0, 0), (0, last), (last, 0)):
         ax.annotate(f"[{row}, {col}]", place(plane, row, col), ha="center", va="center", fontsize=7.5)
     center = (GRID.side - 1) / 2
-    ax.plot(*place(plane, center, center), "+", color=COLORS["truth"], ms=9)
+    ax.plot(*place(plane, center, center), "+", color=COLORS["target"], ms=9)
     ax.annotate("tangent point", place(plane, center - 0.6, center), ha="center", va="center", fontsize=8)
     for (row, col), word, color in (((1, 0), "row", COLORS["filled"]), ((0, 1), "col", COLORS["observed"])):
         head = (TAIL + 3.5 * row, TAIL + 3.5 * col)

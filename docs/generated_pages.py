@@ -35,7 +35,7 @@ GALLERY = (
     "spectra.py",
     "many_maps.py",
     "train_your_own.py",
-    "seed_analyses.py",
+    "combine_analyses.py",
     "mask_follows_sky.py",
     "lensing.py",
     "non_gaussian.py",

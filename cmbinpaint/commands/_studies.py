@@ -22,6 +22,7 @@ from cmbinpaint.commands import _common as common
 
 if TYPE_CHECKING:
     from cmbinpaint._types import BoolArray
+    from cmbinpaint.problem.progress import Progress, Watch
     from cmbinpaint.studies.classifiers import Classifier
     from cmbinpaint.training.data.targets import Targets
     from cmbinpaint.training.run.checkpoint_models import State, Trained
@@ -78,9 +79,9 @@ class Source:
     @cached_property
     def states(self) -> "tuple[State, ...]":
         """Its states, or the last."""
-        from cmbinpaint.studies.patch_study import take_states
+        from cmbinpaint.studies.patch_study import chosen_states
 
-        return take_states(self.trained, last=self.args.last)
+        return chosen_states(self.trained, last=self.args.last)
 
     def targets(self, n: int, *, split: str | None = None, per_class: bool = False) -> "Targets":
         """Patches of known truth."""
@@ -121,14 +122,14 @@ def differences(source: Source) -> Iterator[tuple[str, Any]]:
     from cmbinpaint.studies.drawings import differences as plots
 
     states, targets = source.states, source.targets(source.args.patches)
-    with _progress("differences") as tell:
+    with _progress("differences") as watch:
         study = study_differences(
             source.trained,
             targets,
             source.mask(targets.side),
             states,
             colors_uK=source.colors_uK,
-            progress=tell,
+            watch=watch,
         )
     yield "differences", (study.rows(), study.facts())
     yield "differences", plots.draw_difference_figure(study)
@@ -143,9 +144,9 @@ def mask_size(source: Source) -> Iterator[tuple[str, Any]]:
 
     states, targets = source.states, source.targets(source.args.size_patches)
     masks = {**circles(targets.side), **source.mask(targets.side)}
-    with _progress("mask sizes") as tell:
+    with _progress("mask sizes") as watch:
         study = study_differences(
-            source.trained, targets, masks, states, colors_uK=source.colors_uK, progress=tell
+            source.trained, targets, masks, states, colors_uK=source.colors_uK, watch=watch
         )
     yield "mask_size", (study.rows(), study.facts())
     yield "mask_size_temperature", plots.draw_mask_size_figure(study, "temperature")
@@ -169,8 +170,8 @@ def colors(source: Source) -> Iterator[tuple[str, Any]]:
     few, one = targets[: source.args.color_patches], source.mask(targets.side)
     three = {**one, **circles(targets.side, (25, 50))}
     how: dict[str, Any] = {"colors_uK": source.colors_uK, "colors": source.args.colors}
-    with _progress("colors") as tell:
-        history = study_colors(trained, few, one, states, **how, progress=tell)
+    with _progress("colors") as watch:
+        history = study_colors(trained, few, one, states, **how, watch=watch)
     last = study_colors(trained, few, three, states[-1:], **how)
     panels = fill_panels(trained, few, three, **how)
     valid = next(iter(one.values()))
@@ -215,8 +216,8 @@ def patch_spectra(source: Source) -> Iterator[tuple[str, Any]]:
     )
     own, fluctuations = (some[some.labels == some.fiducial] for some in (targets, others))
     valid = next(iter(source.mask(targets.side).values()))
-    with _progress("spectra of patches") as tell:
-        found = study_patch_estimators(trained, trained.states[-1], own, fluctuations, valid, progress=tell)
+    with _progress("spectra of patches") as watch:
+        found = study_patch_estimators(trained, trained.states[-1], own, fluctuations, valid, watch=watch)
     yield "patch_spectra", (found.rows(), found.to_dict())
     yield "patch_spectra_estimators", plots.draw_estimators(found)
     yield "patch_spectra_example", plots.draw_example(found)
@@ -232,9 +233,9 @@ def sky_spectra(source: Source) -> Iterator[tuple[str, Any]]:
 
     nside = validate_nside(source.args.nside)
     setup = standard_setup(planck_like_mask(nside), source.args.seed)
-    with _progress("spectra of skies") as tell:
+    with _progress("spectra of skies") as watch:
         found = study_sky_estimators(
-            setup, find_inpainter(str(source.args.source), nside), source.args.skies, progress=tell
+            setup, find_inpainter(str(source.args.source), nside), source.args.skies, watch=watch
         )
     yield "sky_spectra", (found.rows(), found.to_dict())
     yield "sky_spectra_estimators", plots.draw_estimators(found)
@@ -294,11 +295,11 @@ def _classifier(source: Source) -> "Classifier":
 
 
 @contextmanager
-def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
+def _progress(what: str) -> "Iterator[Watch]":
     with common.progress_bar(what) as bar:
 
-        def tell(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
+        def watch(progress: "Progress") -> None:
+            bar.total = progress.total
+            bar.update(progress.done - bar.n)
 
-        yield tell
+        yield watch

@@ -206,14 +206,14 @@ def _draw(folder: Path, sky: _Sky, result: _Result) -> None:
         plots.save_figure(ax, folder / f"{name}.png")
     lon, lat = _interesting_direction(sky)
     figure = plots.draw_before_after(
-        before, result.filled, lon, lat, truth=sky.truth, side_deg=24, unit="uK_CMB", limit=limit
+        before, result.filled, lon, lat, target=sky.truth, side_deg=24, unit="uK_CMB", limit=limit
     )
     plots.save_figure(figure, folder / "patch.png")
     names = {"truth": "truth", "filled": "filled", "before": "before, holes = 0"}
     figure = plots.draw_comparison(
         result.bands.centers,
         {names[name]: dl for name, dl in result.spectra.items()},
-        roles={names["truth"]: "truth", names["filled"]: "filled", names["before"]: "observed"},
+        roles={names["truth"]: "target", names["filled"]: "filled", names["before"]: "observed"},
         band=result.band,
         title=f"Power of the full sky, from {100 * sky.valid.mean():.0f} % of it",
         note="beam, pixel window and noise included",

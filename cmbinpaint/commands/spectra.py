@@ -175,7 +175,7 @@ def _draw(comparison: "SpectraComparison", path: Path, title: str) -> None:
         "filled": comparison.inpainted,
         "observed part, decoupled": comparison.observed,
     }
-    roles = dict(zip(given, ("truth", "filled", "observed"), strict=True))
+    roles = dict(zip(given, ("target", "filled", "observed"), strict=True))
     spectra = {name: cl * factor for name, cl in given.items() if cl is not None}
     reference = comparison.inpainted if comparison.target is None else comparison.target
     window = (

@@ -166,22 +166,11 @@ def _do(ensemble: "Ensemble | MisspecifiedEnsemble", args: argparse.Namespace) -
 
 def _draw(result: "Validation", folder: Path) -> None:
     from cmbinpaint import plots
+    from cmbinpaint.plots.calibration import VALIDATION_FIGURES
 
-    pictures: dict[str, Any] = {
-        "excess": plots.draw_excess(result),
-        "distance": plots.draw_distance(result),
-        "sharpness": plots.draw_sharpness(result),
-        "bias": plots.draw_bias(result, "reduced"),
-        "bias_raw": plots.draw_bias(result, "raw"),
-        "ratio_realization": plots.draw_bias(result, "realization"),
-        "ratio_prediction": plots.draw_bias(result, "prediction"),
-        "coverage": plots.draw_coverages(result),
-        "low_multipoles": plots.draw_low_multipoles(result),
-        "jumps": plots.draw_jumps(result),
-        "one_point": plots.draw_one_point(result),
-    }
-    for name, picture in pictures.items():
-        plots.save_figure(picture, folder / f"{name}.png")
+    for figure in VALIDATION_FIGURES:
+        plots.save_figure(plots.draw_validation(result, figure), folder / f"{figure}.png")
+    plots.save_figure(plots.draw_coverage(result), folder / "coverage.png")
 
 
 def _card(path: Path) -> "Card":

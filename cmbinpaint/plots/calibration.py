@@ -3,168 +3,156 @@
 Inputs: a `Validation` or a `Misspecified`. Outputs: the matplotlib axes drawn on.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from cmbinpaint._types import FloatArray
-from cmbinpaint.plots.figures import COLORS, new_axes, styled
+from cmbinpaint.errors import CmbInpaintError
+from cmbinpaint.plots.figures import COLORS, add_legend, new_axes, plain_ticks, styled
 from cmbinpaint.validation.jackknife import Estimate
 
 if TYPE_CHECKING:  # drawing needs none of what makes the figures
+    from cmbinpaint.validation.calibration import ModelCalibration
     from cmbinpaint.validation.misspecified import Misspecified
     from cmbinpaint.validation.validation import Validation
 
-BiasKind = Literal["reduced", "raw", "realization", "prediction"]
 # After Okabe and Ito; the order of models is that of the validation.
 _MODEL_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a7a7a")
 _MARKERS = "os^Dvp*"
-_BIAS_TITLES = {
-    "reduced": r"Realizations: bias of $C_\ell$ by $2\,C_\ell(F, F-M)$",
-    "raw": r"Realizations: bias of $C_\ell$ by $-2\,C_\ell(F, R)$",
-    "realization": r"Realizations: $C_\ell$ filled over true, less 1",
-    "prediction": r"Predictions: $C_\ell$ filled over true, less 1",
-}
 _RATIO_TICKS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.5, 2.0, 3.0, 5.0, 10.0)
-_WIDE = 1.5  # largest over smallest from which a scale of ratios is logarithmic
+_WIDE = 1.5  # largest over smallest ratio from which their scale is logarithmic
 _FEWEST_PIXELS = 50
-_EXCESS_TICKS = (1.0, 1.01, 1.02, 1.05, 1.1, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0)
+_EXCESS_TICKS = (1.001, 1.01, 1.02, 1.05, 1.1, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0)
+_FLOOR = 1e-3  # of logarithmic scales
+
+
+class _Kind(NamedTuple):
+    """One kind of drawing: what it shows of a model, in words, and the axis it stands on."""
+
+    title: str
+    label: str
+    series: "Callable[[ModelCalibration], Estimate]"
+    categories: "Callable[[Validation], Sequence[str]]"
+    below: str
+    best: float | None = None  # a line; None: none
+    factor: float = 1.0
+
+
+_DEPTHS = "hole depth [pixels]"
+_KINDS = {
+    "excess": _Kind("Excess: error in the holes over the least possible", "rms error / exact mean's",
+                    lambda m: m.excess, lambda v: v.depths, f"{_DEPTHS}; hollow: 1.001 or less"),
+    "distance": _Kind("Distance from the exact mean", "rms(prediction − exact) / posterior std",
+                      lambda m: m.distance, lambda v: v.depths, f"{_DEPTHS}; hollow: 0.001 or less"),
+    "sharpness": _Kind("Sharpness: width of realizations, mean over pixels", "width / exact posterior's",
+                       lambda m: m.sharpness, lambda v: v.depths, _DEPTHS, best=1.0),
+    "bias": _Kind(r"Realizations: bias of $C_\ell$ by $2\,C_\ell(F, F-M)$", "bias [%]",
+                  lambda m: m.bias.reduced, lambda v: v.band_labels, r"multipoles $\ell$", 0.0, 100.0),
+    "bias_raw": _Kind(r"Realizations: bias of $C_\ell$ by $-2\,C_\ell(F, R)$", "bias [%]",
+                      lambda m: m.bias.raw, lambda v: v.band_labels, r"multipoles $\ell$", 0.0, 100.0),
+    "ratio_realization": _Kind(r"Realizations: $C_\ell$ filled over true, less 1", "bias [%]",
+                               lambda m: m.bias.realization, lambda v: v.band_labels, r"multipoles $\ell$", 0.0, 100.0),
+    "ratio_prediction": _Kind(r"Predictions: $C_\ell$ filled over true, less 1", "bias [%]",
+                              lambda m: m.bias.prediction, lambda v: v.band_labels, r"multipoles $\ell$", 0.0, 100.0),
+    "low_multipoles": _Kind(r"Low multipoles of the prediction-filled map", r"rms error / rms of $a_{\ell m}$ [%]",
+                            lambda m: m.alm_error, lambda v: [str(ell) for ell in v.multipoles],
+                            r"multipole $\ell$", None, 100.0),
+    "jumps": _Kind("Jumps across the edges of holes, realizations", "mean square jump / true",
+                   lambda m: m.jumps, lambda v: v.hole_sizes, "", best=1.0),
+    "one_point": _Kind("Distribution of hole pixels, realizations", "KS distance / true skies'",
+                       lambda m: m.one_point, lambda v: ["all", *v.depths], _DEPTHS, best=1.0),
+}  # fmt: skip
+VALIDATION_FIGURES = tuple(_KINDS)
+"""What `draw_validation` draws."""
 
 
 @styled
-def draw_excess(result: "Validation", *, ax: Axes | None = None) -> Axes:
-    """Draw the rms error over the exact mean's, less 1, against hole depth, on a logarithmic scale from 0.1 %."""
-    ax = new_axes(7.0, 4.0) if ax is None else ax
-    _points(ax, result, {name: model.excess for name, model in result.models.items()}, log=1.0)
-    ticks = [tick for tick in _EXCESS_TICKS if tick > 1.0]
-    ax.yaxis.set_major_locator(FixedLocator([0.001, *(tick - 1 for tick in ticks)]))
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{1 + y:.4g}"))
-    ax.yaxis.set_minor_locator(NullLocator())
-    ax.set(ylabel="rms error / exact mean's", title="Excess: error in the holes over the least possible")
-    _depth_axis(ax, result.depths, "; hollow: 1.001 or less")
-    return ax
+def draw_validation(result: "Validation", figure: str = "excess", *, ax: Axes | None = None) -> Axes:
+    """Draw one figure of all models side by side, with standard errors.
 
+    Parameters
+    ----------
+    result
+        The validation.
+    figure
+        `"excess"` (less 1, on a logarithmic scale from 0.1 %), `"distance"` or `"sharpness"` against hole depth;
+        `"bias"`, `"bias_raw"`, `"ratio_realization"` or `"ratio_prediction"` in percent by band; `"low_multipoles"`
+        (each sky a small point); `"jumps"` by hole size; `"one_point"`.
+    ax
+        Axes to draw on; `None`: new ones.
 
-@styled
-def draw_distance(result: "Validation", *, ax: Axes | None = None) -> Axes:
-    """Draw the rms distance from the exact mean in posterior standard deviations against hole depth."""
-    ax = new_axes(7.0, 4.0) if ax is None else ax
-    _points(ax, result, {name: model.distance for name, model in result.models.items()}, log=0.0)
-    ax.axhline(0.1, color=COLORS["truth"], lw=0.8, ls=":", label="0.1")
-    ax.legend(loc="best")
-    ax.set(ylabel="rms(prediction - exact) / posterior std", title="Distance from the exact mean")
-    _depth_axis(ax, result.depths, "; hollow: 0.001 or less")
-    return ax
-
-
-@styled
-def draw_sharpness(result: "Validation", *, ax: Axes | None = None) -> Axes:
-    """Draw the width of realizations over the exact posterior's against hole depth; 1 is best."""
-    ax = new_axes(7.0, 4.0) if ax is None else ax
-    _points(ax, result, {name: model.sharpness for name, model in result.models.items()})
-    _ratio_axis(ax)
-    ax.set(ylabel="width / exact posterior's", title="Sharpness: width of realizations, mean over pixels")
-    _depth_axis(ax, result.depths)
-    return ax
-
-
-@styled
-def draw_bias(result: "Validation", kind: BiasKind = "reduced", *, ax: Axes | None = None) -> Axes:
-    """Draw the relative bias of the spectrum by band, in percent; one of the four estimates of `Bias`.
-
-    `"prediction"` has the map with zeros in its holes beside, where it does not leave the picture.
+    Raises
+    ------
+    CmbInpaintError
+        If there is no such figure.
     """
+    if figure not in _KINDS:
+        raise CmbInpaintError(f"figure is {figure!r}; known: {', '.join(_KINDS)}")
+    kind = _KINDS[figure]
     ax = new_axes(7.0, 4.0) if ax is None else ax
-    series = {name: getattr(model.bias, kind) for name, model in result.models.items()}
-    ax.axhline(0.0, color=COLORS["truth"], lw=1.0)
-    _points(ax, result, series, factor=100.0)
-    if kind == "prediction":
-        low, high = ax.get_ylim()
-        ax.plot(100 * result.zero.value, color=COLORS["truth"], ls=":", lw=1.2, label="zeros in the holes")
-        ax.set_ylim(min(low, -45.0), max(high, 5.0))
-        ax.legend(loc="lower right", ncols=2)
-    elif kind == "reduced":
+    series = {name: kind.series(model) for name, model in result.models.items()}
+    if kind.best is not None:
+        ax.axhline(kind.best, color=COLORS["target"], lw=1.0)
+    if figure in ("excess", "distance"):
+        _draw_above_floor(ax, series, less=1.0 if figure == "excess" else 0.0)
+    else:
+        _draw_points(ax, series, factor=kind.factor)
+    if kind.best == 1.0:
+        _ratio_axis(ax)
+    _add_reference(ax, result, figure, series)
+    ax.set(ylabel=kind.label, title=kind.title)
+    _categories(ax, kind.categories(result), kind.below)
+    add_legend(ax)
+    return ax
+
+
+def _add_reference(ax: Axes, result: "Validation", figure: str, series: dict[str, Estimate]) -> None:
+    """What a figure shows beside the models."""
+    if figure == "distance":
+        ax.axhline(0.1, color=COLORS["target"], lw=0.8, ls=":", label="0.1")
+    elif figure == "bias":
         ax.axhspan(-0.5, 0.5, color=COLORS["band"], lw=0, alpha=0.5, zorder=0, label="±0.5 %")
-        ax.legend(loc="best")
-    ax.set(ylabel="bias [%]", title=_BIAS_TITLES[kind])
-    _categories(ax, result.band_labels, r"multipoles $\ell$")
-    return ax
+    elif figure == "ratio_prediction":
+        low, high = ax.get_ylim()
+        ax.plot(100 * result.zero.value, color=COLORS["target"], ls=":", lw=1.2, label="zeros in the holes")
+        ax.set_ylim(min(low, -45.0), max(high, 5.0))
+    elif figure == "low_multipoles":
+        exact = 100 * result.exact_alm_error.value
+        ax.plot(exact, color=COLORS["target"], lw=1.2, label="exact mean", zorder=1)
+        for (_, color, _, offset), model in zip(_looks(series), result.models.values(), strict=True):
+            for row in model.alm_error_by_sky:
+                ax.plot(np.arange(row.size) + offset, 100 * row, ".", color=color, ms=4, alpha=0.4, mew=0)
+        ax.set_ylim(bottom=0)
 
 
 @styled
-def draw_coverage(result: "Validation", depth: int, *, ax: Axes | None = None) -> Axes:
-    """Draw the coverage of 68 and 95 % intervals by quintile of the prediction, for pixels of one depth bin."""
-    ax = new_axes(4.0, 3.4) if ax is None else ax
-    for i, level in enumerate(result.levels):
-        ax.axhline(100 * level, color=COLORS["truth"], lw=1.0)
-        series = {
-            name: Estimate(*(part[i, depth] for part in model.pixels.conditional))
-            for name, model in result.models.items()
-        }
-        _points(ax, result, series, factor=100.0, legend=i == 0)
-    ax.set(ylim=(50, 100), title=f"depth {result.depths[depth]} px")
-    _categories(ax, list("12345"), "quintile of the prediction")
-    return ax
+def draw_coverage(result: "Validation") -> Figure:
+    """Draw the coverage of 68 and 95 % intervals by quintile of the prediction, a panel for each depth bin.
 
-
-@styled
-def draw_coverages(result: "Validation") -> Figure:
-    """Draw `draw_coverage` in a row, for all depths that hold pixels enough (50) to be told by quintiles."""
+    Depths with fewer than 50 pixels are left out: their quintiles say little.
+    """
     shown = [i for i, count in enumerate(result.counts) if count >= _FEWEST_PIXELS]
-    figure = Figure(figsize=(2.6 * len(shown) + 0.6, 3.6))
-    for ax, depth in zip(np.ravel(figure.subplots(1, len(shown), sharey=True)), shown, strict=True):
-        draw_coverage(result, depth, ax=ax)
-        ax.set_xlabel("")
-        if depth != shown[0]:
-            ax.get_legend().remove()
-    figure.axes[0].set_ylabel("truths inside [%]")
+    figure = Figure(figsize=(2.6 * len(shown) + 0.6, 3.9))
+    axes = np.ravel(figure.subplots(1, len(shown), sharey=True))
+    for ax, depth in zip(axes, shown, strict=True):
+        for i, level in enumerate(result.levels):
+            ax.axhline(100 * level, color=COLORS["target"], lw=1.0)
+            series = {
+                name: Estimate(*(part[i, depth] for part in model.pixels.conditional))
+                for name, model in result.models.items()
+            }
+            _draw_points(ax, series, factor=100.0)
+        ax.set(ylim=(50, 100), title=f"depth {result.depths[depth]} px")
+        _categories(ax, list("12345"), "")
+    axes[0].set_ylabel("true values inside [%]")
     figure.supxlabel("quintile of the prediction", fontsize=10.5)
+    handles, labels = axes[0].get_legend_handles_labels()
+    n = len(result.models)
+    figure.legend(handles[:n], labels[:n], loc="outside upper left", ncols=n)
     return figure
-
-
-@styled
-def draw_low_multipoles(result: "Validation", *, ax: Axes | None = None) -> Axes:
-    """Draw rms errors of a_lm over the true rms against ell: all skies with errors, each sky as a small point."""
-    ax = new_axes(7.0, 4.0) if ax is None else ax
-    exact = result.exact_alm_error
-    ax.plot(100 * exact.value, color=COLORS["truth"], lw=1.2, label="exact mean", zorder=1)
-    series = {name: model.alm_error for name, model in result.models.items()}
-    for (_, color, _, offset), model in zip(_looks(series), result.models.values(), strict=True):
-        for row in model.alm_error_by_sky:
-            ax.plot(np.arange(row.size) + offset, 100 * row, ".", color=color, ms=4, alpha=0.4, mew=0)
-    _points(ax, result, series, factor=100.0)
-    ax.set_ylim(bottom=0)
-    ax.set(
-        ylabel=r"rms error / rms of $a_{\ell m}$ [%]", title=r"Low multipoles of the prediction-filled map"
-    )
-    _categories(ax, [str(ell) for ell in result.multipoles], r"multipole $\ell$")
-    return ax
-
-
-@styled
-def draw_jumps(result: "Validation", *, ax: Axes | None = None) -> Axes:
-    """Draw the mean square jump over hole rims over the true one, of realizations."""
-    ax = new_axes(7.0, 3.4) if ax is None else ax
-    _points(ax, result, {name: model.jumps for name, model in result.models.items()})
-    _ratio_axis(ax)
-    ax.set(ylabel="mean square jump / true", title="Jumps over the rims of holes, realizations")
-    _categories(ax, list(result.hole_sizes), "")
-    return ax
-
-
-@styled
-def draw_one_point(result: "Validation", *, ax: Axes | None = None) -> Axes:
-    """Draw Kolmogorov-Smirnov distances of hole pixels over those of true skies, of realizations."""
-    ax = new_axes(7.0, 3.4) if ax is None else ax
-    _points(ax, result, {name: model.one_point for name, model in result.models.items()})
-    _ratio_axis(ax)
-    ax.set(ylabel="KS distance / true skies'", title="Distribution of hole pixels, realizations")
-    _categories(ax, ["all", *result.depths], "hole depth [pixels]")
-    return ax
 
 
 @styled
@@ -174,19 +162,18 @@ def draw_misspecified(result: "Misspecified", bands: Sequence[str]) -> Figure:
     Rows are scenarios, with the fixed wrong model above and with one estimated from the map below; `bands` are
     the bands' labels. Numbers smaller than twice their standard error are grey and stand on no color.
     """
-    parts = (("told a fixed model", result.fixed), ("model estimated from the map", result.estimated))
+    parts = (("given a fixed model", result.fixed), ("model estimated from the map", result.estimated))
     figure = Figure(figsize=(13.0, 1.8 + 0.32 * sum(len(part) for _, part in parts)))
     axes = figure.subplots(
         2, 2, height_ratios=[len(part) for _, part in parts], width_ratios=[len(bands), len(result.depths)]
     )
     for row, (title, part) in zip(axes, parts, strict=True):
-        names = list(part)
         shifts = [effect.shift for effect in part.values()]
         excess = [Estimate(e.excess.value - 1, e.excess.error) for e in part.values()]
-        _table(row[0], shifts, names, bands, f"Shift of realizations' $C_\\ell$ [%], {title}")
+        _table(row[0], shifts, list(part), bands, f"Shift of realizations' $C_\\ell$ [%], {title}")
         _table(row[1], excess, None, result.depths, "Rise of rms error [%]")
     axes[1, 0].set_xlabel(r"multipoles $\ell$   (grey: less than two standard errors)")
-    axes[1, 1].set_xlabel("hole depth [pixels]")
+    axes[1, 1].set_xlabel(_DEPTHS)
     return figure
 
 
@@ -196,13 +183,13 @@ def _table(
     """Percentages as colored cells with their numbers."""
     values = 100 * np.array([row.value for row in rows])
     errors = 100 * np.array([row.error for row in rows])
-    sure = ~(np.abs(values) < 2 * errors)
+    significant = ~(np.abs(values) < 2 * errors)
     # Signed root: a shift of 0.5 % is to be seen beside one of 20 %.
-    shade = np.where(sure, np.sign(values) * np.sqrt(np.abs(values)), 0.0)
+    shade = np.where(significant, np.sign(values) * np.sqrt(np.abs(values)), 0.0)
     ax.imshow(shade, cmap="RdBu_r", vmin=-4, vmax=4, aspect="auto", origin="upper")
     for (i, j), value in np.ndenumerate(values):
         if np.isfinite(value):
-            color = "#888888" if not sure[i, j] else "white" if abs(value) > 7 else COLORS["truth"]
+            color = "#888888" if not significant[i, j] else "white" if abs(value) > 7 else COLORS["target"]
             ax.text(j, i, f"{value:+.2f}" if abs(value) < 9.995 else f"{value:+.0f}", ha="center", va="center",
                     color=color, fontsize=8)  # fmt: skip
     ax.set_xticks(range(len(columns)), columns, fontsize=8.5)
@@ -224,56 +211,35 @@ def _looks(series: dict[str, Estimate]) -> Iterator[tuple[str, str, str, float]]
         yield name, _MODEL_COLORS[i % len(_MODEL_COLORS)], _MARKERS[i % len(_MARKERS)], float(offset)
 
 
-def _points(
-    ax: Axes,
-    result: "Validation",
-    series: dict[str, Estimate],
-    *,
-    factor: float = 1.0,
-    log: float | None = None,
-    legend: bool = True,
-) -> None:
-    """Draw models side by side with error bars; with `log`, what exceeds it on a logarithmic scale.
-
-    Values at or below the floor of a logarithmic scale are hollow arrows on it.
-    """
-    floor = 1e-3
+def _draw_points(ax: Axes, series: dict[str, Estimate], *, factor: float = 1.0) -> None:
+    """Draw models side by side with error bars."""
     for name, color, marker, offset in _looks(series):
         value, error = (factor * np.asarray(part, dtype=np.float64) for part in series[name])
         x = np.arange(value.size) + offset
-        if log is not None:
-            value = value - log
-            low = value <= floor
-            ax.plot(x[low], np.full(int(low.sum()), 1.15 * floor), "v", color=color, mfc="none", ms=6)
-            x, value, error = x[~low], value[~low], error[~low]
-            error = _capped(value, error, floor)
         ax.errorbar(x, value, error, fmt=marker, color=color, ms=5, lw=1.2, capsize=2, label=name)
-    if log is not None:
-        ax.set_yscale("log")
-        ax.set_ylim(bottom=0.8 * floor)
-    if legend:
-        ax.legend(loc="best")
 
 
-def _capped(value: FloatArray, error: FloatArray, floor: float) -> FloatArray:
-    """(2, n) error bars that stay above the floor of a logarithmic scale."""
-    return np.stack([np.minimum(error, np.maximum(value - 0.8 * floor, 0.0)), error])
-
-
-def _depth_axis(ax: Axes, labels: Sequence[str], note: str = "") -> None:
-    _categories(ax, labels, f"hole depth [pixels]{note}")
+def _draw_above_floor(ax: Axes, series: dict[str, Estimate], *, less: float) -> None:
+    """The same, less a number, on a logarithmic scale; values at or below its floor are hollow arrows on it."""
+    for name, color, marker, offset in _looks(series):
+        value, error = series[name].value - less, series[name].error
+        x, low = np.arange(value.size) + offset, value <= _FLOOR
+        ax.plot(x[low], np.full(int(low.sum()), 1.15 * _FLOOR), "v", color=color, mfc="none", ms=6)
+        bars = np.stack([np.minimum(error, np.maximum(value - 0.8 * _FLOOR, 0.0)), error])[:, ~low]
+        ax.errorbar(x[~low], value[~low], bars, fmt=marker, color=color, ms=5, lw=1.2, capsize=2, label=name)
+    ax.set_yscale("log")
+    ax.set_ylim(bottom=0.8 * _FLOOR)
+    if less:
+        plain_ticks(ax.yaxis, [tick - less for tick in _EXCESS_TICKS], lambda y: f"{less + y:.4g}")
 
 
 def _ratio_axis(ax: Axes) -> None:
-    """A line at 1, and a logarithmic scale with round ticks where ratios are far from it."""
-    ax.axhline(1.0, color=COLORS["truth"], lw=1.0)
+    """A logarithmic scale with round ticks where ratios are far from 1."""
     low, high = ax.get_ylim()
     if low > 0 and high / low > _WIDE:
         ax.set_yscale("log")
         ax.set_ylim(low, high)
-        ax.yaxis.set_major_locator(FixedLocator([tick for tick in _RATIO_TICKS if low <= tick <= high]))
-        ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:.4g}"))
-        ax.yaxis.set_minor_locator(NullLocator())
+        plain_ticks(ax.yaxis, [tick for tick in _RATIO_TICKS if low <= tick <= high])
 
 
 def _categories(ax: Axes, labels: Sequence[str], title: str) -> None:

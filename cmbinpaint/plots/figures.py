@@ -8,15 +8,18 @@ No pyplot: a figure belongs to the one who made it, needs no display and is gone
 import functools
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from cmbinpaint._files import whole_or_nothing
 
@@ -24,7 +27,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 COLORS = {
-    "truth": "#222222",
+    "target": "#222222",
     "filled": "#0072b2",
     "observed": "#d55e00",
     "band": "#c9ced6",
@@ -61,6 +64,33 @@ def styled(draw: Callable[P, T]) -> Callable[P, T]:
 def new_axes(width: float = 7.0, height: float = 4.0) -> Axes:
     """Return the axes of a new figure of `width` by `height` inches."""
     return Figure(figsize=(width, height)).add_subplot()
+
+
+def add_legend(ax: Axes, *, beside: bool = False, **options: Any) -> None:
+    """Add a legend that hides nothing: above the data in room made for it, or beside the axes.
+
+    Call it last: it raises the upper limit of the axis. `options` are those of `Axes.legend`.
+    """
+    if beside:
+        ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), **options)
+        return
+    labels = ax.get_legend_handles_labels()[1]
+    figure, box = cast(Figure, ax.figure), ax.get_position()
+    columns = int(0.9 * figure.get_figwidth() * box.width / (0.5 + 0.075 * max(map(len, labels))))
+    columns = min(max(columns, 1), len(labels))
+    rows = -(-len(labels) // columns) + ("title" in options)
+    room = min((0.1 + 0.2 * rows) / (0.8 * figure.get_figheight() * box.height), 0.6)
+    scale = ax.yaxis.get_transform()
+    low, high = scale.transform(np.array(ax.get_ylim()))
+    ax.set_ylim(top=float(scale.inverted().transform(np.array([low + (high - low) / (1 - room)]))[0]))
+    ax.legend(loc="upper center", ncols=columns, borderaxespad=0.2, **options)
+
+
+def plain_ticks(axis: Axis, ticks: Sequence[float], text: Callable[[float], str] = "{:.4g}".format) -> None:
+    """Put plain numbers at these places of an axis and nothing elsewhere."""
+    axis.set_major_locator(FixedLocator(list(ticks)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: text(value)))
+    axis.set_minor_locator(NullLocator())
 
 
 @styled

@@ -237,13 +237,13 @@ def draw_before_after(
     lon_deg: float,
     lat_deg: float,
     *,
-    truth: AnyArray | None = None,
+    target: AnyArray | None = None,
     side_deg: float = 20.0,
     nest: bool = False,
     unit: str | None = None,
     limit: float | None = None,
 ) -> Figure:
-    """Draw one patch side by side: with its holes, filled, and the truth where it is known.
+    """Draw one patch side by side: with its holes, filled, and the target where it is known.
 
     Parameters are those of `draw_patch`; all share one color scale. The rims of the holes of `before` are
     drawn on the others.
@@ -254,7 +254,7 @@ def draw_before_after(
         Two or three patches in a row, one color bar.
     """
     panels = [("with holes", before), ("filled", after)]
-    panels += [("truth", truth)] if truth is not None else []
+    panels += [("target", target)] if target is not None else []
     limit = limit or symmetric_limit(after)
     observed = ~np.ma.getmaskarray(_known(before))
     figure = Figure(figsize=(3.7 * len(panels) + 0.8, 4.1))

@@ -8,12 +8,11 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullFormatter, ScalarFormatter
 
 from cmbinpaint._types import FloatArray
-from cmbinpaint.plots.figures import COLORS, new_axes, styled
+from cmbinpaint.plots.figures import COLORS, add_legend, new_axes, plain_ticks, styled
 
-_MARKERS = {"truth": "", "filled": "o", "observed": "s"}
+_MARKERS = {"target": "", "filled": "o", "observed": "s"}
 _ELL_TICKS = (2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 
@@ -42,7 +41,7 @@ def draw_dl(
     reference
         The name in `spectra` that the band surrounds; `None`: the first.
     roles
-        Name to `"truth"`, `"filled"` or `"observed"`, which choose the color; `None`: in that order.
+        Name to `"target"`, `"filled"` or `"observed"`, which choose the color; `None`: in that order.
     unit
         Of the map; `None`: unknown.
     title
@@ -64,9 +63,10 @@ def draw_dl(
         ax.plot(ell, spectra[name], color=color, marker=marker, label=name, lw=1.6 if not marker else 1.0)
     squared = f" [{unit}²]" if unit else ""
     ax.set(ylabel=r"$D_\ell = \ell(\ell+1)C_\ell/2\pi$" + squared)
-    ax.set_ylim(bottom=0, top=1.12 * _top(spectra))
+    # The highest value that must be seen; the band's first wide bins may leave the picture.
+    ax.set_ylim(bottom=0, top=1.05 * max(float(np.nanmax(values)) for values in spectra.values()) or 1.0)
     _ell_axis(ax, ell)
-    ax.legend(loc="best")
+    add_legend(ax)
     if title:
         ax.set_title(title)
     return ax
@@ -105,7 +105,7 @@ def draw_residual(
     limit = 30.0 if limit is None else limit
     if band is not None:
         ax.fill_between(ell, -100 * band, 100 * band, color=COLORS["band"], lw=0, alpha=0.7)
-    ax.axhline(0.0, color=COLORS["truth"], lw=1.0)
+    ax.axhline(0.0, color=COLORS["target"], lw=1.0)
     for name, color, marker in _styles(spectra, roles):
         if name == reference:
             continue
@@ -167,16 +167,8 @@ def _styles(spectra: Mapping[str, FloatArray], roles: Mapping[str, str] | None) 
     return [(name, COLORS[chosen[name]], _MARKERS[chosen[name]]) for name in spectra]
 
 
-def _top(spectra: Mapping[str, FloatArray]) -> float:
-    """Return the highest value that must be seen; the band's first wide bins may leave the picture."""
-    return max(float(np.nanmax(values)) for values in spectra.values()) or 1.0
-
-
 def _ell_axis(ax: Axes, ell: FloatArray) -> None:
     ax.set_xscale("log")
     ax.set_xlim(0.93 * float(ell[0]), 1.05 * float(ell[-1]))
-    ax.xaxis.set_major_locator(FixedLocator([tick for tick in _ELL_TICKS if ell[0] <= tick <= ell[-1]]))
-    ax.xaxis.set_major_formatter(ScalarFormatter())
-    ax.xaxis.set_minor_formatter(NullFormatter())
-    ax.minorticks_off()
+    plain_ticks(ax.xaxis, [tick for tick in _ELL_TICKS if ell[0] <= tick <= ell[-1]])
     ax.set_xlabel(r"multipole $\ell$")

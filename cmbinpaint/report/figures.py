@@ -150,7 +150,7 @@ def draw_one_point_of(report: "MapReport", *, ax: Axes | None = None) -> Axes:
     found = report.one_point
     styles = {
         "observed": ("observed pixels", COLORS["observed"], "-", 1.2),
-        "truth": ("truth in the holes", COLORS["truth"], ":", 1.6),
+        "truth": ("truth in the holes", COLORS["target"], ":", 1.6),
         "filled": ("filled pixels", COLORS["filled"], "-", 2.0),
     }
     centers = 0.5 * (found.edges[1:] + found.edges[:-1])

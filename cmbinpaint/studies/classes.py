@@ -3,9 +3,9 @@
 Inputs: a trained network, patches of several classes, a classifier. Outputs: `ClassStudy`.
 
 A realization is the prediction plus what the prediction misses of another patch, `predict(d) + o' - predict(d')`. That
-other patch must come from some class: of the patch's own ("realization": whoever fills knows the spectrum), or of the
+other patch must come from some class: of the patch's own ("realization": the spectrum is known), or of the
 class nearest to Planck's whatever the patch ("realization, Planck's n_s": the spectrum is assumed). The first can keep
-a class because it was told; the second shows what an assumption does.
+a class because it was given; the second shows what an assumption does.
 """
 
 from dataclasses import dataclass
@@ -15,15 +15,13 @@ import numpy as np
 
 from cmbinpaint._types import BoolArray, FloatArray, IntArray
 from cmbinpaint.errors import DataSetError
-from cmbinpaint.plane.power import flat_cl
 from cmbinpaint.studies.classifiers import Classifier, confusion_table
-from cmbinpaint.studies.patch_study import check_masks
+from cmbinpaint.studies.patch_study import PatchSpectra, check_masks
 from cmbinpaint.training.data.targets import Targets
 from cmbinpaint.training.run.checkpoint_models import State, Trained
-from cmbinpaint.validation.jackknife import Estimate, mean, ratio_of_means
+from cmbinpaint.validation.jackknife import Estimate, mean, ratio_of_means, stack_estimates
 
 TARGET, PREDICTION, REALIZATION, ASSUMED = "target", "prediction", "realization", "realization, Planck's n_s"
-_BANDS = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +36,7 @@ class ClassStudy:
         (classes,) spectral indices.
     patches
         Of each class.
-    hole_share
+    hole_fraction
         Of the mask.
     rms_uK
         (classes,) of the targets.
@@ -61,7 +59,7 @@ class ClassStudy:
     classifier: str
     ns: tuple[float, ...]
     patches: IntArray
-    hole_share: float
+    hole_fraction: float
     rms_uK: FloatArray
     error: Estimate
     relative: Estimate
@@ -107,7 +105,7 @@ class ClassStudy:
     def facts(self) -> dict[str, Any]:
         """What the numbers refer to."""
         return {
-            "network": self.name, "classifier": self.classifier, "hole_share": self.hole_share,
+            "network": self.name, "classifier": self.classifier, "hole_fraction": self.hole_fraction,
             "n_s": self.ns, "confusion": {kind: table.tolist() for kind, table in self.confusion.items()},
             "accuracy": {kind: self.accuracy(kind) for kind in self.confusion},
             "mean_shift_of_n_s": {kind: self.kept(kind) for kind in self.confusion},
@@ -150,37 +148,35 @@ def study_classes(
     _check_classes(targets, others, classifier)
     filler = trained.filler(state, targets)
     prediction = np.where(valid, targets.data, filler.fill(targets.data, valid).field_uK)
-    missed = np.where(valid, 0.0, others.data - filler.fill(others.data, valid).field_uK)
+    residual = np.where(valid, 0.0, others.data - filler.fill(others.data, valid).field_uK)
     own = _partners(targets.labels, others.labels)
     assumed = _partners(np.full_like(targets.labels, targets.fiducial), others.labels)
     shown = {
         TARGET: targets.data.astype(np.float64),
         PREDICTION: prediction,
-        REALIZATION: prediction + missed[own],
-        ASSUMED: prediction + missed[assumed],
+        REALIZATION: prediction + residual[own],
+        ASSUMED: prediction + residual[assumed],
     }
     groups = [targets.labels == k for k in range(n)]
     rms = np.array([targets.truth[g].std(dtype=np.float64) for g in groups])
-    away = np.abs(prediction - targets.truth)[:, ~valid]
-    error = _by_class([mean(away[g].mean(1)) for g in groups])
-    edges = np.linspace(
-        2.5 * 2 * np.pi / (targets.side * targets.step_rad), np.pi / targets.step_rad, _BANDS + 1
-    )
-    power = {kind: _bandpowers(fields, targets, edges) for kind, fields in shown.items()}
+    difference = np.abs(prediction - targets.truth)[:, ~valid]
+    error = stack_estimates([mean(difference[g].mean(1)) for g in groups])
+    spectra = PatchSpectra(targets.side, targets.step_rad)
+    power = {kind: spectra.auto(patches) for kind, patches in shown.items()}
     return ClassStudy(
         name=trained.name,
         classifier=classifier.name,
         ns=targets.ns,
         patches=np.bincount(targets.labels, minlength=n),
-        hole_share=float(np.mean(~valid)),
+        hole_fraction=float(np.mean(~valid)),
         rms_uK=rms,
         error=error,
         relative=Estimate(100 * error.value / rms, 100 * error.error / rms),
-        rms_error=np.array([np.sqrt(np.mean(away[g] ** 2)) for g in groups]) / rms,
-        edges=edges,
-        power=_by_class([mean(power[TARGET][g]) for g in groups]),
+        rms_error=np.array([np.sqrt(np.mean(difference[g] ** 2)) for g in groups]) / rms,
+        edges=spectra.edges,
+        power=stack_estimates([mean(power[TARGET][g]) for g in groups]),
         transfer={
-            kind: _by_class([ratio_of_means(power[kind][g], power[TARGET][g]) for g in groups])
+            kind: stack_estimates([ratio_of_means(power[kind][g], power[TARGET][g]) for g in groups])
             for kind in (PREDICTION, REALIZATION, ASSUMED)
         },
         confusion={
@@ -216,13 +212,3 @@ def _partners(wanted: IntArray, labels: IntArray) -> IntArray:
         here, pool = np.flatnonzero(wanted == k), np.flatnonzero(labels == k)
         chosen[here] = pool[np.arange(here.size) % pool.size]
     return chosen
-
-
-def _bandpowers(fields: FloatArray, targets: Targets, edges: FloatArray) -> FloatArray:
-    hann = np.sin(np.pi * (np.arange(targets.side) + 0.5) / targets.side) ** 2
-    cut = {"window": hann[:, None] * hann, "edges": edges}
-    return np.stack([flat_cl(field, targets.step_rad, **cut)[1] for field in fields])
-
-
-def _by_class(found: list[Estimate]) -> Estimate:
-    return Estimate(np.stack([f.value for f in found]), np.stack([f.error for f in found]))

@@ -2,7 +2,7 @@
 
 Inputs: patches with their classes. Outputs: `RingDiscriminant`.
 
-Of Gaussian skies the spectrum holds all there is to know, so that a rule on it is a fair judge of spectral classes.
+Of Gaussian skies the spectrum holds all there is to know, so that a rule on it is a fair test of spectral classes.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ import numpy as np
 
 from cmbinpaint._types import Float32Array, FloatArray, IntArray
 from cmbinpaint.errors import DataSetError
-from cmbinpaint.plane.power import flat_cl
+from cmbinpaint.studies.patch_study import PatchSpectra
 
 _RINGS = 24
 
@@ -73,7 +73,7 @@ class RingDiscriminant:
         counts = np.bincount(labels, minlength=n)
         if n < 2 or counts.min() == 0 or labels.size < n + 2:
             raise DataSetError(
-                f"{labels.size} patches of {np.count_nonzero(counts)} classes came; a classifier needs two classes or "
+                f"{labels.size} patches of {np.count_nonzero(counts)} classes given; a classifier needs two classes or "
                 "more, and patches of each"
             )
         values = _ring_logs(patches_uK)
@@ -86,21 +86,19 @@ class RingDiscriminant:
     def classify(self, patches_uK: FloatArray | Float32Array, rms_uK: float) -> IntArray:
         """(n,) the class of each of (n, side, side) patches."""
         values = _ring_logs(patches_uK)
-        away = values[:, None] - self.means
+        offset = values[:, None] - self.means
         return np.asarray(
-            np.argmin(np.einsum("nkf,fg,nkg->nk", away, self.inverse, away), axis=1), dtype=np.int64
+            np.argmin(np.einsum("nkf,fg,nkg->nk", offset, self.inverse, offset), axis=1), dtype=np.int64
         )
 
 
-def confusion_table(truth: IntArray, found: IntArray, classes: int) -> IntArray:
+def confusion_table(target: IntArray, found: IntArray, classes: int) -> IntArray:
     """(classes, classes): how many of class [row] were put into class [column]."""
-    return np.bincount(truth * classes + found, minlength=classes**2).reshape(classes, classes)
+    return np.bincount(target * classes + found, minlength=classes**2).reshape(classes, classes)
 
 
 def _ring_logs(patches_uK: FloatArray | Float32Array) -> FloatArray:
     """(n, rings) logarithms of the power in rings of equal width, of Hann-windowed patches."""
     side = patches_uK.shape[-1]
-    hann = np.sin(np.pi * (np.arange(side) + 0.5) / side) ** 2
     edges = np.linspace(0.75, side / 2, min(_RINGS, side // 4) + 1) * 2 * np.pi / side
-    cut = {"window": hann[:, None] * hann, "edges": edges}
-    return np.log(np.stack([flat_cl(patch, 1.0, **cut)[1] for patch in patches_uK.astype(np.float64)]))
+    return np.log(PatchSpectra(side, 1.0, edges).auto(patches_uK.astype(np.float64)))

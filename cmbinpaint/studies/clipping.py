@@ -1,15 +1,15 @@
-"""What pictures hide: the power spectrum of clipped grey pictures against that of the temperatures they show.
+"""The power spectrum of clipped grey pictures against that of the temperatures they show.
 
 Inputs: patches in µK. Outputs: `ClippingStudy`.
 
-Three steps lead from a temperature to the grey of a color picture, and are told apart here: clipping at ±T_max; cutting
+Three steps lead from a temperature to the grey of a color picture, and are separated here: clipping at ±T_max; cutting
 the range into 256 steps of grey ("grey picture"; grey back to µK exactly, but for the step); and drawing it in Planck's
 colors first, whose grey is 0.2989 R + 0.5870 G + 0.1140 B ("grey of Planck's colors"). That grey is darkest at both
 ends of the range, so that no straight line leads back; the best one, by regression over all pixels, is taken.
 
 Of a Gaussian field of standard deviation σ clipped at ±T_max, each mode keeps erf(T_max / √2 σ) of its amplitude (the
 theorem of Bussgang 1952), so that its power falls by the square of that, and what is cut off comes back as a little
-power spread over all scales.
+power at all scales.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,13 +21,12 @@ from scipy.special import erf
 
 from cmbinpaint._types import FloatArray
 from cmbinpaint.errors import MapError
-from cmbinpaint.plane.power import flat_cl
+from cmbinpaint.studies.patch_study import PatchSpectra
 from cmbinpaint.training.data.planck_colors import N_COLORS, luma, render
-from cmbinpaint.validation.jackknife import Estimate, jackknife, ratio_of_means
+from cmbinpaint.validation.jackknife import Estimate, jackknife, mean, ratio_of_means, stack_estimates
 
 CLIPPED, GREY, PLANCK = "clipped temperature", "grey picture", "grey of Planck's colors"
 T_MAX_uK = (100.0, 150.0, 200.0, 250.0, 300.0, 400.0, 500.0, 700.0, 1000.0)
-_BANDS = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +46,7 @@ class ClippingStudy:
     coherence
         (T, B) correlation of their modes: 1 where a picture shows what is there.
     clipped
-        (T,) share of pixels beyond ±T_max.
+        (T,) fraction of pixels beyond ±T_max.
     expected
         (T,) power that is left of each mode of a Gaussian field.
     rms_uK
@@ -82,7 +81,7 @@ class ClippingStudy:
             for (t, b), value in np.ndenumerate(ratio.value):
                 row = {
                     "rendering": name, "t_max_uK": float(self.t_max_uK[t]), "ell_min": float(self.edges[b]),
-                    "ell_max": float(self.edges[b + 1]), "clipped_share": float(self.clipped[t]),
+                    "ell_max": float(self.edges[b + 1]), "clipped_fraction": float(self.clipped[t]),
                     "ratio": float(value), "ratio_error": float(ratio.error[t, b]),
                     "coherence": float(self.coherence[name].value[t, b]), "gaussian_ratio": float(self.expected[t]),
                 }  # fmt: skip
@@ -103,14 +102,14 @@ class ClippingStudy:
 
 
 def study_clipping(
-    truth_uK: FloatArray, step_rad: float, t_max_uK: Sequence[float] = T_MAX_uK, *,
-    filled_uK: FloatArray | None = None, bands: int = _BANDS,
+    target_uK: FloatArray, step_rad: float, t_max_uK: Sequence[float] = T_MAX_uK, *,
+    filled_uK: FloatArray | None = None,
 ) -> ClippingStudy:  # fmt: skip
     """Compare spectra of pictures and of temperatures.
 
     Parameters
     ----------
-    truth_uK
+    target_uK
         (n, side, side), two patches or more.
     step_rad
         The pixel's side.
@@ -118,8 +117,6 @@ def study_clipping(
         Where pictures end, at plus and minus.
     filled_uK
         (n, side, side) the same patches with holes filled.
-    bands
-        How many bands of ell, equally wide up to the pixels' Nyquist frequency.
 
     Raises
     ------
@@ -129,40 +126,35 @@ def study_clipping(
     limits = np.asarray(t_max_uK, dtype=np.float64)
     if limits.ndim != 1 or not limits.size or not np.all(limits > 0):
         raise MapError(
-            f"T_max {list(t_max_uK)} µK came; expected positive temperatures: pictures end at ±T_max"
+            f"T_max {list(t_max_uK)} µK given; expected positive temperatures: pictures end at ±T_max"
         )
-    truth = np.asarray(truth_uK, dtype=np.float64)
-    if len(truth) < 2:
-        raise MapError("one patch came; two or more tell an error: ask for more patches")
-    side = truth.shape[-1]
-    # A Hann window mixes neighboring modes: the two lowest are left out.
-    edges = np.linspace(2.5 * 2 * np.pi / (side * step_rad), np.pi / step_rad, bands + 1)
-    spectra = _Spectra(step_rad, edges, side)
-    true = spectra.auto(truth)
-    shape = (limits.size, bands)
-    ratio = {name: _empty(shape) for name in _RENDERINGS}
-    coherence = {name: _empty(shape) for name in _RENDERINGS}
-    transfer = {
-        name: _empty(shape) for name in (("temperature", *_RENDERINGS) if filled_uK is not None else ())
-    }
-    for t, limit in enumerate(limits):
+    target = np.asarray(target_uK, dtype=np.float64)
+    if len(target) < 2:
+        raise MapError("one patch given; errors need two or more: ask for more patches")
+    spectra = PatchSpectra(target.shape[-1], step_rad)
+    true = spectra.auto(target)
+    ratio: dict[str, list[Estimate]] = {name: [] for name in _RENDERINGS}
+    coherence: dict[str, list[Estimate]] = {name: [] for name in _RENDERINGS}
+    transfer: dict[str, list[Estimate]] = {}
+    if filled_uK is not None:
+        unrendered = ratio_of_means(spectra.auto(filled_uK), true)
+        transfer = {"temperature": [unrendered] * limits.size, **{name: [] for name in _RENDERINGS}}
+    for limit in limits:
         for name, draw in _RENDERINGS.items():
-            shown = draw(truth, limit)
-            scale = _regression(shown, truth) if name == PLANCK else 1.0
+            shown = draw(target, limit)
+            scale = _regression(shown, target) if name == PLANCK else 1.0
             shown = scale * shown
-            auto, cross = spectra.auto(shown), spectra.cross(shown, truth)
-            _put(ratio[name], t, ratio_of_means(auto, true))
-            _put(coherence[name], t, jackknife(lambda c, a, b: c / np.sqrt(a * b), cross, auto, true))
+            auto, cross = spectra.auto(shown), spectra.cross(shown, target)
+            ratio[name].append(ratio_of_means(auto, true))
+            coherence[name].append(jackknife(lambda c, a, b: c / np.sqrt(a * b), cross, auto, true))
             if filled_uK is not None:
                 drawn = scale * draw(np.asarray(filled_uK, dtype=np.float64), limit)
-                _put(transfer[name], t, ratio_of_means(spectra.auto(drawn), auto))
-        if filled_uK is not None:
-            _put(transfer["temperature"], t, ratio_of_means(spectra.auto(filled_uK), true))
-    rms = float(truth.std())
+                transfer[name].append(ratio_of_means(spectra.auto(drawn), auto))
+    rms = float(target.std())
     return ClippingStudy(
-        t_max_uK=limits, edges=edges, power=jackknife(lambda a: a, true), ratio=ratio, coherence=coherence,
-        clipped=np.array([np.mean(np.abs(truth) > limit) for limit in limits]),
-        expected=erf(limits / (np.sqrt(2) * rms)) ** 2, rms_uK=rms, transfer=transfer, patches=len(truth),
+        t_max_uK=limits, edges=spectra.edges, power=mean(true), ratio=_by_limit(ratio), coherence=_by_limit(coherence),
+        clipped=np.array([np.mean(np.abs(target) > limit) for limit in limits]),
+        expected=erf(limits / (np.sqrt(2) * rms)) ** 2, rms_uK=rms, transfer=_by_limit(transfer), patches=len(target),
     )  # fmt: skip
 
 
@@ -184,31 +176,10 @@ _RENDERINGS: dict[str, Callable[[FloatArray, float], FloatArray]] = {
 }  # fmt: skip
 
 
-def _regression(shown: FloatArray, truth: FloatArray) -> float:
-    """What a grey is multiplied by to be the best guess of the temperature that is a straight line in it."""
-    return float(np.cov(shown.ravel(), truth.ravel())[0, 1] / shown.var())
+def _regression(shown: FloatArray, target: FloatArray) -> float:
+    """The factor that makes a grey the best linear guess of the temperature."""
+    return float(np.cov(shown.ravel(), target.ravel())[0, 1] / shown.var())
 
 
-class _Spectra:
-    """Bandpowers of patches behind a Hann window."""
-
-    def __init__(self, step_rad: float, edges: FloatArray, side: int) -> None:
-        hann = np.sin(np.pi * (np.arange(side) + 0.5) / side) ** 2
-        self.step, self.edges, self.window = step_rad, edges, hann[:, None] * hann
-
-    def auto(self, fields: FloatArray) -> FloatArray:
-        """(n, bands) C_ell."""
-        cut = {"window": self.window, "edges": self.edges}
-        return np.stack([flat_cl(field, self.step, **cut)[1] for field in fields])
-
-    def cross(self, one: FloatArray, two: FloatArray) -> FloatArray:
-        """(n, bands) cross spectra."""
-        return (self.auto(one + two) - self.auto(one - two)) / 4
-
-
-def _empty(shape: tuple[int, ...]) -> Estimate:
-    return Estimate(np.zeros(shape), np.zeros(shape))
-
-
-def _put(into: Estimate, row: int, found: Estimate) -> None:
-    into.value[row], into.error[row] = found.value, found.error
+def _by_limit(found: dict[str, list[Estimate]]) -> dict[str, Estimate]:
+    return {name: stack_estimates(estimates) for name, estimates in found.items()}

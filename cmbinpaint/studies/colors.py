@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from cmbinpaint._types import AnyArray, BoolArray, Float32Array, FloatArray
-from cmbinpaint.studies.patch_study import Progress, check_masks
+from cmbinpaint.problem.progress import Watch
+from cmbinpaint.studies.patch_study import check_masks, fills, pictures_of, stacked
 from cmbinpaint.training.data.planck_colors import LIMIT_uK, luma, render
 from cmbinpaint.training.data.targets import Targets
 from cmbinpaint.training.run.checkpoint_models import State, Trained
@@ -36,7 +37,7 @@ class Distribution:
     misfit
         (..., 4) Kolmogorov-Smirnov distance from that Gaussian.
     density
-        (..., 4, BINS) share of pixels per unit of intensity.
+        (..., 4, BINS) fraction of pixels per unit of intensity.
     """
 
     mean: FloatArray
@@ -79,7 +80,7 @@ class ColorStudy:
     def percent(self, what: str) -> FloatArray:
         """(states, masks, patches, 4) difference of the fits' "mean" or "std", signed, in percent of the target's.
 
-        The seed drops the sign, and makes a percentage of grey by weighing those of the colors; here grey is a
+        CoMBInE drops the sign, and makes a percentage of grey by weighing those of the colors; here grey is a
         channel of its own.
         """
         goal = getattr(self.target, what)
@@ -122,7 +123,7 @@ class Panels:
     ----------
     masks
         Names; `valid`: (masks, side, side), True = observed.
-    truth, prediction
+    target, prediction
         (side, side) and (masks, side, side), µK.
     drawn
         (masks, side, side, 3) the prediction as RGB: of a network that draws pictures, its own.
@@ -134,7 +135,7 @@ class Panels:
 
     masks: tuple[str, ...]
     valid: BoolArray
-    truth: Float32Array
+    target: Float32Array
     prediction: FloatArray
     drawn: Float32Array
     colors: str
@@ -142,19 +143,19 @@ class Panels:
     step_arcmin: float
 
     @property
-    def target(self) -> Float32Array:
-        """(side, side, 3) the truth as RGB."""
-        return render(self.truth, *self.colors_uK, self.colors)
+    def target_rgb(self) -> Float32Array:
+        """(side, side, 3) the target as RGB."""
+        return render(self.target, *self.colors_uK, self.colors)
 
     @property
-    def away_uK(self) -> FloatArray:
-        """(masks, side, side) |prediction - truth|."""
-        return np.abs(self.prediction - self.truth)
+    def difference_uK(self) -> FloatArray:
+        """(masks, side, side) |prediction - target|."""
+        return np.abs(self.prediction - self.target)
 
     @property
-    def away_rgb(self) -> FloatArray:
+    def difference_rgb(self) -> FloatArray:
         """(masks, side, side) mean over red, green and blue of the pictures' absolute difference."""
-        return np.abs(self.drawn.astype(np.float64) - self.target).mean(-1)
+        return np.abs(self.drawn.astype(np.float64) - self.target_rgb).mean(-1)
 
 
 def channels(rgb: AnyArray) -> FloatArray:
@@ -169,14 +170,14 @@ def distribution(pictures: AnyArray) -> Distribution:
     scaled = (values - mean[:, None]) / np.where(std > 0, std, 1.0)[:, None]
     misfit = [[ks_distance(one[:, c]) for c in range(len(CHANNELS))] for one in scaled]
     # What is drawn by a network may leave [0, 1] by rounding alone; it belongs to the bins at the ends.
-    place = np.clip((values * BINS).astype(np.int64), 0, BINS - 1)
-    count = [[np.bincount(one[:, c], minlength=BINS) for c in range(len(CHANNELS))] for one in place]
+    bins = np.clip((values * BINS).astype(np.int64), 0, BINS - 1)
+    count = [[np.bincount(one[:, c], minlength=BINS) for c in range(len(CHANNELS))] for one in bins]
     return Distribution(mean, std, np.array(misfit), np.array(count) * (BINS / values.shape[1]))
 
 
 def study_colors(
     trained: Trained, targets: Targets, masks: Mapping[str, BoolArray], states: Sequence[State], *,
-    colors_uK: tuple[float, float] = (-LIMIT_uK, LIMIT_uK), colors: str = "planck", progress: Progress | None = None,
+    colors_uK: tuple[float, float] = (-LIMIT_uK, LIMIT_uK), colors: str = "planck", watch: Watch | None = None,
 ) -> ColorStudy:  # fmt: skip
     """Measure the colors of all targets and of their predictions, behind each mask, at each state.
 
@@ -191,8 +192,8 @@ def study_colors(
     colors_uK, colors
         T_min and T_max, and the map of colors (`planck_colors.COLOR_MAPS`). A network that draws
         pictures is compared in its own colors.
-    progress
-        Called with how many fills are done and how many there are.
+    watch
+        Called with the `Progress` of the fills.
 
     Raises
     ------
@@ -203,23 +204,12 @@ def study_colors(
     """
     check_masks(masks)
     goal = distribution(render(targets.truth, *colors_uK, colors))
-    parts = []
-    for state in states:
-        filler = trained.filler(state, targets)
-        for valid in masks.values():
-            fill = filler.fill(targets.data, valid)
-            drawn = render(fill.field_uK, *colors_uK, colors) if fill.rgb is None else fill.rgb
-            parts.append(distribution(drawn))
-            if progress is not None:
-                progress(len(parts), len(states) * len(masks))
-    lead = (len(states), len(masks))
-    stacked = {
-        key: np.stack([getattr(part, key) for part in parts]).reshape(lead + getattr(goal, key).shape)
-        for key in ("mean", "std", "misfit", "density")
-    }
-    return ColorStudy(
-        trained.name, tuple(states), tuple(masks), goal, Distribution(**stacked), colors, colors_uK
-    )
+    parts = [
+        distribution(pictures_of(fill, colors_uK, colors))
+        for fill in fills(trained, targets, masks, states, watch)
+    ]
+    prediction = stacked(parts, (len(states), len(masks)))
+    return ColorStudy(trained.name, tuple(states), tuple(masks), goal, prediction, colors, colors_uK)
 
 
 def fill_panels(
@@ -228,16 +218,14 @@ def fill_panels(
 ) -> Panels:  # fmt: skip
     """Fill the first of the targets behind each mask, at the last state; see `study_colors`."""
     check_masks(masks)
-    filler, one = trained.filler(trained.states[-1], targets), targets[:1]
-    fills = [filler.fill(one.data, valid) for valid in masks.values()]
+    one = targets[:1]
+    found = list(fills(trained, one, masks, trained.states[-1:], None))
     return Panels(
         masks=tuple(masks),
         valid=np.stack(list(masks.values())),
-        truth=one.truth[0],
-        prediction=np.stack([fill.field_uK[0] for fill in fills]),
-        drawn=np.stack(
-            [render(f.field_uK[0], *colors_uK, colors) if f.rgb is None else f.rgb[0] for f in fills]
-        ),
+        target=one.truth[0],
+        prediction=np.concatenate([fill.field_uK for fill in found]),
+        drawn=np.concatenate([pictures_of(fill, colors_uK, colors) for fill in found]),
         colors=colors,
         colors_uK=colors_uK,
         step_arcmin=targets.step_arcmin,

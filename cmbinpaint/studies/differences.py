@@ -2,13 +2,13 @@
 
 Inputs: a trained network, patches of known truth, masks. Outputs: `DifferenceStudy`.
 
-The seed gives a difference in percent of the target's mean color. That serves pictures, whose values lie in [0, 1] and
+CoMBInE gives a difference in percent of the target's mean color. That serves pictures, whose values lie in [0, 1] and
 have a mean; a temperature fluctuation has mean zero, and a percentage of it would be of any size. Temperatures are
 therefore taken over the rms of the field, over all patches of the study: one number, the same for every patch, hole and
 checkpoint, in which a fill with zeros scores 80 % (the mean of a Gaussian's absolute value) in large holes.
 
-The regions are: all pixels of the network's own picture, as the seed counts (it draws observed pixels anew); the same
-with the observed pixels put back, as a map is filled; the holes; and the holes by depth.
+The regions are: all pixels of the network's own picture, as CoMBInE counts (it redraws observed pixels); the same with
+the observed pixels put back, as a map is filled; the holes; and the holes by depth.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 
 from cmbinpaint._types import BoolArray, FloatArray
-from cmbinpaint.studies.patch_study import Progress, check_masks, depth_regions
+from cmbinpaint.problem.progress import Watch
+from cmbinpaint.studies.patch_study import check_masks, depth_regions, fills, pictures_of, stacked
 from cmbinpaint.training.data.planck_colors import LIMIT_uK, render
 from cmbinpaint.training.data.targets import Targets
-from cmbinpaint.training.run.checkpoint_models import Fill, State, Trained
+from cmbinpaint.training.run.checkpoint_models import State, Trained
 
 ALL, KEPT, HOLES = "all, as drawn", "all, observed kept", "holes"
 KINDS = ("temperature", "rgb")
@@ -53,7 +54,7 @@ class DifferenceStudy:
     name
         Of the network.
     states, masks
-        What the first two axes are; `hole_share`: (masks,) share of hole pixels.
+        What the first two axes are; `hole_fraction`: (masks,) fraction of hole pixels.
     regions
         What the last axis is; `pixels`: (masks, regions) how many.
     temperature, rgb
@@ -67,7 +68,7 @@ class DifferenceStudy:
     name: str
     states: tuple[State, ...]
     masks: tuple[str, ...]
-    hole_share: FloatArray
+    hole_fraction: FloatArray
     regions: tuple[str, ...]
     pixels: FloatArray
     temperature: Difference
@@ -88,7 +89,7 @@ class DifferenceStudy:
         """One row for each state, mask, region and kind: means over patches, and their scatter between patches.
 
         `mean` and `std` are those of the pixels of a patch; `mean_scatter` and so on are standard deviations over
-        patches, the error bars of the seed's figures (0 for one patch).
+        patches, the error bars of CoMBInE's figures (0 for one patch).
         """
         rows = []
         for s, state in enumerate(self.states):
@@ -98,7 +99,7 @@ class DifferenceStudy:
                         found = self.kind(kind)
                         row: dict[str, Any] = {
                             "step": state.step, "stage": state.stage, "mask": mask,
-                            "hole_share": float(self.hole_share[m]), "region": region,
+                            "hole_fraction": float(self.hole_fraction[m]), "region": region,
                             "pixels": int(self.pixels[m, r]), "kind": kind, "patches": self.patches,
                         }  # fmt: skip
                         for key in ("mean", "std", "percent"):
@@ -119,7 +120,7 @@ class DifferenceStudy:
 
 def study_differences(
     trained: Trained, targets: Targets, masks: Mapping[str, BoolArray], states: Sequence[State], *,
-    colors_uK: tuple[float, float] = (-LIMIT_uK, LIMIT_uK), progress: Progress | None = None,
+    colors_uK: tuple[float, float] = (-LIMIT_uK, LIMIT_uK), watch: Watch | None = None,
 ) -> DifferenceStudy:  # fmt: skip
     """Measure differences of all targets, behind each mask, at each state.
 
@@ -133,8 +134,8 @@ def study_differences(
         (side, side) by name, True = observed.
     colors_uK
         Where the colors of the pictures end: T_min and T_max.
-    progress
-        Called with how many fills are done and how many there are.
+    watch
+        Called with the `Progress` of the fills.
 
     Raises
     ------
@@ -146,30 +147,24 @@ def study_differences(
     check_masks(masks)
     pictures = render(targets.truth, *colors_uK)
     rms = float(np.sqrt(np.mean(np.square(targets.truth, dtype=np.float64))))
-    found: dict[str, list[Difference]] = {kind: [] for kind in KINDS}
-    total, done = len(states) * len(masks), 0
-    for state in states:
-        filler = trained.filler(state, targets)
-        for valid in masks.values():
-            fill = filler.fill(targets.data, valid)
-            drawn = render(fill.field_uK, *colors_uK) if fill.rgb is None else fill.rgb
-            found["temperature"].append(_temperature(fill, targets, valid, rms))
-            found["rgb"].append(_rgb(drawn, pictures, valid))
-            done += 1
-            if progress is not None:
-                progress(done, total)
-    shape = (len(states), len(masks), len(targets), -1)
+    mean_color = np.asarray(np.mean(pictures, axis=(1, 2, 3), dtype=np.float64))
+    regions = [_regions(valid) for valid in masks.values()]
+    temperature, rgb = [], []
+    for i, fill in enumerate(fills(trained, targets, masks, states, watch)):
+        drawn, where = pictures_of(fill, colors_uK).astype(np.float64), regions[i % len(masks)]
+        difference = np.abs(fill.field_uK - targets.truth)[..., None]
+        temperature.append(_measure(difference, where, np.full(len(targets), rms)))
+        rgb.append(_measure(np.abs(drawn - pictures), where, mean_color))
+    lead = (len(states), len(masks))
     return DifferenceStudy(
         name=trained.name,
         states=tuple(states),
         masks=tuple(masks),
-        hole_share=np.array([np.mean(~valid) for valid in masks.values()]),
-        regions=tuple(_regions(next(iter(masks.values())))),
-        pixels=np.array(
-            [[np.count_nonzero(r) for r in _regions(valid).values()] for valid in masks.values()]
-        ),
-        temperature=_stacked(found["temperature"], shape),
-        rgb=_stacked(found["rgb"], shape),
+        hole_fraction=np.array([np.mean(~valid) for valid in masks.values()]),
+        regions=tuple(regions[0]),
+        pixels=np.array([[np.count_nonzero(region) for region in each.values()] for each in regions]),
+        temperature=stacked(temperature, lead),
+        rgb=stacked(rgb, lead),
         rms_uK=rms,
         colors_uK=colors_uK,
     )
@@ -180,29 +175,13 @@ def _regions(valid: BoolArray) -> dict[str, BoolArray]:
     return {ALL: everywhere, KEPT: everywhere, HOLES: ~valid, **depth_regions(valid)}
 
 
-def _temperature(fill: Fill, targets: Targets, valid: BoolArray, rms: float) -> Difference:
-    away = np.abs(fill.field_uK - targets.truth)
-    return _measure(away[..., None], valid, np.full(len(away), rms))
-
-
-def _rgb(drawn: Any, pictures: Any, valid: BoolArray) -> Difference:
-    away = np.abs(drawn.astype(np.float64) - pictures)
-    return _measure(away, valid, np.mean(pictures, axis=(1, 2, 3), dtype=np.float64))
-
-
-def _measure(away: FloatArray, valid: BoolArray, scale: FloatArray) -> Difference:
+def _measure(difference: FloatArray, regions: Mapping[str, BoolArray], scale: FloatArray) -> Difference:
     """Of (n, side, side, channels) absolute differences; percentages of (n,) `scale`."""
     columns = []
-    for name, region in _regions(valid).items():
-        values = np.where(~valid[..., None], away, 0.0) if name == KEPT else away
-        inside = values[:, region].reshape(len(away), -1)
-        empty = np.full(len(away), np.nan)
+    for name, region in regions.items():
+        values = np.where(regions[HOLES][..., None], difference, 0.0) if name == KEPT else difference
+        inside = values[:, region].reshape(len(difference), -1)
+        empty = np.full(len(difference), np.nan)
         columns.append((inside.mean(1), inside.std(1)) if inside.size else (empty, empty))
     mean, std = (np.stack(part, axis=1) for part in zip(*columns, strict=True))
     return Difference(mean, std, 100 * mean / scale[:, None])
-
-
-def _stacked(parts: list[Difference], shape: tuple[int, ...]) -> Difference:
-    return Difference(
-        *(np.stack([getattr(p, key) for p in parts]).reshape(shape) for key in ("mean", "std", "percent"))
-    )

@@ -4,7 +4,7 @@ Inputs: bandpowers of many skies by every estimator. Outputs: `EstimatorEnsemble
 
 A single filled sky scatters by full-sky cosmic variance by construction, however little of it was observed: the power
 in its holes is the sky model's. Its raw scatter therefore flatters it. What counts is the response dC_filled / dC_true,
-how much of a change in the sky's power the estimate follows when the sky model is told and fixed, and the scatter over
+how much of a change in the sky's power the estimate follows when the sky model is given and fixed, and the scatter over
 it.
 """
 
@@ -17,6 +17,9 @@ import numpy as np
 from cmbinpaint._types import FloatArray
 from cmbinpaint.studies.ks import KSTest
 from cmbinpaint.validation.jackknife import Estimate, jackknife, ratio_of_means
+
+MASKED, MASTER, APODIZED = "masked / fsky", "MASTER", "MASTER, apodized"
+PREDICTION, REALIZATION, MEAN = "prediction", "realization", "mean over realizations"
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +131,7 @@ class EstimatorEnsemble:
         }  # fmt: skip
 
 
-def grade(
+def evaluate(
     estimated: FloatArray, true: FloatArray, signal: FloatArray, moved: FloatArray, moves: FloatArray
 ) -> EstimatorFigures:
     """Figures of one estimator.

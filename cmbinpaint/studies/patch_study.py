@@ -1,25 +1,31 @@
-"""What studies of patches share: the masks, the moments of a training, the pixels by depth.
+"""What studies of patches share: masks, the states of a training, fills of all of them, depth regions, spectra.
 
-Inputs: a trained network, targets. Outputs: masks by name, states, regions of a patch.
+Inputs: a trained network, targets. Outputs: masks by name, states, fills, regions of a patch, bandpowers.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from typing import Any, TypeVar
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
-from cmbinpaint._types import BoolArray, FloatArray
+from cmbinpaint._types import BoolArray, Float32Array, FloatArray
 from cmbinpaint.errors import MaskError
+from cmbinpaint.plane.power import flat_cl
 from cmbinpaint.plane.shapes import circle
+from cmbinpaint.problem.progress import Progress, Watch
 from cmbinpaint.training.data.masks import Bounded, RandomShapes
-from cmbinpaint.training.run.checkpoint_models import State, Trained
+from cmbinpaint.training.data.planck_colors import render
+from cmbinpaint.training.data.targets import Targets
+from cmbinpaint.training.run.checkpoint_models import Fill, State, Trained
 from cmbinpaint.validation.depths import DEPTH_EDGES
 
-RADII_PX = tuple(range(5, 70, 5))  # the seed's thirteen, in a patch of 128 px
+T = TypeVar("T")
+RADII_PX = tuple(range(5, 70, 5))  # CoMBInE's thirteen, in a patch of 128 px
 _SIDE = 128
 RANDOM = "random shapes"
-
-Progress = Callable[[int, int], None]
+BANDS = 6
 
 
 def random_mask(side: int, seed: int) -> BoolArray:
@@ -33,8 +39,8 @@ def circles(side: int, radii_px: Sequence[float] = RADII_PX) -> dict[str, BoolAr
     return {f"r = {r * side / _SIDE:g} px": circle(side, r * side / _SIDE) for r in radii_px}
 
 
-def seed_masks(side: int, seed: int, radii_px: Sequence[float] = RADII_PX) -> dict[str, BoolArray]:
-    """The seed's masks by name: centered circles and one of random shapes."""
+def combine_masks(side: int, seed: int, radii_px: Sequence[float] = RADII_PX) -> dict[str, BoolArray]:
+    """CoMBInE's masks by name: centered circles and one of random shapes."""
     return {**circles(side, radii_px), RANDOM: random_mask(side, seed)}
 
 
@@ -55,7 +61,7 @@ def check_masks(masks: Mapping[str, BoolArray]) -> None:
             raise MaskError(f"mask {name!r} has no hole: there is nothing to fill and to judge")
 
 
-def take_states(trained: Trained, *, last: bool) -> tuple[State, ...]:
+def chosen_states(trained: Trained, *, last: bool) -> tuple[State, ...]:
     """All states of a training, or the last one alone.
 
     Raises
@@ -67,6 +73,32 @@ def take_states(trained: Trained, *, last: bool) -> tuple[State, ...]:
         return trained.states[-1:]
     trained.needs_several()
     return trained.states
+
+
+def fills(
+    trained: Trained, targets: Targets, masks: Mapping[str, BoolArray], states: Sequence[State], watch: Watch | None
+) -> Iterator[Fill]:  # fmt: skip
+    """The fills of all targets behind each mask, state by state."""
+    done, total = 0, len(states) * len(masks)
+    for state in states:
+        filler = trained.filler(state, targets)
+        for valid in masks.values():
+            yield filler.fill(targets.data, valid)
+            done += 1
+            if watch is not None:
+                watch(Progress("fill", done, total))
+
+
+def pictures_of(fill: Fill, colors_uK: tuple[float, float], colors: str = "planck") -> Float32Array:
+    """(n, side, side, 3) a fill as RGB: of a network that draws pictures, its own."""
+    return render(fill.field_uK, *colors_uK, colors) if fill.rgb is None else fill.rgb
+
+
+def stacked(parts: Sequence[T], lead: tuple[int, ...]) -> T:
+    """One dataclass of arrays from many, which become its leading axes."""
+    first: Any = parts[0]
+    arrays = {f.name: np.stack([getattr(part, f.name) for part in parts]) for f in fields(first)}
+    return type(first)(**{name: a.reshape(lead + a.shape[1:]) for name, a in arrays.items()})
 
 
 def patch_depth(valid: BoolArray) -> FloatArray:
@@ -81,3 +113,33 @@ def depth_regions(valid: BoolArray) -> dict[str, BoolArray]:
     names = [f"{low:g}-{high:g} px" for low, high in zip(limits[:-2], DEPTH_EDGES, strict=True)]
     bins = zip([*names, f"> {DEPTH_EDGES[-1]:g} px"], limits[:-1], limits[1:], strict=True)
     return {f"depth {name}": (depth > low) & (depth <= high) for name, low, high in bins}
+
+
+class PatchSpectra:
+    """Bandpowers of patches behind a Hann window.
+
+    Parameters
+    ----------
+    side
+        Pixels along an edge.
+    step_rad
+        Side of a pixel.
+    edges
+        (bands + 1,) of ell; None: six bands of equal width up to Nyquist. A Hann window mixes neighboring modes: the
+        two lowest are left out.
+    """
+
+    def __init__(self, side: int, step_rad: float, edges: FloatArray | None = None) -> None:
+        hann = np.sin(np.pi * (np.arange(side) + 0.5) / side) ** 2
+        if edges is None:
+            edges = np.linspace(2.5 * 2 * np.pi / (side * step_rad), np.pi / step_rad, BANDS + 1)
+        self.step_rad, self.edges, self.window = step_rad, edges, hann[:, None] * hann
+
+    def auto(self, patches: FloatArray, weights: FloatArray | None = None) -> FloatArray:
+        """(n, bands) C_ell of (n, side, side) patches, the window times (side, side) weights if given."""
+        window = self.window if weights is None else self.window * weights
+        return np.stack([flat_cl(p, self.step_rad, window=window, edges=self.edges)[1] for p in patches])
+
+    def cross(self, one: FloatArray, two: FloatArray) -> FloatArray:
+        """(n, bands) cross spectra."""
+        return (self.auto(one + two) - self.auto(one - two)) / 4

@@ -2,7 +2,7 @@
 
 Inputs: a setup, an inpainter. Outputs: `EstimatorEnsemble`.
 
-The sky model is told and fixed. Every prediction is linear in the data, so that the mean of an estimate is linear in
+The sky model is given and fixed. Every prediction is linear in the data, so that the mean of an estimate is linear in
 the true C_ell, and its response to a band is what it makes of a sky that has power there alone; a realization adds what
 does not depend on the data, and responds as its prediction does.
 """
@@ -15,6 +15,7 @@ from cmbinpaint._types import BoolArray, FloatArray
 from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.problem.model import Inpainter
 from cmbinpaint.problem.plan import InpaintingPlan
+from cmbinpaint.problem.progress import Progress, Watch
 from cmbinpaint.sims.skies import simulate_sky
 from cmbinpaint.spectra.bandpowers import log_bands
 from cmbinpaint.spectra.full_sky import anafast
@@ -22,14 +23,20 @@ from cmbinpaint.spectra.mode_coupling import coupling_matrix, decouple, narrowes
 from cmbinpaint.sphere import masks
 from cmbinpaint.sphere.harmonics import Harmonics, draw_alm
 from cmbinpaint.sphere.pixels import pixel_size
-from cmbinpaint.studies.estimator_performance import EstimatorEnsemble, grade
+from cmbinpaint.studies.estimator_performance import (
+    APODIZED,
+    MASKED,
+    MASTER,
+    MEAN,
+    PREDICTION,
+    REALIZATION,
+    EstimatorEnsemble,
+    evaluate,
+)  # fmt: skip
 from cmbinpaint.studies.fisher import MOST_PIXELS, fisher_scatter, mode_scatter
 from cmbinpaint.studies.ks import ks_test
-from cmbinpaint.studies.patch_study import Progress
 from cmbinpaint.validation.simulation_setup import SimulationSetup
 
-MASKED, MASTER, APODIZED = "masked / fsky", "MASTER", "MASTER, apodized"
-PREDICTION, REALIZATION, MEAN = "prediction", "realization", "mean over realizations"
 _BANDS = 6
 _APODIZATION_PIXELS = 2.0
 _MARGIN = 8  # multipoles above the last band that MASTER solves for
@@ -49,9 +56,9 @@ def standard_setup(valid: BoolArray, seed: int, bands: int = _BANDS) -> Simulati
 
 def study_sky_estimators(
     setup: SimulationSetup, inpainter: Inpainter, skies: int = 40, *, realizations: int = 4, samples: int = 20,
-    progress: Progress | None = None,
+    watch: Watch | None = None,
 ) -> EstimatorEnsemble:  # fmt: skip
-    """Grade estimators on simulated skies.
+    """Evaluate estimators on simulated skies.
 
     Parameters
     ----------
@@ -65,8 +72,8 @@ def study_sky_estimators(
         Of each sky; the example has five times as many.
     samples
         Skies of one band each, for the response.
-    progress
-        Called with what is done and how much there is.
+    watch
+        Called with the `Progress`.
 
     Raises
     ------
@@ -75,16 +82,16 @@ def study_sky_estimators(
     """
     if skies < 20 or samples < 2 or realizations < 1:
         raise CmbInpaintError(
-            f"{skies} skies, {samples} samples and {realizations} realizations came; expected 20, 2 and 1 or more"
+            f"{skies} skies, {samples} samples and {realizations} realizations given; expected 20, 2 and 1 or more"
         )
     run = _Run(setup, inpainter)
     done, total = 0, skies + samples * setup.bands.n
 
-    def tell() -> None:
+    def count() -> None:
         nonlocal done
         done += 1
-        if progress is not None:
-            progress(done, total)
+        if watch is not None:
+            watch(Progress("fill", done, total))
 
     true, found, pixels = [], [], []
     example: dict[str, FloatArray] = {}
@@ -97,8 +104,8 @@ def study_sky_estimators(
         true.append(power)
         found.append(values)
         pixels.append(hole)
-        tell()
-    moved, moves = run.responses(samples, tell)
+        count()
+    moved, moves = run.responses(samples, count)
     signal = setup.bands.bin(setup.sky_model.signal_cl)
     exact = np.count_nonzero(setup.plan.valid) <= MOST_PIXELS
     limit = (fisher_scatter if exact else mode_scatter)(setup.plan.valid, setup.sky_model, setup.bands)
@@ -110,7 +117,7 @@ def study_sky_estimators(
         edges=setup.bands.edges.astype(np.float64),
         true=np.mean(true, axis=0),
         estimators={
-            name: grade(np.array([f[name] for f in found]), np.array(true), signal, moved[name], moves)
+            name: evaluate(np.array([f[name] for f in found]), np.array(true), signal, moved[name], moves)
             for name in found[0]
         },
         limit=limit,
@@ -192,7 +199,7 @@ class _Run:
         hole = {name: sky[~self.valid] / self.sigma for name, sky in maps.items()}
         return self.power(observed), values, hole, np.array(powers)
 
-    def responses(self, samples: int, tell: Callable[[], None]) -> tuple[dict[str, FloatArray], FloatArray]:
+    def responses(self, samples: int, count: Callable[[], None]) -> tuple[dict[str, FloatArray], FloatArray]:
         """What each estimator makes of skies of one band, and their power, (samples, bands) each."""
         names = (MASKED, MASTER, APODIZED, PREDICTION)
         shape = (samples, self.setup.bands.n)
@@ -208,7 +215,7 @@ class _Run:
                 values = {**self.cut_powers(sky), PREDICTION: self.power(self.filled(sky))}
                 for name in names:
                     moved[name][i, b] = values[name][b]
-                tell()
+                count()
         return {**moved, REALIZATION: moved[PREDICTION], MEAN: moved[PREDICTION]}, moves
 
     def _fluctuation(self, index: int, j: int) -> FloatArray:

@@ -3,10 +3,10 @@
 Inputs: samples, skies along the first axis. Outputs: `Estimate`s.
 
 A figure is a function of means over skies (a ratio of mean squares, say); its standard error is the jackknife's
-(Efron & Stein 1981, Ann. Stat. 9, 586), which needs no model of how numerator and denominator go together.
+(Efron & Stein 1981, Ann. Stat. 9, 586), which needs no model of how numerator and denominator are correlated.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,8 +37,8 @@ def jackknife(statistic: Callable[..., FloatArray], *samples: Any) -> Estimate:
     if n < 2:
         return Estimate(value, np.full(value.shape, np.nan))
     without = np.asarray(statistic(*((a.sum(axis=0) - a) / (n - 1) for a in arrays)))
-    spread = np.square(without - without.mean(axis=0)).sum(axis=0)
-    return Estimate(value, np.sqrt(spread * (n - 1) / n))
+    squares = np.square(without - without.mean(axis=0)).sum(axis=0)
+    return Estimate(value, np.sqrt(squares * (n - 1) / n))
 
 
 def ratio_of_means(top: Any, bottom: Any) -> Estimate:
@@ -54,6 +54,11 @@ def rms_ratio(top: Any, bottom: Any) -> Estimate:
 def mean(sample: Any) -> Estimate:
     """The mean over skies."""
     return jackknife(lambda a: a, sample)
+
+
+def stack_estimates(estimates: Sequence[Estimate]) -> Estimate:
+    """Estimates of one shape along a new first axis."""
+    return Estimate(*(np.stack(parts) for parts in zip(*estimates, strict=True)))
 
 
 def _ratio(top: FloatArray, bottom: FloatArray) -> FloatArray:

@@ -43,7 +43,7 @@ print("observed pixels as they were:", np.array_equal(filled[mask], truth[mask])
 # The largest source hole from near. Inside, the filled sky is not the true one, for nobody knows that; it
 # is one of the skies that fit around it.
 
-figure = draw_before_after(sky, filled, 173.8, 40.4, truth=truth, side_deg=25, unit="uK_CMB")
+figure = draw_before_after(sky, filled, 173.8, 40.4, target=truth, side_deg=25, unit="uK_CMB")
 
 # %%
 # Its power spectrum is that of a full sky. The numbers are C_ell over the truth's, in three bands.

@@ -7,7 +7,8 @@ import pytest
 from matplotlib.axes import Axes
 
 from cmbinpaint import plots
-from cmbinpaint.plots.calibration import BiasKind
+from cmbinpaint.errors import CmbInpaintError
+from cmbinpaint.plots.calibration import VALIDATION_FIGURES
 from cmbinpaint.spectra.bandpowers import Bandpowers
 from cmbinpaint.validation.calibration import Bias, ChiSquare, ModelCalibration
 from cmbinpaint.validation.coverage import Coverage
@@ -58,46 +59,58 @@ def drawn(ax: Axes) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 @pytest.mark.parametrize(
-    ("draw", "name", "factor", "less"),
+    ("figure", "series", "factor", "less"),
     [
-        ("draw_excess", "excess", 1, 1),
-        ("draw_distance", "distance", 1, 0),
-        ("draw_sharpness", "sharpness", 1, 0),
-        ("draw_low_multipoles", "alm_error", 100, 0),
-        ("draw_jumps", "jumps", 1, 0),
-        ("draw_one_point", "one_point", 1, 0),
+        ("excess", lambda m: m.excess, 1, 1),
+        ("distance", lambda m: m.distance, 1, 0),
+        ("sharpness", lambda m: m.sharpness, 1, 0),
+        ("bias", lambda m: m.bias.reduced, 100, 0),
+        ("bias_raw", lambda m: m.bias.raw, 100, 0),
+        ("ratio_realization", lambda m: m.bias.realization, 100, 0),
+        ("ratio_prediction", lambda m: m.bias.prediction, 100, 0),
+        ("low_multipoles", lambda m: m.alm_error, 100, 0),
+        ("jumps", lambda m: m.jumps, 1, 0),
+        ("one_point", lambda m: m.one_point, 1, 0),
     ],
 )
-def test_values_and_errors_are_those_given(draw: str, name: str, factor: float, less: float) -> None:
-    ax = getattr(plots, draw)(RESULT)
+def test_values_and_errors_are_those_given(figure: str, series: Any, factor: float, less: float) -> None:
+    ax = plots.draw_validation(RESULT, figure)
     assert list(drawn(ax)) == list(RESULT.models)
     for label, (values, ends) in drawn(ax).items():
-        given = getattr(RESULT.models[label], name)
+        given = series(RESULT.models[label])
         np.testing.assert_allclose(values, factor * given.value - less)
         np.testing.assert_allclose(ends[:, 1], factor * (given.value + given.error) - less)
         np.testing.assert_allclose(ends[:, 0], factor * (given.value - given.error) - less)
-    assert ax.get_ylabel() and ax.get_title("left")
+    assert ax.get_ylabel() and ax.get_title("left") and ("%" in ax.get_ylabel()) == (factor == 100)
     assert {text.get_text() for text in ax.get_legend().texts} >= set(RESULT.models)
-
-
-@pytest.mark.parametrize("kind", ["reduced", "raw", "realization", "prediction"])
-def test_bias_is_in_percent_against_bands(kind: BiasKind) -> None:
-    ax = plots.draw_bias(RESULT, kind)
-    for label, (values, _) in drawn(ax).items():
-        np.testing.assert_allclose(values, 100 * getattr(RESULT.models[label].bias, kind).value)
-    assert [tick.get_text() for tick in ax.get_xticklabels()] == [
-        "2-3",
-        "4-7",
-        "8-12",
-    ] and "%" in ax.get_ylabel()
+    if "multipoles" in ax.get_xlabel():
+        assert [tick.get_text() for tick in ax.get_xticklabels()] == ["2-3", "4-7", "8-12"]
     zeros = [line for line in ax.lines if line.get_label() == "zeros in the holes"]
-    assert len(zeros) == (kind == "prediction")
+    assert len(zeros) == (figure == "ratio_prediction")
     for line in zeros:
         np.testing.assert_allclose(line.get_ydata(), 100 * RESULT.zero.value)
 
 
+def test_all_figures_are_named_and_others_refused() -> None:
+    assert len(VALIDATION_FIGURES) == 10
+    with pytest.raises(CmbInpaintError, match="figure is 'exces'; known: excess, distance"):
+        plots.draw_validation(RESULT, "exces")
+
+
+@pytest.mark.parametrize("figure", VALIDATION_FIGURES)
+def test_a_legend_hides_no_point(figure: str) -> None:
+    ax = plots.draw_validation(RESULT, figure)
+    ax.figure.draw_without_rendering()
+    box = ax.get_legend().get_window_extent()
+    for container in ax.containers:
+        line, _, (bars,) = container.lines
+        ends = np.concatenate([*bars.get_segments(), np.column_stack(line.get_data())])
+        assert not any(box.contains(*point) for point in ax.transData.transform(ends))
+    assert box.y1 <= ax.get_window_extent().y1
+
+
 def test_coverage_by_quintile_has_both_levels() -> None:
-    ax = plots.draw_coverage(RESULT, 1)
+    ax = plots.draw_coverage(RESULT).axes[1]
     values = [np.asarray(container.lines[0].get_ydata()) for container in ax.containers]
     expected = [
         100 * RESULT.models[m].pixels.conditional.value[i, 1] for i in range(2) for m in RESULT.models
@@ -108,7 +121,7 @@ def test_coverage_by_quintile_has_both_levels() -> None:
 
 def test_depths_with_few_pixels_are_not_drawn_by_quintile() -> None:
     few = Validation(**{**RESULT.__dict__, "counts": (100, 3)})
-    assert [len(plots.draw_coverages(result).axes) for result in (RESULT, few)] == [2, 1]
+    assert [len(plots.draw_coverage(result).axes) for result in (RESULT, few)] == [2, 1]
 
 
 def test_an_exact_model_stands_on_the_floor_of_the_scale() -> None:
@@ -116,7 +129,7 @@ def test_an_exact_model_stands_on_the_floor_of_the_scale() -> None:
         **model(1).__dict__,
         "excess": Estimate(np.array([1.0, 0.9999]), np.full(2, 1e-4)),
     }
-    ax = plots.draw_excess(
+    ax = plots.draw_validation(
         Validation(**{**RESULT.__dict__, "models": {"gaussian": ModelCalibration(**exact)}})
     )
     (hollow,) = [line for line in ax.lines if line.get_marker() == "v" and len(line.get_xdata())]
@@ -138,5 +151,5 @@ def test_wrong_models_are_tables_with_their_numbers() -> None:
 
 
 def test_a_picture_of_a_validation_is_written(tmp_path) -> None:
-    for i, drawing in enumerate((plots.draw_excess(RESULT), plots.draw_coverages(RESULT))):
+    for i, drawing in enumerate((plots.draw_validation(RESULT), plots.draw_coverage(RESULT))):
         assert plots.save_figure(drawing, tmp_path / f"{i}.png").stat().st_size > 5000

@@ -96,9 +96,9 @@ def test_an_empty_or_constant_sky_is_drawn(sky: np.ndarray) -> None:
 @pytest.mark.parametrize("varied", [False, True])
 def test_before_and_after_share_scale_and_rims(varied: bool, latitude: np.ndarray) -> None:
     before = np.where(np.abs(latitude) < 6, np.nan, latitude)
-    figure = plots.draw_before_after(before, latitude, 10, 0, truth=latitude if varied else None)
+    figure = plots.draw_before_after(before, latitude, 10, 0, target=latitude if varied else None)
     panels = [ax for ax in figure.axes if ax.get_title(loc="left")]
-    assert [ax.get_title(loc="left") for ax in panels] == ["with holes", "filled", "truth"][: 2 + varied]
+    assert [ax.get_title(loc="left") for ax in panels] == ["with holes", "filled", "target"][: 2 + varied]
     assert len({ax.images[0].get_clim() for ax in panels}) == 1
     assert not panels[0].collections and all(ax.collections for ax in panels[1:])  # contours
 

@@ -9,7 +9,7 @@ from cmbinpaint import plots
 ELL = np.array([2.0, 10.0, 50.0, 200.0, 400.0])
 TRUTH = np.array([1000.0, 900.0, 1200.0, 5000.0, 2000.0])
 SPECTRA = {
-    "truth": TRUTH,
+    "target": TRUTH,
     "filled": TRUTH * 1.02,
     "before": TRUTH * np.array([0.5, 0.72, 0.72, 0.9, 1.6]),
 }
@@ -37,7 +37,7 @@ def test_unit_free_spectra_claim_no_unit() -> None:
 
 
 def test_residual_is_in_percent_of_the_reference_and_marks_what_lies_beyond() -> None:
-    ax = plots.draw_residual(ELL, SPECTRA, reference="truth", band=BAND, limit=30)
+    ax = plots.draw_residual(ELL, SPECTRA, reference="target", band=BAND, limit=30)
     drawn = lines(ax)
     assert set(drawn) == {"filled", "before"}
     np.testing.assert_allclose(drawn["filled"], 2.0)
@@ -65,12 +65,12 @@ def test_one_spectrum_has_one_panel_with_its_axis() -> None:
 
 
 def test_roles_choose_colors() -> None:
-    ax = plots.draw_dl(ELL, {"a": TRUTH, "b": TRUTH}, roles={"a": "filled", "b": "truth"})
+    ax = plots.draw_dl(ELL, {"a": TRUTH, "b": TRUTH}, roles={"a": "filled", "b": "target"})
     assert [line.get_color() for line in ax.lines] == ["#0072b2", "#222222"]
 
 
 def test_a_zero_reference_draws_no_infinity() -> None:
-    ax = plots.draw_residual(ELL, {"truth": 0 * TRUTH, "filled": TRUTH}, reference="truth")
+    ax = plots.draw_residual(ELL, {"target": 0 * TRUTH, "filled": TRUTH}, reference="target")
     assert np.isfinite(ax.get_ylim()).all()
 
 

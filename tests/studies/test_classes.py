@@ -63,7 +63,7 @@ def test_errors_are_those_of_each_class(
         assert study.error.error[k] == pytest.approx(np.std(means, ddof=1) / np.sqrt(len(means)), rel=1e-6)
         assert study.relative.value[k] == pytest.approx(100 * np.mean(means) / rms, rel=1e-5)
         assert study.rms_error[k] == pytest.approx(np.sqrt(np.mean(np.square(own))) / rms, rel=1e-5)
-    assert study.patches.tolist() == [6, 6] and study.hole_share == np.mean(~VALID)
+    assert study.patches.tolist() == [6, 6] and study.hole_fraction == np.mean(~VALID)
 
 
 def test_spectra_are_of_what_a_map_would_hold(
@@ -159,5 +159,5 @@ def test_bad_input_is_refused(
         DataSetError, match=r"the data set has one class \(n_s = 0.9649\); classes are compared in"
     ):
         study_classes(trained, state, single, single, VALID, judge)
-    with pytest.raises(DataSetError, match="6 patches of 1 classes came; a classifier needs two"):
+    with pytest.raises(DataSetError, match="6 patches of 1 classes given; a classifier needs two"):
         RingDiscriminant.learn(one.truth[:6], one.labels[:6] * 0)

@@ -68,5 +68,5 @@ def test_plancks_grey_hides_the_sky_and_a_filled_patch_shows_it() -> None:
 def test_bad_input_is_refused() -> None:
     with pytest.raises(MapError, match="expected positive temperatures: pictures end at ±T_max"):
         study_clipping(white(), STEP, (100.0, -5.0))
-    with pytest.raises(MapError, match="one patch came; two or more tell an error"):
+    with pytest.raises(MapError, match="one patch given; errors need two or more"):
         study_clipping(white(1), STEP)

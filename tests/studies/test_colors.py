@@ -65,7 +65,7 @@ def test_panels_are_of_the_last_state(trained: Trained) -> None:
     panels = fill_panels(trained, targets, MASKS, colors="grey")
     fill = trained.filler(trained.states[-1], targets).fill(targets.data[:1], MASKS["r = 12.5 px"])
     np.testing.assert_array_equal(panels.prediction[2], fill.field_uK[0])
-    np.testing.assert_array_equal(panels.target, render(targets.truth[0], -300, 300, "grey"))
+    np.testing.assert_array_equal(panels.target_rgb, render(targets.truth[0], -300, 300, "grey"))
     np.testing.assert_array_equal(panels.drawn[2], render(fill.field_uK[0], -300, 300, "grey"))
 
 

@@ -8,7 +8,7 @@ import pytest
 from cmbinpaint.errors import CheckpointError, MapError, MaskError
 from cmbinpaint.plane.shapes import circle
 from cmbinpaint.studies.differences import ALL, HOLES, KEPT, study_differences
-from cmbinpaint.studies.patch_study import patch_depth, random_mask, take_states
+from cmbinpaint.studies.patch_study import chosen_states, patch_depth, random_mask
 from cmbinpaint.training.data.planck_colors import to_rgb
 from cmbinpaint.training.data.targets import take_targets
 from cmbinpaint.training.run.checkpoint_models import Trained
@@ -23,16 +23,16 @@ def trained(small_training: Path) -> Trained:
 
 def test_every_number_is_what_its_definition_says(trained: Trained) -> None:
     targets = take_targets(trained.data, 3, 0)
-    calls: list[tuple[int, int]] = []
+    calls: list[str] = []
     study = study_differences(
         trained,
         targets,
         MASKS,
         trained.states[1:],
         colors_uK=(-200.0, 200.0),
-        progress=lambda *x: calls.append(x),
+        watch=lambda progress: calls.append(str(progress)),
     )
-    assert calls == [(1, 4), (2, 4), (3, 4), (4, 4)] and study.patches == 3
+    assert calls == ["fill 1/4", "fill 2/4", "fill 3/4", "fill 4/4"] and study.patches == 3
     assert study.temperature.mean.shape == study.rgb.percent.shape == (2, 2, 3, len(study.regions))
     rms = np.sqrt(np.mean(targets.truth.astype(float) ** 2))
     for m, valid in enumerate(MASKS.values()):
@@ -58,7 +58,7 @@ def test_every_number_is_what_its_definition_says(trained: Trained) -> None:
         assert study.rgb.mean[at] == pytest.approx(np.abs(one - two).mean(), rel=1e-6)
         assert study.rgb.std[at] == pytest.approx(np.abs(one - two).std(), rel=1e-6)
         assert study.rgb.percent[at] == pytest.approx(100 * np.abs(one - two).mean() / two.mean(), rel=1e-6)
-        assert study.hole_share[m] == np.mean(~valid)
+        assert study.hole_fraction[m] == np.mean(~valid)
 
 
 def test_rows_hold_means_and_scatter_over_patches(trained: Trained) -> None:
@@ -92,7 +92,7 @@ def test_bad_input_is_refused(trained: Trained, small_set: Path) -> None:
         study_differences(trained, targets, {"x": np.zeros((32, 32), bool)}, trained.states)
     with pytest.raises(MapError, match="T_min = 300 µK to T_max = -300 µK came; expected T_min below T_max"):
         study_differences(trained, targets, MASKS, trained.states, colors_uK=(300.0, -300.0))
-    assert take_states(trained, last=True) == trained.states[-1:]
-    assert take_states(trained, last=False) == trained.states
+    assert chosen_states(trained, last=True) == trained.states[-1:]
+    assert chosen_states(trained, last=False) == trained.states
     with pytest.raises(CheckpointError, match="single checkpoint"):
-        take_states(Trained.open("combine128"), last=False)
+        chosen_states(Trained.open("combine128"), last=False)

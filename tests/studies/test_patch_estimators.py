@@ -36,14 +36,14 @@ def test_estimates_are_of_the_maps_they_say(small_training: Path, sets: tuple[Ta
     run = _Run(filler, one, two, VALID, 2)
     true, found, hole, drawn = run.estimates(one.data.astype(float))
     predict = [np.where(VALID, s.data, filler.fill(s.data, VALID).field_uK) for s in sets]
-    np.testing.assert_allclose(found[PREDICTION], run.power(predict[0]), rtol=1e-6)
+    np.testing.assert_allclose(found[PREDICTION], run.spectra.auto(predict[0]), rtol=1e-6)
     realization = predict[0][3] + two.data[6] - predict[1][6]  # patch 3, first of two realizations
-    np.testing.assert_allclose(found[REALIZATION][3], run.power(realization[None])[0], rtol=1e-5)
+    np.testing.assert_allclose(found[REALIZATION][3], run.spectra.auto(realization[None])[0], rtol=1e-5)
     np.testing.assert_allclose(
         hole[REALIZATION][3], realization[~VALID] / one.truth.std(), rtol=1e-3, atol=1e-4
     )
     np.testing.assert_allclose(found[MEAN][0], drawn.mean(0))
-    np.testing.assert_allclose(true, run.power(one.data.astype(float)))
+    np.testing.assert_allclose(true, run.spectra.auto(one.data.astype(float)))
 
 
 def test_bands_of_a_field_add_up_to_what_lies_between_the_edges(small_training: Path, sets) -> None:
@@ -74,9 +74,11 @@ def test_bad_input_is_refused(small_training: Path, small_set: Path, sets: tuple
     trained = Trained.open(small_training)
     one, two = sets
     with pytest.raises(
-        DataSetError, match="5 patches came, and 24 to draw fluctuations from; expected 20 and 4"
+        DataSetError, match="5 patches given, and 24 to draw fluctuations from; expected 20 and 4"
     ):
         study_patch_estimators(trained, trained.states[-1], one[:5], two, VALID)
     mixed = take_targets(None, 99, 0, folder=small_set, split="train")
-    with pytest.raises(DataSetError, match="patches of several classes came; spectra are graded within one"):
+    with pytest.raises(
+        DataSetError, match="patches of several classes given; spectra are evaluated within one"
+    ):
         study_patch_estimators(trained, trained.states[-1], mixed, mixed, VALID)

@@ -7,7 +7,7 @@ from scipy.stats import chi2
 from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.pipeline.models import find_inpainter
 from cmbinpaint.sphere.harmonics import Harmonics, draw_alm
-from cmbinpaint.studies.estimator_performance import EstimatorEnsemble, grade
+from cmbinpaint.studies.estimator_performance import EstimatorEnsemble, evaluate
 from cmbinpaint.studies.sky_estimators import (
     MASKED,
     MASTER,
@@ -33,7 +33,7 @@ def test_figures_of_numbers_by_hand() -> None:
     rng = np.random.default_rng(0)
     true = 5 + rng.standard_normal((30, 2))
     estimated = 0.5 * true + 0.1 * rng.standard_normal((30, 2)) + 2
-    found = grade(estimated, true, np.array([4.0, 4.0]), np.full((3, 2), 1.0), np.full((3, 2), 2.0))
+    found = evaluate(estimated, true, np.array([4.0, 4.0]), np.full((3, 2), 1.0), np.full((3, 2), 2.0))
     np.testing.assert_allclose(found.bias.value, (estimated.mean(0) - true.mean(0)) / true.mean(0))
     np.testing.assert_allclose(found.scatter.value, estimated.std(0, ddof=1) / 4)
     np.testing.assert_allclose(found.response.value, 0.5)
@@ -98,6 +98,6 @@ def test_the_response_is_a_derivative() -> None:
 def test_too_little_is_refused() -> None:
     setup = standard_setup(valid_at(8), 0, bands=2)
     with pytest.raises(
-        CmbInpaintError, match="19 skies, 20 samples and 4 realizations came; expected 20, 2 and 1"
+        CmbInpaintError, match="19 skies, 20 samples and 4 realizations given; expected 20, 2 and 1"
     ):
         study_sky_estimators(setup, find_inpainter("gaussian", 8), 19)

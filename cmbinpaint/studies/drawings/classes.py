@@ -1,4 +1,4 @@
-"""Classes of the spectral index as pictures: errors, spectra, what patches are taken for.
+"""Drawings of classes of the spectral index: errors, spectra, what patches are taken for.
 
 Inputs: a `ClassStudy`. Outputs: the matplotlib axes drawn on.
 """
@@ -10,7 +10,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cmbinpaint.plots.figures import COLORS, new_axes, styled
+from cmbinpaint.plots.figures import COLORS, add_legend, new_axes, styled
 from cmbinpaint.studies.drawings.trainings import series_look
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def draw_class_transfer(study: "ClassStudy", kind: str = "prediction", *, ax: Ax
     ax = new_axes(6.4, 4.0) if ax is None else ax
     found, n = study.transfer[kind], len(study.ns)
     ell = (study.edges[:-1] + study.edges[1:]) / 2
-    ax.axhline(1.0, color=COLORS["truth"], lw=1.0)
+    ax.axhline(1.0, color=COLORS["target"], lw=1.0)
     for k, ns in enumerate(study.ns):
         shift = (k - (n - 1) / 2) * 0.04 * (ell[1] - ell[0])
         look: dict[str, Any] = {
@@ -49,7 +49,7 @@ def draw_class_transfer(study: "ClassStudy", kind: str = "prediction", *, ax: Ax
             ell + shift, found.value[k], found.error[k], capsize=1.5, lw=0.9, ms=4.5, label=f"{ns:g}", **look
         )
     ax.set(xlabel=r"multipole $\ell$", ylabel=r"$C_\ell$ filled / $C_\ell$ target", title=_title(kind))
-    ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), title="$n_s$", fontsize=8.5)
+    add_legend(ax, beside=True, title="$n_s$", fontsize=8.5)
     return ax
 
 
@@ -62,7 +62,7 @@ def draw_confusion(study: "ClassStudy", kind: str = "target", *, ax: Axes | None
     ax.imshow(percent, cmap="Greys", vmin=0, vmax=100, origin="upper")
     for (row, column), value in np.ndenumerate(percent):
         if table[row, column]:
-            color = "white" if value > 55 else COLORS["truth"]
+            color = "white" if value > 55 else COLORS["target"]
             ax.text(column, row, f"{value:.0f}", ha="center", va="center", color=color, fontsize=8)
     names = [f"{ns:g}" for ns in study.ns]
     ax.set_xticks(range(len(names)), names, rotation=90, fontsize=8)

@@ -1,4 +1,4 @@
-"""What pictures hide, as pictures: their spectra over those of the temperatures they show.
+"""Spectra of clipped pictures over those of the temperatures they show.
 
 Inputs: a `ClippingStudy`. Outputs: the matplotlib axes drawn on.
 """
@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from cmbinpaint.plots.figures import COLORS, new_axes, styled
+from cmbinpaint.plots.figures import COLORS, add_legend, new_axes, plain_ticks, styled
 from cmbinpaint.studies.drawings.trainings import series_look
 
 if TYPE_CHECKING:
@@ -28,25 +27,21 @@ def draw_clipping(study: "ClippingStudy", rendering: str = GREY, *, ax: Axes | N
     """
     ax = new_axes(6.6, 4.4) if ax is None else ax
     x, found = study.t_max_uK, study.ratio[rendering]
-    ax.axhline(0.0, color=COLORS["truth"], lw=0.9)
+    ax.axhline(0.0, color=COLORS["target"], lw=0.9)
     for b, band in enumerate(study.bands):
         look = {**series_look(b), "ls": "-", "lw": 1.0}
         ax.errorbar(
             x, 100 * (found.value[:, b] - 1), 100 * found.error[:, b], label=band, capsize=2, ms=4.5, **look
         )
-    ax.plot(x, 100 * (study.expected - 1), color=COLORS["truth"], ls="--", lw=1.6, label=r"erf$^2$")
+    ax.plot(x, 100 * (study.expected - 1), color=COLORS["target"], ls="--", lw=1.6, label=r"erf$^2$")
     ax.set_xscale("log")
     ax.set_yscale("symlog", linthresh=0.2, linscale=0.4)
-    ax.yaxis.set_major_locator(FixedLocator(_TICKS))
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
-    ax.xaxis.set_major_locator(FixedLocator(x.tolist()))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda t, _: f"{t:g}"))
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_minor_locator(NullLocator())
+    plain_ticks(ax.yaxis, _TICKS)
+    plain_ticks(ax.xaxis, x.tolist())
     rms = study.rms_uK
     ax.set(xlabel=f"T_max of the picture  [µK]   (rms of the field: {rms:.0f} µK)",
            ylabel=r"$C_\ell$ picture / $C_\ell$ temperature − 1  [%]", title=rendering.capitalize())  # fmt: skip
-    ax.legend(loc="best", ncols=2, title=r"multipoles $\ell$")
+    add_legend(ax, title=r"multipoles $\ell$")
     return ax
 
 
@@ -61,7 +56,7 @@ def draw_coherence(study: "ClippingStudy", t_max_uK: float = 300.0, *, ax: Axes 
     ax.set_ylim(0, 1.05)
     ax.set(xlabel=r"multipole $\ell$", ylabel="correlation with the temperature's modes")
     ax.set_title(f"What is there of the sky, pictures to ±{study.t_max_uK[row]:g} µK")
-    ax.legend(loc="center right")
+    add_legend(ax)
     return ax
 
 

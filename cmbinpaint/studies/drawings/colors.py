@@ -11,15 +11,14 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, ListedColormap, Normalize
 from matplotlib.figure import Figure
 
-from cmbinpaint.plots.figures import COLORS, new_axes, styled
+from cmbinpaint.plots.figures import COLORS, add_legend, new_axes, styled
 from cmbinpaint.plots.maps import planck_colormap, symmetric_limit
-from cmbinpaint.studies.drawings.trainings import scattered, step_axis, steps_of
+from cmbinpaint.studies.drawings.trainings import draw_over_training, step_axis, steps_of
 
 if TYPE_CHECKING:
     from cmbinpaint.studies.colors import ColorStudy, Panels
 
 Fit = Literal["mean", "std"]
-_CHANNELS = ("red", "green", "blue", "grey")
 # Each channel in its own color, of different lightness and marker.
 _LOOKS: dict[str, dict[str, Any]] = {
     "red": {"color": "#d55e00", "marker": "o", "ls": "-"},
@@ -27,6 +26,8 @@ _LOOKS: dict[str, dict[str, Any]] = {
     "blue": {"color": "#0072b2", "marker": "^", "ls": "-."},
     "grey": {"color": "#555555", "marker": "D", "ls": ":"},
 }
+_CHANNELS = tuple(_LOOKS)
+_WORDS = {"mean": "mean", "std": "standard deviation"}
 _CURVES = 6  # most states whose distributions are drawn, spread over the training
 
 
@@ -53,8 +54,8 @@ def draw_color_distribution(
         ax.stairs(density.mean(0), edges, color=shade, ls=("-", "--", "-.", ":")[i % 4], lw=1.3, label=name)
     ax.set_xlim(0, 1)
     ax.set_ylim(bottom=0)
-    ax.set(xlabel=f"intensity of {channel}  [full scale]", ylabel="share of pixels per unit")
-    ax.legend(loc="best", fontsize=8.5)
+    ax.set(xlabel=f"intensity of {channel}  [full scale]", ylabel="fraction of pixels per unit")
+    add_legend(ax, fontsize=8.5)
     return ax
 
 
@@ -85,16 +86,11 @@ def draw_color_percent(
 ) -> Axes:
     """Draw how far the fits' means or standard deviations are from the target's, in percent, over the training."""
     ax = new_axes(6.4, 3.6) if ax is None else ax
-    x, values = steps_of(study.states), study.percent(fit)[:, mask]
-    ax.axhline(0.0, color=COLORS["truth"], lw=1.0)
-    for c, channel in enumerate(_CHANNELS):
-        scattered(ax, x, values[..., c], channel, _LOOKS[channel], dots=False)
-    step_axis(ax, study.states)
-    word = {"mean": "mean", "std": "standard deviation"}[fit]
-    ax.set(ylabel="prediction / target − 1  [%]", title=f"{word.capitalize()} of the Gaussian fit")
-    low, top = ax.get_ylim()
-    ax.set_ylim(low - 0.2 * (top - low), top)
-    ax.legend(loc="lower right", ncols=4)
+    ax.axhline(0.0, color=COLORS["target"], lw=1.0)
+    series = dict(zip(_CHANNELS, np.moveaxis(study.percent(fit)[:, mask], -1, 0), strict=True))
+    draw_over_training(ax, study.states, series, list(_LOOKS.values()), dots=False)
+    ax.set(ylabel="prediction / target − 1  [%]", title=f"{_WORDS[fit].capitalize()} of the Gaussian fit")
+    add_legend(ax)
     return ax
 
 
@@ -102,19 +98,14 @@ def draw_color_percent(
 def draw_color_fits(study: "ColorStudy", fit: Fit = "mean", *, mask: int = 0, ax: Axes | None = None) -> Axes:
     """Draw the fits' means or standard deviations over the training, the target's as lines, means over patches."""
     ax = new_axes(6.4, 3.6) if ax is None else ax
-    x = steps_of(study.states)
-    for c, channel in enumerate(_CHANNELS):
-        look = _LOOKS[channel]
-        goal = float(getattr(study.target, fit)[:, c].mean())
-        ax.axhline(goal, color=look["color"], lw=1.2, ls=look["ls"])
-        values = getattr(study.prediction, fit)[:, mask, :, c]
-        ax.plot(x, values.mean(1), label=channel, **{**look, "ls": ""})
+    target, found = getattr(study.target, fit).mean(0), getattr(study.prediction, fit)[:, mask].mean(1)
+    for c, (channel, look) in enumerate(_LOOKS.items()):
+        ax.axhline(target[c], color=look["color"], lw=1.2, ls=look["ls"])
+        ax.plot(steps_of(study.states), found[:, c], label=channel, **{**look, "ls": ""})
     step_axis(ax, study.states)
-    word = {"mean": "mean", "std": "standard deviation"}[fit]
+    word = _WORDS[fit]
     ax.set(ylabel=f"{word}  [full scale]", title=f"{word.capitalize()} of the Gaussian fit (lines: target)")
-    low, top = ax.get_ylim()
-    ax.set_ylim(low - 0.2 * (top - low), top)
-    ax.legend(loc="lower right", ncols=4)
+    add_legend(ax)
     return ax
 
 
@@ -143,18 +134,18 @@ def draw_panels(panels: "Panels", *, pictures: bool = False) -> Figure:
     rows = len(panels.masks)
     figure = Figure(figsize=(10.6, 2.55 * rows + 0.95))
     axes = figure.subplots(rows, 4, sharex=True, sharey=True, squeeze=False)
-    half = panels.truth.shape[0] * panels.step_arcmin / 120
+    half = panels.target.shape[0] * panels.step_arcmin / 120
     placed: dict[str, Any] = {"extent": (-half, half, -half, half), "origin": "lower"}
-    limit = symmetric_limit(panels.truth)
+    limit = symmetric_limit(panels.target)
     norm = Normalize(*panels.colors_uK) if pictures else Normalize(-limit, limit)
     colormap = _grey_colormap() if pictures and panels.colors == "grey" else planck_colormap()
-    away = panels.away_rgb if pictures else panels.away_uK
+    difference = panels.difference_rgb if pictures else panels.difference_uK
     for i, (row, mask) in enumerate(zip(axes, panels.masks, strict=True)):
-        seen = np.ma.array(panels.truth, mask=~panels.valid[i])
+        seen = np.ma.array(panels.target, mask=~panels.valid[i])
         shown = panels.drawn[i] if pictures else panels.prediction[i]
-        for ax, picture in zip(row, (seen, shown, panels.truth), strict=False):
+        for ax, picture in zip(row, (seen, shown, panels.target), strict=False):
             ax.imshow(picture, norm=norm, cmap=colormap, **placed)
-        image = row[3].imshow(away[i], norm=Normalize(0, away.max()), cmap="Greys", **placed)
+        image = row[3].imshow(difference[i], norm=Normalize(0, difference.max()), cmap="Greys", **placed)
         for ax in (row[1], row[3]):
             ax.contour(~panels.valid[i], [0.5], colors="#111111", linewidths=0.7, **placed)
         for ax in row:

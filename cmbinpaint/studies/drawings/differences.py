@@ -3,6 +3,7 @@
 Inputs: a `DifferenceStudy`. Outputs: the matplotlib axes drawn on.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -11,21 +12,28 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cmbinpaint._types import FloatArray
-from cmbinpaint.plots.figures import COLORS, new_axes, styled
-from cmbinpaint.studies.drawings.trainings import scattered, series_look, step_axis, steps_of
+from cmbinpaint.plots.figures import COLORS, add_legend, new_axes, styled
+from cmbinpaint.studies.drawings.trainings import (
+    draw_means,
+    draw_over_training,
+    series_look,
+    step_axis,
+    steps_of,
+)
 
 if TYPE_CHECKING:
     from cmbinpaint.studies.differences import DifferenceStudy
 
 Kind = Literal["temperature", "rgb"]
 Quantity = Literal["mean", "std", "percent"]
-_UNITS = {"temperature": "µK", "rgb": "share of full scale"}
+_UNITS = {"temperature": "µK", "rgb": "fraction of full scale"}
 _PERCENT_OF = {"temperature": "% of the field's rms", "rgb": "% of the mean color"}
 _WORDS = {
     "mean": "mean of |prediction − target|",
     "std": "std of |prediction − target|",
     "percent": "mean difference",
 }
+_REGIONS = ("holes", "all, as drawn", "all, observed kept")
 _NAMES = {"temperature": "Temperatures", "rgb": "RGB pictures"}
 
 
@@ -34,19 +42,17 @@ def draw_difference_history(
     study: "DifferenceStudy", kind: Kind = "temperature", *, region: str = "all, as drawn", mask: int = 0,
     ax: Axes | None = None,
 ) -> Axes:  # fmt: skip
-    """Draw mean and standard deviation of the absolute difference over the training, as the seed does.
+    """Draw mean and standard deviation of the absolute difference over the training, as CoMBInE does.
 
     Points are means over patches, bars the standard deviation over patches, dots single patches.
     """
     ax = new_axes(6.4, 4.0) if ax is None else ax
-    where, x = study.regions.index(region), steps_of(study.states)
-    found = study.kind(kind)
-    scattered(ax, x, found.mean[:, mask, :, where], "mean", series_look(1))
-    scattered(ax, x, found.std[:, mask, :, where], "standard deviation", series_look(2))
-    step_axis(ax, study.states)
+    where, found = study.regions.index(region), study.kind(kind)
+    series = {"mean": found.mean, "standard deviation": found.std}
+    draw_over_training(ax, study.states, {name: v[:, mask, :, where] for name, v in series.items()})
     ax.set_ylim(bottom=0)
     ax.set(ylabel=f"|prediction − target|  [{_UNITS[kind]}]", title=f"{_NAMES[kind]}, {region}")
-    ax.legend(loc="best")
+    add_legend(ax)
     return ax
 
 
@@ -56,14 +62,9 @@ def draw_difference_percent(
 ) -> Axes:
     """Draw the mean difference in percent over the training, on the network's own picture and in the holes."""
     ax = new_axes(6.4, 4.0) if ax is None else ax
-    x, found = steps_of(study.states), study.kind(kind)
-    for i, region in enumerate(("holes", "all, as drawn", "all, observed kept")):
-        values = found.percent[:, mask, :, study.regions.index(region)]
-        scattered(ax, x, values, region, series_look(i + 1))
-    step_axis(ax, study.states)
-    ax.set_ylim(bottom=0)
-    ax.set(ylabel=f"mean difference  [{_PERCENT_OF[kind]}]", title=_NAMES[kind])
-    ax.legend(loc="best")
+    draw_over_training(ax, study.states, _percent(study, kind, _REGIONS, mask))
+    _percent_axis(ax, kind, _NAMES[kind])
+    add_legend(ax)
     return ax
 
 
@@ -73,17 +74,14 @@ def draw_difference_depths(
 ) -> Axes:
     """Draw the mean difference in percent over the training by hole depth, bars over patches."""
     ax = new_axes(6.4, 4.0) if ax is None else ax
-    x, found = steps_of(study.states), study.kind(kind)
-    names = [region for region in study.regions if region.startswith("depth")]
-    for i, region in enumerate(names):
-        where = study.regions.index(region)
-        if study.pixels[mask, where]:
-            label = region.removeprefix("depth ")
-            scattered(ax, x, found.percent[:, mask, :, where], label, series_look(i), dots=False)
-    step_axis(ax, study.states)
-    ax.set_ylim(bottom=0)
-    ax.set(ylabel=f"mean difference  [{_PERCENT_OF[kind]}]", title=f"{_NAMES[kind]}, by hole depth")
-    ax.legend(loc="lower left", ncols=2, title="depth")
+    depths = [
+        r for r in study.regions if r.startswith("depth") and study.pixels[mask, study.regions.index(r)]
+    ]
+    series = {name.removeprefix("depth "): v for name, v in _percent(study, kind, depths, mask).items()}
+    looks = [series_look(i) for i in range(len(series))]
+    draw_over_training(ax, study.states, series, looks, dots=False)
+    _percent_axis(ax, kind, f"{_NAMES[kind]}, by hole depth")
+    add_legend(ax, title="depth")
     return ax
 
 
@@ -115,7 +113,7 @@ def draw_mask_size_history(
     ax.set_ylim(bottom=0)
     unit = _PERCENT_OF[kind] if quantity == "percent" else _UNITS[kind]
     ax.set(ylabel=f"{_WORDS[quantity]}\n[{unit}]", title=f"{_NAMES[kind]}, {region}")
-    ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8.5)
+    add_legend(ax, beside=True, fontsize=8.5)
     return ax
 
 
@@ -138,27 +136,35 @@ def draw_mask_size_figure(study: "DifferenceStudy", kind: Kind = "temperature") 
 
 @styled
 def draw_mask_size(study: "DifferenceStudy", kind: Kind = "temperature", *, ax: Axes | None = None) -> Axes:
-    """Draw the mean difference at the last state against the share of the patch in holes.
+    """Draw the mean difference at the last state against the fraction of the patch in holes.
 
     The last mask is that of random shapes and stands alone, hollow.
     """
     ax = new_axes(6.4, 4.2) if ax is None else ax
-    share, found = 100 * study.hole_share, study.kind(kind)
-    circles = np.arange(len(study.masks) - 1)
-    for i, region in enumerate(("holes", "all, as drawn", "all, observed kept")):
-        values = found.percent[-1, :, :, study.regions.index(region)]
-        look: dict[str, Any] = series_look(i + 1)
-        scattered(ax, share[circles], values[circles], region, look, dots=False)
+    fraction, found = 100 * study.hole_fraction, study.kind(kind).percent[-1]
+    for i, region in enumerate(_REGIONS):
+        values, look = found[..., study.regions.index(region)], series_look(i + 1)
+        draw_means(ax, fraction[:-1], values[:-1], region, look, dots=False)
         error = values[-1].std() if study.patches > 1 else None
-        hollow = {**look, "ls": "", "mfc": "white"}
-        ax.errorbar(
-            share[-1:], values[-1:].mean(1), error, capsize=2.5, ms=7.5, mew=1.6, elinewidth=1.0, **hollow
-        )
-    ax.set_ylim(bottom=0)
-    ax.set(xlabel="hole pixels  [% of the patch]", ylabel=f"mean difference  [{_PERCENT_OF[kind]}]")
-    ax.set_title(f"{_NAMES[kind]}: circles, and {study.masks[-1]} (hollow)")
-    ax.legend(loc="best")
+        hollow = {**look, "ls": "", "mfc": "white", "ms": 7.5, "mew": 1.6}
+        ax.errorbar(fraction[-1:], values[-1:].mean(1), error, capsize=2.5, elinewidth=1.0, **hollow)
+    _percent_axis(ax, kind, f"{_NAMES[kind]}: circles, and {study.masks[-1]} (hollow)")
+    ax.set_xlabel("hole pixels  [% of the patch]")
+    add_legend(ax)
     return ax
+
+
+def _percent(
+    study: "DifferenceStudy", kind: Kind, regions: Sequence[str], mask: int
+) -> dict[str, FloatArray]:
+    """Region to (states, patches) percentages."""
+    found = study.kind(kind).percent[:, mask]
+    return {region: found[..., study.regions.index(region)] for region in regions}
+
+
+def _percent_axis(ax: Axes, kind: Kind, title: str) -> None:
+    ax.set_ylim(bottom=0)
+    ax.set(ylabel=f"mean difference  [{_PERCENT_OF[kind]}]", title=title)
 
 
 def _mask_looks(n: int) -> list[dict[str, Any]]:
@@ -169,4 +175,4 @@ def _mask_looks(n: int) -> list[dict[str, Any]]:
         {"color": colormaps["viridis"](shade), "marker": markers[i % len(markers)], "lw": 1.0, "ms": 4.5}
         for i, shade in enumerate(shades[: n - 1])
     ]
-    return [*looks, {"color": COLORS["truth"], "marker": "o", "lw": 2.0, "ms": 5, "ls": "--"}]
+    return [*looks, {"color": COLORS["target"], "marker": "o", "lw": 2.0, "ms": 5, "ls": "--"}]

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from cmbinpaint.plots.figures import COLORS, new_axes, styled
+from cmbinpaint.plots.figures import COLORS, add_legend, new_axes, plain_ticks, styled
 from cmbinpaint.studies.drawings.trainings import series_look
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ _LABELS = {
 }
 _TITLES = {"bias": "Bias", "response": "Response", "effective": "Scatter over response, over the limit"}
 # The same look in every drawing; what is not named here follows.
-_PLACES = (
+_ORDER = (
     "target", "masked / fsky", "MASTER", "prediction", "realization", "MASTER, apodized", "mean over realizations",
 )  # fmt: skip
 _RATIOS = (0.7, 0.8, 0.9, 1, 1.2, 1.5, 2, 3, 5, 10, 20, 50)
@@ -47,23 +46,19 @@ def draw_estimator(result: "EstimatorEnsemble", figure: Quantity = "bias", *, ax
             value, error = value / result.limit, error / result.limit
         look = {**_look(name), "ls": ""}
         ax.errorbar(np.arange(value.size) + offsets[i], value, error, label=name, capsize=2, ms=5, **look)
-    ax.axhline(0.0 if figure == "bias" else 1.0, color=COLORS["truth"], lw=1.0)
+    ax.axhline(0.0 if figure == "bias" else 1.0, color=COLORS["target"], lw=1.0)
     ax.margins(y=0.1)
     if figure == "bias":
         ax.set_yscale("symlog", linthresh=5.0)
-        ax.yaxis.set_major_locator(FixedLocator([-50, -20, -10, -5, -2, 0, 2, 5, 10, 20, 50, 100]))
-        ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
-        ax.yaxis.set_minor_locator(NullLocator())
+        plain_ticks(ax.yaxis, (-50, -20, -10, -5, -2, 0, 2, 5, 10, 20, 50, 100))
     elif figure == "effective":
         ax.set_yscale("log")
-        ax.yaxis.set_major_locator(FixedLocator(_RATIOS))
-        ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
-        ax.yaxis.set_minor_locator(NullLocator())
+        plain_ticks(ax.yaxis, _RATIOS)
     ax.set_xticks(range(len(result.bands)), result.bands)
     ax.set_xlim(-0.5, len(result.bands) - 0.5)
     ax.grid(False, axis="x")
     ax.set(xlabel=r"multipoles $\ell$", ylabel=_LABELS[figure], title=_TITLES[figure])
-    ax.legend(loc="best", fontsize=8.5)
+    add_legend(ax, fontsize=8.5)
     return ax
 
 
@@ -82,13 +77,12 @@ def draw_example(result: "EstimatorEnsemble", *, ax: Axes | None = None) -> Axes
         width = 2.0 if name == "target" else 1.1
         ax.plot(ell, factor * power, label=name, lw=width, **look)
     ax.set_xscale("log")
-    ax.set_xticks(ell, [f"{x:.0f}" for x in ell])
-    ax.xaxis.set_minor_locator(NullLocator())
+    plain_ticks(ax.xaxis, ell.tolist(), "{:.0f}".format)
     ax.set_ylim(bottom=0)
     ax.set(ylabel=rf"$D_\ell = \ell(\ell+1)C_\ell/2\pi$  [{result.unit}²]")
     ax.set_xlabel("multipole $\\ell$\n" + result.windows)
     ax.set_title("Before and after")
-    ax.legend(loc="best", fontsize=8.5)
+    add_legend(ax, fontsize=8.5)
     return ax
 
 
@@ -102,14 +96,14 @@ def draw_ks(result: "EstimatorEnsemble", *, ax: Axes | None = None) -> Axes:
         look = {**_look(name), "marker": ""}
         x = np.sort(values)
         ax.step(x, np.arange(1, x.size + 1) / x.size, where="post", label=name, lw=1.6, **look)
-    ax.axvline(tests[0][1].limit, color=COLORS["truth"], lw=0.9, ls=":", label="95 % of true skies")
+    ax.axvline(tests[0][1].limit, color=COLORS["target"], lw=0.9, ls=":", label="95 % of true skies")
     loss = 100 * tests[0][1].detectable
     found = (
         f"detectable loss of std: {loss:.0f} %" if np.isfinite(loss) else "no loss below 60 % is detectable"
     )
-    ax.set(xlabel="KS distance of hole pixels from the model", ylabel="share of skies", ylim=(0, 1.02))
+    ax.set(xlabel="KS distance of hole pixels from the model", ylabel="fraction of skies", ylim=(0, 1.02))
     ax.set_title(f"One-point distribution; {found}", fontsize=10.5)
-    ax.legend(loc="lower right", fontsize=8.5)
+    add_legend(ax, fontsize=8.5)
     return ax
 
 
@@ -130,4 +124,4 @@ def draw_estimators(result: "EstimatorEnsemble") -> Figure:
 
 
 def _look(name: str) -> dict[str, Any]:
-    return series_look(_PLACES.index(name) if name in _PLACES else 0)
+    return series_look(_ORDER.index(name) if name in _ORDER else 0)

@@ -1,9 +1,9 @@
-"""What drawings of a training share: its steps as an axis, colors and markers that black and white can tell apart.
+"""What drawings of a training share: its steps as an axis, colors and markers that black and white can distinguish.
 
-Inputs: states of a training. Outputs: axes drawn on.
+Inputs: states of a training, series over them. Outputs: axes drawn on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +42,7 @@ def step_axis(ax: Axes, states: "Sequence[State]") -> None:
     steps = steps_of(states)
     for before, after in pairwise(states):
         if after.stage != before.stage:
-            ax.axvline(before.step, color=COLORS["truth"], lw=0.9, ls=":", zorder=1)
+            ax.axvline(before.step, color=COLORS["target"], lw=0.9, ls=":", zorder=1)
     if steps.size > 1:
         room = 0.04 * (steps[-1] - steps[0])
         ax.set_xlim(steps[0] - room, steps[-1] + room)
@@ -52,7 +52,7 @@ def step_axis(ax: Axes, states: "Sequence[State]") -> None:
     ax.set_xlabel("optimizer steps")
 
 
-def scattered(
+def draw_means(
     ax: Axes, x: FloatArray, values: FloatArray, label: str, look: dict[str, Any], *, dots: bool = True
 ) -> None:
     """Draw (n, patches) values: means over patches with their standard deviation as bars, each patch as a dot."""
@@ -60,3 +60,13 @@ def scattered(
         ax.plot(x, values, ".", color=look["color"], ms=3.5, alpha=0.3, mew=0, zorder=1.5)
     ax.errorbar(x, values.mean(1), values.std(1) if values.shape[1] > 1 else None, label=label, capsize=2.5,
                 elinewidth=1.0, lw=1.2, ms=5, **look)  # fmt: skip
+
+
+def draw_over_training(
+    ax: Axes, states: "Sequence[State]", series: Mapping[str, FloatArray], looks: Sequence[dict[str, Any]] = (), *,
+    dots: bool = True,
+) -> None:  # fmt: skip
+    """Draw (states, patches) series by `draw_means`; without looks those of `series_look` from 1 on."""
+    for i, (label, values) in enumerate(series.items()):
+        draw_means(ax, steps_of(states), values, label, looks[i] if looks else series_look(i + 1), dots=dots)
+    step_axis(ax, states)

@@ -66,12 +66,12 @@ def test_panels_share_their_scales(panels: Panels) -> None:
     temperatures, away = [i for k, i in enumerate(images) if k % 4 < 3], images[3::4]
     limits = {image.get_clim() for image in temperatures}
     assert len(limits) == 1 and sum(limits.pop()) == 0, "one symmetric scale"
-    top = np.abs(panels.prediction - panels.truth).max()
+    top = np.abs(panels.prediction - panels.target).max()
     assert {image.get_clim() for image in away} == {(0.0, top)}, "one scale of differences"
     np.testing.assert_array_equal(images[1].get_array(), panels.prediction[0])
-    np.testing.assert_array_equal(images[2].get_array(), panels.truth)
+    np.testing.assert_array_equal(images[2].get_array(), panels.target)
     np.testing.assert_array_equal(np.ma.getmaskarray(images[0].get_array()), ~panels.valid[0])
-    np.testing.assert_allclose(away[1].get_array(), np.abs(panels.prediction[1] - panels.truth))
+    np.testing.assert_allclose(away[1].get_array(), np.abs(panels.prediction[1] - panels.target))
     labels = {ax.get_xlabel() for ax in figure.axes}
     assert {"temperature  [µK]", "|difference|  [µK]", "offset [deg]"} <= labels
 
@@ -81,5 +81,5 @@ def test_pictures_end_at_t_min_and_t_max(panels: Panels) -> None:
     images = [ax.images[0] for ax in figure.axes if ax.images]
     assert images[0].get_clim() == (-300.0, 300.0)
     np.testing.assert_array_equal(images[1].get_array(), panels.drawn[0])
-    expected = np.abs(panels.drawn[0].astype(float) - panels.target).mean(-1)
+    expected = np.abs(panels.drawn[0].astype(float) - panels.target_rgb).mean(-1)
     np.testing.assert_allclose(images[3].get_array(), expected)

@@ -8,7 +8,7 @@ import pytest
 from cmbinpaint.plots import save_figure
 from cmbinpaint.studies.differences import DifferenceStudy, study_differences
 from cmbinpaint.studies.drawings import differences as plots
-from cmbinpaint.studies.patch_study import RANDOM, seed_masks
+from cmbinpaint.studies.patch_study import RANDOM, combine_masks
 from cmbinpaint.training.data.targets import take_targets
 from cmbinpaint.training.run.checkpoint_models import Trained
 
@@ -16,7 +16,7 @@ from cmbinpaint.training.run.checkpoint_models import Trained
 @pytest.fixture(scope="module")
 def study(small_training: Path) -> DifferenceStudy:
     trained = Trained.open(small_training)
-    return study_differences(trained, take_targets(trained.data, 3, 0), seed_masks(32, 0), trained.states)
+    return study_differences(trained, take_targets(trained.data, 3, 0), combine_masks(32, 0), trained.states)
 
 
 def curves(ax) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -86,8 +86,8 @@ def test_the_last_state_against_the_share_of_holes(study: DifferenceStudy, tmp_p
     values, _ = curves(ax)["holes"]
     np.testing.assert_allclose(values, study.temperature.percent[-1, :13, :, 2].mean(1))
     line = ax.containers[0][0]
-    np.testing.assert_allclose(line.get_xdata(), 100 * study.hole_share[:13])
+    np.testing.assert_allclose(line.get_xdata(), 100 * study.hole_fraction[:13])
     hollow = [c[0] for c in ax.containers if c[0].get_markerfacecolor() == "white"]
-    assert len(hollow) == 3 and hollow[0].get_xdata()[0] == pytest.approx(100 * study.hole_share[13])
+    assert len(hollow) == 3 and hollow[0].get_xdata()[0] == pytest.approx(100 * study.hole_fraction[13])
     for suffix in ("png", "pdf"):
         assert save_figure(ax, tmp_path / f"a.{suffix}").stat().st_size > 5000

@@ -1,8 +1,8 @@
 """
-The seed's analyses
-===================
+CoMBInE's analyses
+==================
 
-What Montefalcone et al. 2020 and its code looked at: how far the filled pixels are from the truth while a
+What Montefalcone et al. 2020 and its code looked at: how far the filled pixels are from the target while a
 network trains, behind random shapes and behind circles, in temperatures and in pictures. Here of a toy that
 trains while this page is built; ``cmbinpaint analyze all runs/NAME -o analysis`` does all of it and writes
 tables and figures.
@@ -13,11 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from cmbinpaint import plots
 from cmbinpaint.studies.clipping import study_clipping
 from cmbinpaint.studies.colors import fill_panels
 from cmbinpaint.studies.differences import study_differences
-from cmbinpaint.studies.patch_study import RANDOM, circles, seed_masks, take_states
+from cmbinpaint.studies.drawings.clipping import draw_clipping_figure
+from cmbinpaint.studies.drawings.colors import draw_panels
+from cmbinpaint.studies.drawings.differences import draw_difference_figure, draw_mask_size_figure
+from cmbinpaint.studies.patch_study import RANDOM, chosen_states, circles, combine_masks
 from cmbinpaint.training import Recipe, train
 from cmbinpaint.training.data.targets import take_targets
 from cmbinpaint.training.run.checkpoint_models import Trained
@@ -63,29 +65,29 @@ print(f"{len(trained.states)} checkpoints, {len(targets)} validation patches of 
 # %%
 # Mean and standard deviation of the absolute difference, over the checkpoints: 12 patches behind one mask of
 # random shapes. Percentages of temperature are of the field's rms, since its mean is zero; of pictures, of the
-# target's mean color, as the seed has it.
+# target's mean color, as CoMBInE has it.
 
 side = targets.truth.shape[-1]
-masks = seed_masks(side, 0, radii_px=(10, 20, 30, 40, 50, 60))
+masks = combine_masks(side, 0, radii_px=(10, 20, 30, 40, 50, 60))
 shapes = {RANDOM: masks[RANDOM]}
-study = study_differences(trained, targets, shapes, take_states(trained, last=False))
-plots.draw_difference_figure(study)
+study = study_differences(trained, targets, shapes, chosen_states(trained, last=False))
+draw_difference_figure(study)
 
 # %%
 # One patch behind circles that grow, and behind random shapes, at each checkpoint.
 
-sizes = study_differences(trained, targets[:1], masks, take_states(trained, last=False))
-plots.draw_mask_size_figure(sizes)
+sizes = study_differences(trained, targets[:1], masks, chosen_states(trained, last=False))
+draw_mask_size_figure(sizes)
 
 # %%
 # Input, prediction, target and difference, on common scales.
 
 panels = fill_panels(trained, targets, {**shapes, **circles(side, (25, 50))})
-plots.draw_panels(panels)
+draw_panels(panels)
 
 # %%
-# What the pictures hide: the power spectrum of clipped grey pictures against that of the temperatures, as a
+# The power spectrum of clipped grey pictures against that of the temperatures, as a
 # function of where the colors end.
 
 clipping = study_clipping(targets.truth, np.radians(targets.step_arcmin / 60))
-plots.draw_clipping_figure(clipping)
+draw_clipping_figure(clipping)
