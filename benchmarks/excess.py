@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from common import Setting, arguments, write
 
-from cmbinpaint.gaussian.direct_inpainter import THREE_RESOLUTIONS, KrigingInpainter
 from cmbinpaint.gaussian.solver import GaussianSolver
 from cmbinpaint.pipeline.filling import Filler
 from cmbinpaint.pipeline.models import find_inpainter
@@ -43,11 +42,7 @@ def main() -> None:
     zero, own = "zero", "the solver's own"
     own_factor = f"{args.model}, its own factor"
     starts, plans = {zero: None, own: None}, {}
-    three = KrigingInpainter(THREE_RESOLUTIONS)
-    inpainters = {
-        name: three if name == three.name else find_inpainter(name, args.nside)
-        for name in ("kriging16", "kriging64", three.name, "kriging", args.model)
-    }
+    inpainters = {name: find_inpainter(name, args.nside) for name in ("kriging", args.model)}
     for name, inpainter in inpainters.items():
         start = time.perf_counter()
         filler = Filler.prepare(inpainter, plan, model, None)

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 METHODS = {
     "gaussian": "the exact conditional mean and constrained realizations, by conjugate gradients",
     "kriging": "nearly the conditional mean: hole pixels in turn, coarse to fine, from data and those before",
-    "kriging16": "the conditional mean given the 16 nearest observed pixels",
-    "kriging64": "the same given the 64 nearest",
     "diffusive": "the mean of the neighbors, iterated: a yardstick, not a method to use",
 }
 

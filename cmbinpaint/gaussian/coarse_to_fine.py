@@ -2,14 +2,14 @@
 
 Inputs: a plan and a sky model. Outputs: `CoarseToFineInpainter`.
 
-Direct kriging sees as far as its neighbors; here what one pixel learned is handed on to the next finer ones, so that
-even the middle of a wide cut knows of all rims (`sphere.vecchia`). Predictions are within a percent of the exact
-mean's error but for the smallest holes (3 %), and realizations within 0.4 % of the spectrum at nside 128 and 1 % above.
+What one pixel learned is passed on to the next finer ones, so that even the middle of a wide cut knows of all rims
+(`gaussian.vecchia`). Predictions are within a percent of the exact mean's error but for the smallest holes (3 %), and
+realizations within 0.4 % of the spectrum at nside 128 and 1 % above. The plan takes longer than the exact answer's,
+maps then cost next to nothing: an approximate method for very many maps behind one mask.
 
-Where the noise of a pixel exceeds the signal, single pixels say too little, however many are asked: direct kriging
-from means over coarse pixels too is then the better one (nside 128, 2 skies, noise 1 and 3 times the signal's rms,
-error over the exact mean's in the worst class of depth: 1.01 and 1.17 from coarse to fine, 1.00 and 1.02 on three
-resolutions; at ten times, nside 64, coarse to fine was worse than zeros).
+Where the noise of a pixel exceeds the signal, a few pixels say too little (nside 32 and 64, 2 skies, error over the
+exact mean's in the worst depth bin: 1.00 with noise of the signal's rms, 1.03 with three times, 1.7 with ten times,
+which is worse than zeros): from three times on it is refused.
 """
 
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from cmbinpaint._types import FloatArray
+from cmbinpaint.errors import SpectrumError
 from cmbinpaint.gaussian.conditioning_sets import ALONE
-from cmbinpaint.gaussian.direct_inpainter import THREE_RESOLUTIONS, KrigingInpainter
 from cmbinpaint.gaussian.hole_posterior import hole_factor
 from cmbinpaint.gaussian.vecchia import HoleFactor
 from cmbinpaint.problem.model import Inpainter, Predictor, check_same_nside, validate_observed
@@ -26,11 +26,13 @@ from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.problem.progress import Watch
 from cmbinpaint.sims.sky_model import SkyModel
 
-# Neighbors of a pixel where nothing mends what is missing (`conditioning.ALONE`). Half as many where a solver does,
+# Neighbors of a pixel where no solver refines the prediction (`conditioning_sets.ALONE`). Half as many where one does,
 # which then costs a step more and saves two thirds of the plan, and beyond so many hole pixels: twice as many would not
 # fit into memory at nside 2048.
 NEAREST, FEWER = ALONE, 32
 MANY = 1 << 20
+# Noise of a pixel over the signal's rms, at most.
+NOISIEST = 3.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,15 +91,27 @@ class CoarseToFineInpainter(Inpainter):
         ------
         MapError
             If plan and sky model have different nside.
+        SpectrumError
+            If the noise is more than three times the signal.
         """
         check_same_nside(plan, sky_model)
         if plan.valid.all():
             return CoarseToFinePredictor(plan, None)
-        if float(np.sqrt(np.mean(np.square(sky_model.noise_std)))) > sky_model.rms:
-            return KrigingInpainter(THREE_RESOLUTIONS, threads=self.threads).prepare(plan, sky_model)
+        if not to_refine:
+            _refuse_noise(sky_model)
         nearest = self.nearest
         if nearest is None:
             many = np.count_nonzero(~plan.valid) > MANY
             nearest = FEWER if to_refine or many else NEAREST
         factor = hole_factor(plan.valid, sky_model, nearest=nearest, quiet=to_refine, threads=self.threads)
         return CoarseToFinePredictor(plan, factor)
+
+
+def _refuse_noise(sky_model: SkyModel) -> None:
+    """Refuse a sky of which single pixels say too little."""
+    ratio = float(np.sqrt(np.mean(np.square(sky_model.noise_std)))) / sky_model.rms
+    if ratio > NOISIEST:
+        raise SpectrumError(
+            f"kriging serves noise of up to {NOISIEST:g} times the signal's rms in a pixel, and here it is {ratio:.2g} "
+            "(at ten times it is worse than no fill at all); use model='default', which is exact"
+        )

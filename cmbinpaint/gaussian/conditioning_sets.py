@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
-from cmbinpaint._types import AnyArray, BoolArray, FloatArray
-from cmbinpaint.gaussian.neighbors import near_holes
+from cmbinpaint._types import AnyArray, BoolArray, FloatArray, IntArray
 from cmbinpaint.gaussian.ordering import coarse_to_fine
 from cmbinpaint.sphere import maps
 from cmbinpaint.sphere.harmonics import available_cores
+from cmbinpaint.sphere.holes import grow
 from cmbinpaint.sphere.pixels import pixel_vectors, ring_to_nest
 
 # Neighbors of every pixel; twice as many are twice as good, and cost twice the memory.
@@ -116,6 +116,18 @@ class Conditioning:
         """One datum and one of the earlier hole pixels in stride²."""
         earlier = np.flatnonzero(self._nest[:before] % stride**2 == 0) + self.data.size
         return [self._sparse[stride], _Searched.some(self.vectors, earlier)]
+
+
+def near_holes(valid: BoolArray, k: int) -> IntArray:
+    """The observed pixels that can be among the k nearest observed ones of a pixel in a hole.
+
+    A neighbor at r pixels from every hole has a disc of diameter r, wholly observed, between itself and the
+    target, so that it is among the k nearest only if pi r² / 4 < k. A ring of pixels is at least 0.7 wide.
+    """
+    nside = maps.npix_to_nside(valid.size)
+    rings = int(np.ceil((np.sqrt(4 * k / np.pi) + 2) / 0.7))
+    near = np.flatnonzero(grow(~valid, rings, nside) & valid)
+    return near if len(near) >= k else np.flatnonzero(valid)
 
 
 def neighbors_at(spacing: int, nearest: int) -> tuple[int, int]:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from cmbinpaint.problem.model import Inpainter
 
 # The names that need no weights; whatever else is asked for is looked up among the trained networks.
-WEIGHTLESS = ("gaussian", "kriging", "kriging16", "kriging64", "diffusive")
+WEIGHTLESS = ("gaussian", "kriging", "diffusive")
 
 __all__ = ["WEIGHTLESS", "find_inpainter"]
 
@@ -48,10 +48,6 @@ def find_inpainter(
         from cmbinpaint.gaussian.coarse_to_fine import CoarseToFineInpainter
 
         return CoarseToFineInpainter()
-    if model in WEIGHTLESS:
-        from cmbinpaint.gaussian.direct_inpainter import KrigingInpainter
-
-        return KrigingInpainter(int(str(model)[len("kriging") :]))
     from cmbinpaint.networks.inpainter import load_network
 
     return load_network(os.fspath(model))

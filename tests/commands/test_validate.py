@@ -44,32 +44,32 @@ def records(folder) -> dict[str, tuple[int, bytes]]:
 def test_it_writes_figures_tables_and_pictures_and_goes_on_where_it_was(
     mask, tmp_path, capsys, monkeypatch
 ) -> None:
-    models = ["--model", "kriging16", "--model", "gaussian", "--model", "kriging16@5"]
+    models = ["--model", "kriging", "--model", "gaussian", "--model", "kriging@5"]
     assert cli.main(words(mask, tmp_path, *models)) == 0
     out = capsys.readouterr().out
     assert (
         "### Excess" in out and out.startswith("nside 8,") and (tmp_path / "validation.md").read_text() in out
     )
     figures = json.loads((tmp_path / "validation.json").read_text())
-    assert list(figures["models"]) == ["kriging16", "gaussian", "kriging16@5"] and figures["skies"] == 3
+    assert list(figures["models"]) == ["kriging", "gaussian", "kriging@5"] and figures["skies"] == 3
     assert figures["fsky"] == pytest.approx(valid_at(8).mean(), rel=1e-5)
-    assert figures["models"]["kriging16@5"]["steps"] == 5 and "--skies 3" in figures["command"]
+    assert figures["models"]["kriging@5"]["steps"] == 5 and "--skies 3" in figures["command"]
     assert {path.stem for path in tmp_path.glob("*.png")} == PICTURES
 
     before = records(tmp_path)
-    lost = tmp_path / "records" / "kriging16" / "0001.npz"
+    lost = tmp_path / "records" / "kriging" / "0001.npz"
     lost.unlink()
     monkeypatch.setattr(validate, "_draw", lambda result, folder: None)
     assert cli.main(words(mask, tmp_path, *models)) == 0
     after = records(tmp_path)
     same = [name for name in before if before[name] == after[name]]
-    assert len(before) == 12 and set(before) - set(same) == {"records/kriging16/0001.npz"}
+    assert len(before) == 12 and set(before) - set(same) == {"records/kriging/0001.npz"}
     again = json.loads((tmp_path / "validation.json").read_text())
-    assert again["models"]["kriging16"]["excess"] == figures["models"]["kriging16"]["excess"]
+    assert again["models"]["kriging"]["excess"] == figures["models"]["kriging"]["excess"]
 
 
 def test_records_of_another_seed_are_refused_unless_overwritten(mask, tmp_path, capsys, undrawn) -> None:
-    base = words(mask, tmp_path, "--model", "kriging16")
+    base = words(mask, tmp_path, "--model", "kriging")
     assert cli.main([*base, "--seed", "1"]) == 0
     assert cli.main([*base, "--seed", "2"]) == 1
     err = capsys.readouterr().err
@@ -82,29 +82,29 @@ def test_a_card_takes_its_figures(mask, tmp_path, capsys, monkeypatch, undrawn) 
     card = list_models()[0]
     path = tmp_path / "card.json"
     path.write_text(card.to_json())
-    with_card = ["--model", "kriging16", "--card", str(path)]
+    with_card = ["--model", "kriging", "--card", str(path)]
     assert cli.main(words(mask, tmp_path, *with_card)) == 1
-    assert f"the card is of {card.name!r}, which is none of the models kriging16" in capsys.readouterr().err
+    assert f"the card is of {card.name!r}, which is none of the models kriging" in capsys.readouterr().err
     # the network serves nside 128 and up; here kriging stands in as the bearer of its card
-    monkeypatch.setattr("cmbinpaint.gaussian.direct_inpainter.KrigingInpainter.card", card, raising=False)
-    assert cli.main(words(mask, tmp_path, *with_card, "--model", "kriging16@1")) == 0
+    monkeypatch.setattr("cmbinpaint.gaussian.coarse_to_fine.CoarseToFineInpainter.card", card, raising=False)
+    assert cli.main(words(mask, tmp_path, *with_card, "--model", "kriging@1")) == 0
     kept = Card.from_json(path.read_text())
     figures = json.loads((tmp_path / "validation.json").read_text())
     entry = kept.figures["validation_nside8"]
-    assert entry["excess"] == figures["models"]["kriging16"]["excess"] and entry["skies"] == 3
+    assert entry["excess"] == figures["models"]["kriging"]["excess"] and entry["skies"] == 3
     refined = kept.figures["validation_nside8@1"]
-    assert refined["excess"] == figures["models"]["kriging16@1"]["excess"]
+    assert refined["excess"] == figures["models"]["kriging@1"]["excess"]
     assert set(card.figures) < set(kept.figures) and kept.sha256 == card.sha256
 
 
 def test_wrong_models(mask, tmp_path, capsys, monkeypatch) -> None:
-    monkeypatch.setattr(validate, "MISSPECIFIED_MODELS", ("kriging16",))
+    monkeypatch.setattr(validate, "MISSPECIFIED_MODELS", ("kriging",))
     monkeypatch.setattr("cmbinpaint.validation.misspecified.SCENARIOS", SCENARIOS[:2])
     assert cli.main(words(mask, tmp_path, "--misspecified")) == 0
-    assert "Shift of C_ell, percent: kriging16, told a fixed model, 3 skies" in capsys.readouterr().out
+    assert "Shift of C_ell, percent: kriging, told a fixed model, 3 skies" in capsys.readouterr().out
     (result,) = json.loads((tmp_path / "misspecified.json").read_text())["results"]
     assert list(result["fixed"]) == ["beam told 2 % narrow"] and list(result["estimated"]) == ["standard"]
-    assert (tmp_path / "misspecified_kriging16.png").is_file() and (tmp_path / "misspecified.md").is_file()
+    assert (tmp_path / "misspecified_kriging.png").is_file() and (tmp_path / "misspecified.md").is_file()
 
 
 @pytest.mark.parametrize(

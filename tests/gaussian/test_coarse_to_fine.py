@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cmbinpaint.errors import CmbInpaintWarning, MapError
+from cmbinpaint.errors import CmbInpaintWarning, MapError, SpectrumError
 from cmbinpaint.gaussian import coarse_to_fine
 from cmbinpaint.gaussian.coarse_to_fine import CoarseToFineInpainter
-from cmbinpaint.gaussian.direct_inpainter import KrigingPredictor
 from cmbinpaint.gaussian.solver import GaussianSolver
 from cmbinpaint.pipeline.filling import draw_observation
 from cmbinpaint.pipeline.models import find_inpainter
@@ -59,7 +58,7 @@ def test_the_prediction_is_near_the_exact_mean(seed: int) -> None:
         filled = CoarseToFineInpainter(k).prepare(plan, model).predict(signal + noise)
         return float(np.std((filled - exact)[holes]) / np.std((exact - signal)[holes]))
 
-    # 0.05 with 64 neighbors, 0.09 with 32; with eight 0.18, which is what direct kriging on three resolutions reaches
+    # 0.05 with 64 neighbors, 0.09 with 32, 0.18 with eight
     assert away(32) < 0.15
     assert away(32) < away(8)
 
@@ -89,9 +88,14 @@ def test_of_very_many_hole_pixels_or_before_a_solver_each_has_fewer_neighbors(
     np.testing.assert_array_equal(CoarseToFineInpainter().prepare(plan, MODEL).predict(observed), few)
 
 
-def test_noise_above_the_signal_asks_for_means() -> None:
-    loud = SkyModel(nside=NSIDE, signal_cl=CL, noise_std=1.1 * MODEL.rms)
-    assert isinstance(CoarseToFineInpainter().prepare(plan_of(0), loud), KrigingPredictor)
+def test_noise_far_above_the_signal_is_refused() -> None:
+    loud = SkyModel(nside=NSIDE, signal_cl=CL, noise_std=3.5 * MODEL.rms)
+    with pytest.raises(
+        SpectrumError, match=r"up to 3 times .*, and here it is 3.5.*model='default', which is exact"
+    ):
+        CoarseToFineInpainter().prepare(plan_of(0), loud)
+    CoarseToFineInpainter().prepare(plan_of(0), loud, to_refine=True)  # the solver mends it
+    CoarseToFineInpainter().prepare(plan_of(0), loud.with_noise(2.5 * MODEL.rms))
 
 
 def test_errors_say_what_to_do() -> None:

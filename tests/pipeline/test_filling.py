@@ -34,7 +34,7 @@ def filler(name: str = "gaussian", refine: int | None = 0) -> Filler:
     return Filler.prepare(find_inpainter(name), plan(), model(), refine)
 
 
-@pytest.mark.parametrize("name", ["gaussian", "kriging16", "kriging", "diffusive"])
+@pytest.mark.parametrize("name", ["gaussian", "kriging", "diffusive"])
 def test_data_stay_and_draws_repeat(name: str) -> None:
     fill = filler(name)
     observed = np.where(fill.plan.valid, sum(draw_observation(fill.sky_model, realization_rng(1, 0))), np.nan)
@@ -63,7 +63,7 @@ def test_realizations_of_the_exact_mean_scatter_as_the_posterior() -> None:
 def test_refining_moves_a_fill_to_the_exact_mean() -> None:
     observed = np.where(plan().valid, sum(draw_observation(model(), realization_rng(3, 0))), 0.0)
     exact = filler("gaussian").predict(observed)
-    plain, refined = filler("kriging16", 0).predict(observed), filler("kriging16", 200).predict(observed)
+    plain, refined = filler("kriging", 0).predict(observed), filler("kriging", 200).predict(observed)
     error = np.std((plain - exact)[plan().targets])
     assert error > 1e-3
     assert np.std((refined - exact)[plan().targets]) < 1e-3 * error + 1e-3 * model().rms

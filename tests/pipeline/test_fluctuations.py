@@ -47,10 +47,10 @@ def drawn(model: SkyModel) -> np.ndarray:
 
 
 def fill(sky: Any, mask: Any, sky_model: SkyModel, **options: Any) -> Any:
-    return inpaint_map(sky, mask, **{"model": "kriging16", "sky_model": sky_model, **options})
+    return inpaint_map(sky, mask, **{"model": "kriging", "sky_model": sky_model, **options})
 
 
-@pytest.mark.parametrize("name", ["kriging16", "gaussian", "diffusive"])
+@pytest.mark.parametrize("name", ["kriging", "gaussian", "diffusive"])
 def test_given_ones_replace_drawn_ones(name: str, sky, mask, model, drawn) -> None:
     expected = fill(sky, mask, model, seed=5, n_realizations=3, model=name)
     filled, info = fill(sky, mask, model, fluctuations=drawn, n_realizations=3, model=name, return_info=True)

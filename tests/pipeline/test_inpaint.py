@@ -61,7 +61,7 @@ def spoiled(value: float) -> np.ndarray:
 
 
 def fill(sky: Any, mask: Any = None, **options: Any) -> Any:
-    return inpaint_map(sky, mask, **{"model": "kriging16", **KNOWN, **options})
+    return inpaint_map(sky, mask, **{"model": "kriging", **KNOWN, **options})
 
 
 @settings(max_examples=12, deadline=None)
@@ -98,7 +98,7 @@ def test_out_comes_what_came_in(seed: int, dtype: str, nest: bool, kind: str) ->
         assert filled.unit == u.uK
 
 
-@pytest.mark.parametrize("model", ["gaussian", "kriging", "kriging16", "diffusive"])
+@pytest.mark.parametrize("model", ["gaussian", "kriging", "diffusive"])
 def test_nothing_under_a_hole_matters(model: str) -> None:
     mask, sky = hole_mask(), smooth_sky(0)
     fills = []
@@ -186,7 +186,7 @@ def test_guard_and_exclude() -> None:
 def test_info_says_what_was_done() -> None:
     mask, sky = hole_mask(), smooth_sky(8)
     filled, info = fill(sky, mask, seed=None, return_info=True)
-    assert info.model == "kriging16" and info.fill == "realization" and info.refine == 0
+    assert info.model == "kriging" and info.fill == "realization" and info.refine == 0
     assert info.fluctuations == "drawn" and info.work_unit == "uK_CMB" and info.unit is None
     assert np.array_equal(filled, fill(sky, mask, seed=info.seed))
     assert np.array_equal(info.prediction, fill(sky, mask, fill="prediction"))
@@ -265,7 +265,7 @@ def test_warnings_and_errors_say_what_to_do() -> None:
 
 def test_load_model_gives_what_inpaint_map_takes() -> None:
     mask, sky = hole_mask(), smooth_sky(11)
-    assert np.array_equal(fill(sky, mask, model=load_model("kriging16")), fill(sky, mask))
+    assert np.array_equal(fill(sky, mask, model=load_model("kriging")), fill(sky, mask))
 
 
 def test_the_prediction_is_made_when_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -291,7 +291,7 @@ def test_the_prediction_is_made_when_it_is_read(monkeypatch: pytest.MonkeyPatch)
 def test_the_sky_model_of_one_call_serves_the_next(unit: str | None, known: dict[str, Any]) -> None:
     """Bit for bit, whatever the map's unit and wherever the model came from."""
     mask, sky = hole_mask(), smooth_sky(13) * (1e-6 if unit == "K" else 1.0)
-    options: dict[str, Any] = {"model": "kriging16", "unit": unit, "seed": 3}
+    options: dict[str, Any] = {"model": "kriging", "unit": unit, "seed": 3}
     first, info = inpaint_map(sky, mask, return_info=True, **known, **options)
     again, other = inpaint_map(sky, mask, sky_model=info.sky_model, return_info=True, **options)
     assert np.array_equal(first, again) and other.sky_model is info.sky_model
@@ -305,15 +305,15 @@ def test_a_sky_model_and_what_contradicts_it() -> None:
     model = SkyModel.from_theory(spectrum(), NSIDE, noise_std=NOISE)
     for name, value in {"cl": spectrum(), "fwhm": 0.1, "beam": np.ones(48), "noise_std": 1.0}.items():
         with pytest.raises(SpectrumError, match=f"sky_model came with {name}; the sky model says all of it"):
-            inpaint_map(sky, mask, sky_model=model, model="kriging16", **{name: value})
+            inpaint_map(sky, mask, sky_model=model, model="kriging", **{name: value})
     with pytest.raises(SpectrumError, match="the sky model is for nside 8, the map has 16; make one"):
         inpaint_map(
-            sky, mask, sky_model=SkyModel.from_theory(spectrum(), 8, noise_std=NOISE), model="kriging16"
+            sky, mask, sky_model=SkyModel.from_theory(spectrum(), 8, noise_std=NOISE), model="kriging"
         )
     with pytest.raises(SpectrumError, match="sky_model is a ndarray; expected a SkyModel"):
-        inpaint_map(sky, mask, sky_model=spectrum(), model="kriging16")
-    signal = inpaint_map(sky, mask, sky_model=model, with_noise=False, model="kriging16", seed=1)
-    both = inpaint_map(sky, mask, sky_model=model, model="kriging16", seed=1)
+        inpaint_map(sky, mask, sky_model=spectrum(), model="kriging")
+    signal = inpaint_map(sky, mask, sky_model=model, with_noise=False, model="kriging", seed=1)
+    both = inpaint_map(sky, mask, sky_model=model, model="kriging", seed=1)
     assert np.std((both - signal)[~mask]) == pytest.approx(NOISE, rel=0.2)  # 60 pixels
 
 
@@ -386,7 +386,7 @@ def test_models_of_the_users_own_are_not_confused() -> None:
     assert np.max(np.abs(a - b)) > 1e-4 * sky.std()
 
 
-@pytest.mark.parametrize("model", ["gaussian", "kriging", "kriging16", "diffusive"])
+@pytest.mark.parametrize("model", ["gaussian", "kriging", "diffusive"])
 @pytest.mark.parametrize("refine", [None, 3])
 def test_realization_i_is_the_same_whatever_the_batch(model: str, refine: int | None) -> None:
     mask, sky = hole_mask(), smooth_sky(21)

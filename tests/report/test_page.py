@@ -194,7 +194,7 @@ def test_the_distribution_is_the_reports() -> None:
     [
         ("combine128", "Montefalcone et al. 2020", "Wackernagel"),
         ("gaussian", "Seljebotn et al. 2014", "Montefalcone"),
-        ("kriging16", "Wackernagel 2003", "Seljebotn"),
+        ("kriging", "Wackernagel 2003", "Seljebotn"),
         ("diffusive", "Gruetjen", "Montefalcone"),
     ],
 )

@@ -78,7 +78,7 @@ def test_responses_and_the_limit(result: EstimatorEnsemble) -> None:
 def test_the_response_is_a_derivative() -> None:
     """Paired skies with a band made stronger and weaker, phases the same, the model told the same."""
     setup = standard_setup(valid_at(8), 0, bands=3)
-    run = _Run(setup, find_inpainter("kriging16", 8))
+    run = _Run(setup, find_inpainter("kriging", 8))
     moved, moves = run.responses(12, lambda: None)
     response = moved[PREDICTION].mean(0)[1] / moves.mean(0)[1]
     rng = np.random.default_rng(5)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from cmbinpaint.errors import CmbInpaintError
+from cmbinpaint.gaussian.coarse_to_fine import CoarseToFineInpainter
 from cmbinpaint.gaussian.dense import DenseSolver, covariance
-from cmbinpaint.gaussian.direct_inpainter import KrigingInpainter
 from cmbinpaint.sphere.pixels import pixel_vectors
 from cmbinpaint.validation.calibration import ModelCalibration, calibrate
 from cmbinpaint.validation.ensemble import EXACT, Candidate, Ensemble
@@ -20,7 +20,7 @@ SKIES = 24
 @pytest.fixture(scope="module")
 def models(tmp_path_factory) -> dict[str, ModelCalibration]:
     setup = setup_at(16)
-    names = ("kriging16", "diffusive", "gaussian")
+    names = ("kriging", "diffusive", "gaussian")
     ensemble = Ensemble(
         setup, [Candidate.named(n, 16) for n in names], tmp_path_factory.mktemp("calibration")
     )
@@ -48,14 +48,14 @@ def cross_spectrum(expected_products: np.ndarray, statistics: SkyStatistics) -> 
 def test_both_identities_are_one_number_in_exact_algebra() -> None:
     """All expectations over skies are taken by linear algebra: no sky is drawn.
 
-    The predictor is kriging from 16 neighbors, biased by percents, with monopole and dipole taken out of the data
+    The predictor is kriging from two neighbors, biased by percents, with monopole and dipole taken out of the data
     and put back as `inpaint_map` does.
     """
     setup = setup_at(8)
     valid, model = setup.plan.valid, setup.sky_model
     vectors = pixel_vectors(8)
     trend = np.column_stack([np.ones(valid.size), vectors])
-    kriging = as_matrix(KrigingInpainter(16).prepare(setup.plan, model).predict, valid)
+    kriging = as_matrix(CoarseToFineInpainter(2).prepare(setup.plan, model).predict, valid)
     dense = DenseSolver(valid, model)
     exact = np.zeros((valid.size, valid.sum()))
     exact[valid] = np.eye(valid.sum())
@@ -77,7 +77,7 @@ def test_both_identities_are_one_number_in_exact_algebra() -> None:
 
 
 def test_on_skies_they_agree_within_errors_and_the_second_scatters_less(models) -> None:
-    for name, gain in (("kriging16", 0.6), ("diffusive", 0.95)):
+    for name, gain in (("kriging", 0.6), ("diffusive", 0.95)):
         bias = models[name].bias
         together = np.hypot(bias.raw.error, bias.reduced.error)
         assert (np.abs(bias.raw.value - bias.reduced.value) < 4 * together).all()
@@ -85,7 +85,7 @@ def test_on_skies_they_agree_within_errors_and_the_second_scatters_less(models) 
         direct = np.hypot(bias.realization.error, bias.reduced.error)
         assert (np.abs(bias.realization.value - bias.reduced.value) < 4 * direct).all()
     # a deterministic fill lacks power, and the neighbor mean far more than is its due
-    last = [models[n].bias.prediction.value[-1] for n in ("gaussian", "kriging16", "diffusive")]
+    last = [models[n].bias.prediction.value[-1] for n in ("gaussian", "kriging", "diffusive")]
     assert all(-0.5 < value < -0.05 for value in last)
     assert np.abs(models["diffusive"].bias.reduced.value[-1]) > 5 * models["diffusive"].bias.reduced.error[-1]
 
@@ -137,12 +137,12 @@ def test_scatter_is_the_excess_of_whole_observations(models) -> None:
 
 
 def test_one_sky_has_no_error_and_few_have_no_chi_square(tmp_path) -> None:
-    ensemble = Ensemble(setup_at(8), [Candidate.named("kriging16", 8)], tmp_path)
+    ensemble = Ensemble(setup_at(8), [Candidate.named("kriging", 8)], tmp_path)
     for unit in ensemble.missing(3):
         ensemble.make(unit)
     stacks = {kind: records.stack(3) for kind, records in ensemble.records.items()}
-    few = calibrate(stacks["kriging16"], stacks[EXACT], ensemble.statistics)
+    few = calibrate(stacks["kriging"], stacks[EXACT], ensemble.statistics)
     assert np.isnan(few.chi_square.mean_p) and np.isnan(few.chi_square.scatter.value)
     single = {kind: {name: rows[:1] for name, rows in stack.items()} for kind, stack in stacks.items()}
     with pytest.raises(CmbInpaintError, match="1 sky came; errors are told from two skies at least"):
-        calibrate(single["kriging16"], single[EXACT], ensemble.statistics)
+        calibrate(single["kriging"], single[EXACT], ensemble.statistics)

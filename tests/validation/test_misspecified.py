@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from cmbinpaint.errors import CmbInpaintError
+from cmbinpaint.gaussian.coarse_to_fine import CoarseToFineInpainter
 from cmbinpaint.sims.skies import simulate_sky
 from cmbinpaint.spectra.full_sky import anafast
 from cmbinpaint.validation.ensemble import Candidate
@@ -18,7 +19,7 @@ from tests.validation.worlds import setup_at
 
 NSIDE, SKIES = 16, 5
 SETUP = setup_at(NSIDE)
-KRIGING = Candidate.named("kriging16", NSIDE)
+KRIGING = Candidate("kriging", CoarseToFineInpainter(16))
 SOME = (
     Scenario(STANDARD),
     Scenario("told the truth"),

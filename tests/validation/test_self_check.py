@@ -34,7 +34,7 @@ def mask_of(nside: int) -> Any:
 
 
 def check(nside: int, sky_seed: int = 7, **changes: Any) -> SelfCheck:
-    options = {**known(nside), "model": "kriging16", **changes}
+    options = {**known(nside), "model": "kriging", **changes}
     return self_check(sky_of(nside, sky_seed), mask_of(nside), **options)
 
 
@@ -83,7 +83,7 @@ def test_the_right_one_of_the_same_sky_passes() -> None:
     text = found.table()
     assert "gaussian / kriging" in text and "not tested" in text and text.count("±") >= 8
     filled, info = inpaint_map(
-        sky_of(64, 3), mask_of(64), sky_model=found.sky_model, model="kriging16", seed=1, return_info=True
+        sky_of(64, 3), mask_of(64), sky_model=found.sky_model, model="kriging", seed=1, return_info=True
     )
     assert info.sky_model is found.sky_model and np.all(np.isfinite(filled))
 
@@ -93,7 +93,7 @@ def test_units_orderings_and_seeds_do_not_matter_or_do() -> None:
     mask = np.ones(12 * nside**2, bool)
     mask[np.random.default_rng(0).integers(0, mask.size, 60)] = False
     sky = sky_of(nside, 1)
-    options: dict[str, Any] = {**known(nside), "model": "kriging16", "n_simulations": 10, "n_rotations": 4}
+    options: dict[str, Any] = {**known(nside), "model": "kriging", "n_simulations": 10, "n_rotations": 4}
     base = self_check(sky, mask, **options)
     nest = hp.nest2ring(nside, np.arange(sky.size))
     again = self_check(1e-6 * sky[nest], mask[nest], nest=True, unit="K", **options)

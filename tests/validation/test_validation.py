@@ -17,7 +17,7 @@ SKIES = 9
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory) -> Validation:
-    names = ("kriging16", "gaussian")
+    names = ("kriging", "gaussian")
     ensemble = Ensemble(
         setup_at(8), [Candidate.named(n, 8) for n in names], tmp_path_factory.mktemp("validation")
     )
@@ -32,7 +32,7 @@ def figures(result) -> dict:
 
 
 def test_json_holds_the_figures(result, figures) -> None:
-    model, plain_model = result.models["kriging16"], figures["models"]["kriging16"]
+    model, plain_model = result.models["kriging"], figures["models"]["kriging"]
     np.testing.assert_allclose(plain_model["excess"]["value"], model.excess.value, rtol=1e-5)
     np.testing.assert_allclose(plain_model["bias"]["reduced"]["error"], model.bias.reduced.error, rtol=1e-5)
     np.testing.assert_allclose(
@@ -60,18 +60,18 @@ def test_the_tables_hold_every_figure(figures) -> None:
     starts = [i for i, line in enumerate(rows) if line.startswith("| --- |")]
     for start, stop in zip(starts, [*starts[1:], len(rows) + 1], strict=True):
         assert len(set(widths[start - 1 : stop - 1])) == 1  # a table is as wide as its head
-    value, error = (figures["models"]["kriging16"]["excess"][k][0] for k in ("value", "error"))
-    assert f"| kriging16 | {value:.3f} ± {error:.3f} |" in text
-    value, error = (figures["models"]["kriging16"]["bias"]["raw"][k][1] for k in ("value", "error"))
+    value, error = (figures["models"]["kriging"]["excess"][k][0] for k in ("value", "error"))
+    assert f"| kriging | {value:.3f} ± {error:.3f} |" in text
+    value, error = (figures["models"]["kriging"]["bias"]["raw"][k][1] for k in ("value", "error"))
     assert f"{100 * value:+.2f} ± {100 * error:.2f}" in text
     assert "marginal coverage is right for any linear predictor" in text
 
 
 def test_what_a_card_keeps(figures) -> None:
-    kept = card_figures(figures, "kriging16")
-    assert kept["excess"] == figures["models"]["kriging16"]["excess"] and kept["skies"] == SKIES
-    bias = figures["models"]["kriging16"]["bias"]["reduced"]
-    assert worst_bias(figures, "kriging16") == kept["worst_bias"] == {
+    kept = card_figures(figures, "kriging")
+    assert kept["excess"] == figures["models"]["kriging"]["excess"] and kept["skies"] == SKIES
+    bias = figures["models"]["kriging"]["bias"]["reduced"]
+    assert worst_bias(figures, "kriging") == kept["worst_bias"] == {
         "above_5": abs(bias["value"][2]),
         "sigmas_below_5": max(abs(v) / e for v, e in zip(bias["value"][:2], bias["error"][:2], strict=True)),
     }  # fmt: skip

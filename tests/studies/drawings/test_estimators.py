@@ -13,7 +13,7 @@ from tests.validation.worlds import valid_at
 @pytest.fixture(scope="module")
 def result() -> EstimatorEnsemble:
     setup = standard_setup(valid_at(8), 0, bands=3)
-    return study_sky_estimators(setup, find_inpainter("kriging16", 8), 20, realizations=1, samples=2)
+    return study_sky_estimators(setup, find_inpainter("kriging", 8), 20, realizations=1, samples=2)
 
 
 @pytest.mark.parametrize("kind", ["bias", "response", "effective"])
