@@ -1,6 +1,6 @@
 """Every error and warning the package raises on purpose.
 
-Inputs: nothing. Outputs: exception classes; `requires`, which asks for a library that not everyone installs.
+Inputs: nothing. Outputs: exception classes; `requires`, which asks for libraries that not everyone installs.
 
 All derive from `CmbInpaintError`, itself a `ValueError`, so that `except ValueError` catches a bad
 argument and `except CmbInpaintError` tells it from a bug. A message says what came, what was
@@ -9,8 +9,8 @@ expected and what to do.
 
 from importlib import import_module
 
-# Which extra of the package brings a library that the core does without.
-EXTRAS = {"torch": "network", "safetensors": "network", "PIL": "network", "camb": "theory"}
+# What the extras of the package bring; the core does without.
+EXTRAS = {"network": ("torch", "safetensors", "PIL"), "theory": ("camb",)}
 
 
 class CmbInpaintError(ValueError):
@@ -69,20 +69,20 @@ class CmbInpaintWarning(UserWarning):
     """Something the user should know; the result stands."""
 
 
-def requires(*libraries: str) -> None:
-    """Import libraries of `EXTRAS`, so that one that is not installed is asked for in one line.
+def requires(extra: str) -> None:
+    """Import the libraries of an extra, so that one that is not installed is asked for in one line.
 
     Raises
     ------
     MissingExtraError
         At the first that is not installed, with the command that brings it.
     """
-    for library in libraries:
+    for library in EXTRAS[extra]:
         try:
             import_module(library)
         except ModuleNotFoundError as error:
             if error.name != library:  # it is installed, and what it imports is not
                 raise
             raise MissingExtraError(
-                f"this needs {library}, which is not installed: pip install 'cmbinpaint[{EXTRAS[library]}]'"
+                f"this needs {library}, which is not installed: pip install 'cmbinpaint[{extra}]'"
             ) from None

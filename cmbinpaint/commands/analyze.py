@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cmbinpaint.commands import _common as common
 from cmbinpaint.commands._studies import STUDIES, Source, Study
+from cmbinpaint.errors import requires
 
 KINDS = ("differences", "mask-size", "colors", "spectra", "classes", "all")
 
@@ -52,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Refuse what cannot be done, then do study after study."""
+    requires("network")
     from cmbinpaint.training.data.planck_colors import render
 
     source = Source(args)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cmbinpaint._files import write_whole
-from cmbinpaint.errors import WeightsError
+from cmbinpaint.errors import WeightsError, requires
 from cmbinpaint.networks.card import Card, read_card
 
 if TYPE_CHECKING:  # torch takes a second to import, and listing models needs none of it
@@ -73,6 +73,8 @@ def load_weights(name_or_path: str | os.PathLike[str]) -> "tuple[Card, dict[str,
     ------
     WeightsError
         An unknown name, or a file that is missing, damaged, of another hash, holds NaN, or could hold code.
+    MissingExtraError
+        If torch or safetensors is not installed.
     """
     card, folder = _find(name_or_path)
     path = folder / card.file
@@ -118,6 +120,7 @@ def save_weights(
     WeightsError
         Values that are not finite, or a file too large.
     """
+    requires("network")
     from safetensors.torch import save
 
     stored = _to_storage(state_dict)
@@ -211,6 +214,7 @@ def _card_beside(path: Path) -> Card:
 
 def _parse(content: bytes, path: Path) -> "dict[str, Tensor]":
     """Read safetensors from bytes, with errors that say what is wrong."""
+    requires("network")
     from safetensors import SafetensorError
     from safetensors.torch import load
 

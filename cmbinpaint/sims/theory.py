@@ -109,7 +109,7 @@ def theory_spectra(
     Lewis, Challinor & Lasenby 2000, arXiv astro-ph/9911177.
     """
     lmax = validate_lmax(lmax, 10_000, lowest=2)
-    requires("camb")
+    requires("theory")
     import camb
 
     chosen = Cosmology() if cosmology is None else cosmology

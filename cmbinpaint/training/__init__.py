@@ -6,6 +6,8 @@ Names are loaded when asked for: torch is slow to import.
 from importlib import import_module
 from typing import Any
 
+from cmbinpaint.errors import requires
+
 _HOMES = {
     "Recipe": "recipes.recipe",
     "OptimizerRecipe": "recipes.recipe_sections",
@@ -24,6 +26,8 @@ __all__ = list(_HOMES)
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if _HOMES[name].startswith("run."):
+        requires("network")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
