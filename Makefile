@@ -2,39 +2,47 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet -c constraints.txt
+JOBS ?= 2
 DEMO_OUT ?= demo
 DOCS_OUT ?= docs/_build/html
 
 .PHONY: demo test docs explore lint clean
 
-demo: $(VENV)/.installed
+demo: $(VENV)/.core
 	$(BIN)/cmbinpaint demo -o $(DEMO_OUT) --overwrite
 
 test: lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 # The site, in $(DOCS_OUT)/index.html: the gallery's examples are run, and a warning is an error.
-docs: $(VENV)/.installed-docs
+docs: $(VENV)/.docs
 	$(BIN)/python -m sphinx -W --keep-going -b html docs $(DOCS_OUT)
 
 # Property tests on fresh random examples.
-explore: $(VENV)/.installed
+explore: $(VENV)/.all
 	HYPOTHESIS_PROFILE=explore $(BIN)/python -m pytest
 
-lint: $(VENV)/.installed
+lint: $(VENV)/.all
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# A CPU build of torch is enough; PIP_FIND_LINKS or PIP_EXTRA_INDEX_URL may name where one lies.
-$(VENV)/.installed: pyproject.toml constraints.txt
+# The core alone fills maps; while nothing else is installed, it shows that it does.
+$(VENV)/.core: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test]'
-	$(BIN)/python -m pip install --quiet -c constraints.txt ruff mypy
+	$(PIP) -e .
 	touch $@
 
-$(VENV)/.installed-docs: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
+# torch's ordinary wheel brings gigabytes of CUDA; its CPU build is enough, and comes with
+#   PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make test
+$(VENV)/.all: $(VENV)/.core
+	$(BIN)/python tests/core_alone.py > $(VENV)/core_alone.json
+	$(PIP) -e '.[all,test,lint]'
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.all
+	$(PIP) -e '.[docs]'
 	touch $@
 
 clean:

@@ -1,17 +1,63 @@
 """Property tests draw the same examples in every run; `HYPOTHESIS_PROFILE=explore` draws fresh ones.
 
 A failure found by chance in somebody's unrelated change helps nobody; what exploring finds becomes an `@example`.
+Where an extra of the package is not installed, the tests that need it are skipped: `NEEDS` lists them.
 """
 
 import os
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from hypothesis import settings
 
+from cmbinpaint.errors import MissingExtraError, requires
+
+# Which folders and modules of tests need which extra.
+NEEDS = {
+    "network": (
+        "nn", "networks", "studies", "training", "commands/test_analyze.py", "commands/test_train.py",
+        "test_docs.py", "test_wheel.py",
+    ),
+    "theory": ("training", "commands/test_dataset.py", "sims/test_theory.py"),
+}  # fmt: skip
+
 settings.register_profile("repeat", derandomize=True)
 settings.register_profile("explore", derandomize=False, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeat"))
+
+
+class Skipped(pytest.Collector):
+    """A folder or module of tests whose extra is not installed."""
+
+    reason = ""
+
+    def collect(self) -> NoReturn:
+        """Skip, and say why."""
+        pytest.skip(self.reason)
+
+
+def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Skip a folder of `NEEDS`."""
+    return skipped(path, parent)
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Skip a module of `NEEDS`."""
+    return skipped(module_path, parent)
+
+
+def skipped(path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """What stands for `path` where an extra it needs is not installed."""
+    name = os.fspath(path.relative_to(Path(__file__).parent))
+    for extra in (extra for extra, places in NEEDS.items() if name in places):
+        try:
+            requires(extra)
+        except MissingExtraError as error:
+            stands_in = Skipped.from_parent(parent, name=path.name)
+            stands_in.reason = f"{name}: {error}"
+            return stands_in
+    return None
 
 
 @pytest.fixture(scope="session")
