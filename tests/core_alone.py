@@ -1,6 +1,6 @@
 """The package as `pip install cmbinpaint` brings it, at work: torch, safetensors and CAMB are refused if asked for.
 
-Run it where they are not installed, `python tests/core_alone.py`, or anywhere; `test_without_extras.py` does the latter.
+Run it where they are not installed, `python tests/core_alone.py`, or anywhere, as `test_without_extras.py` does.
 Pillow comes with matplotlib. It raises at the first thing that does not work, and prints what it did as JSON.
 """
 

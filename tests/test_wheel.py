@@ -73,7 +73,11 @@ def test_it_says_who_it_is(wheel: Path) -> None:
     classifiers = said.get_all("Classifier")
     assert {f"Programming Language :: Python :: 3.{minor}" for minor in (11, 12, 13)} <= set(classifiers)
     assert said["Requires-Python"] == ">=3.11" and said["License-Expression"] == "BSD-3-Clause"
-    assert {url.partition(",")[0] for url in said.get_all("Project-URL")} == {"Homepage", "Issues", "Changelog"}
+    assert {url.partition(",")[0] for url in said.get_all("Project-URL")} == {
+        "Homepage",
+        "Issues",
+        "Changelog",
+    }
     unconditional = {line for line in said.get_all("Requires-Dist") if "extra ==" not in line}
     assert not [line for line in unconditional if line.startswith(("torch", "safetensors", "camb", "pillow"))]
     assert set(said.get_all("Provides-Extra")) == {"network", "theory", "all", "test", "lint", "docs"}

@@ -65,7 +65,9 @@ def test_nothing_that_was_refused_came_in(done: dict[str, dict]) -> None:
 
 def test_a_missing_extra_is_an_import_error_and_one_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(EXTRAS, "theory", ("no_such_library",))
-    with pytest.raises(MissingExtraError, match=r"no_such_library.*pip install 'cmbinpaint\[theory\]'") as caught:
+    with pytest.raises(
+        MissingExtraError, match=r"no_such_library.*pip install 'cmbinpaint\[theory\]'"
+    ) as caught:
         requires("theory")
     assert isinstance(caught.value, ImportError) and isinstance(caught.value, CmbInpaintError)
 
