@@ -11,6 +11,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+# Bytes of a file's name that leave room for what is put around it: file systems allow 255.
+_LONGEST_NAME = 230
+
 
 @contextmanager
 def whole_or_nothing(path: Path) -> Iterator[BinaryIO]:
@@ -18,7 +21,8 @@ def whole_or_nothing(path: Path) -> Iterator[BinaryIO]:
 
     A process that is killed leaves a hidden file `.NAME.*.part` behind, and what stood under the name before.
     """
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.part")
+    short = path.name.encode()[:_LONGEST_NAME].decode(errors="ignore")
+    beside = path.with_name(f".{short}.{uuid.uuid4().hex[:12]}.part")
     try:
         with beside.open("wb") as stream:
             yield stream

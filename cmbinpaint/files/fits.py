@@ -1,6 +1,6 @@
-"""Read HEALPix maps and masks from FITS files of any make; write them with their history.
+"""Read HEALPix maps and masks from FITS files of any make.
 
-Inputs: paths. Outputs: arrays in native byte order with `MapInfo`; `write_map` of fitswrite is here too.
+Inputs: paths. Outputs: arrays in native byte order, with `MapInfo`. `write_map` is here too: one door for callers.
 """
 
 import hashlib
@@ -10,18 +10,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
 from cmbinpaint._types import AnyArray, BoolArray, IntArray
-from cmbinpaint.errors import CmbInpaintWarning, FitsError, UnitsError
-from cmbinpaint.files import fits_header as head
-from cmbinpaint.files.fits_header import ColumnInfo, MapInfo
-from cmbinpaint.files.fits_scan import Column, Hdu, card, open_fits, read_columns, table_columns, walk
+from cmbinpaint.errors import CmbInpaintWarning, FitsError
+from cmbinpaint.files.fits_scan import Hdu, open_fits, walk
+from cmbinpaint.files.fits_table import Column, physical, read_columns, table_columns, verify_checksum
 from cmbinpaint.files.fits_write import write_map
-from cmbinpaint.sphere.maps import UNSEEN, is_unseen, to_nest, to_ring
-from cmbinpaint.sphere.units import parse_unit
+from cmbinpaint.files.healpix_header import HealpixTable
+from cmbinpaint.files.map_info import ColumnInfo, MapInfo, require_same_frame
+from cmbinpaint.sphere.maps import UNSEEN, to_nest, to_ring
+from cmbinpaint.sphere.units import known_unit, validate_unit
 
 __all__ = ["ColumnInfo", "MapInfo", "describe", "read_map", "read_mask", "sha256_of", "write_map"]
 
@@ -44,6 +45,7 @@ def read_map(
     ordering: str | None = None,
     max_memory: int | None = None,
     checksum: bool = True,
+    same_frame_as: MapInfo | None = None,
 ) -> tuple[AnyArray, MapInfo]:
     """Read one column of a HEALPix FITS file, full or partial sky, plain or compressed.
 
@@ -64,7 +66,9 @@ def read_map(
     max_memory
         Bytes that the map may take; None: this machine's memory.
     checksum
-        Whether CHECKSUM and DATASUM, if there, are verified.
+        Whether CHECKSUM and DATASUM of the table and of the primary header, if there, are verified.
+    same_frame_as
+        The map that this one must share its coordinates with, where both files say theirs.
 
     Returns
     -------
@@ -78,8 +82,10 @@ def read_map(
     ------
     FitsError
         If the file is damaged or holds no such map.
+    MapError
+        If it is in other coordinates than `same_frame_as`.
     UnitsError
-        If TUNIT is no thermodynamic temperature and `unit` is not given.
+        If `unit` is no unit.
 
     Warns
     -----
@@ -87,26 +93,26 @@ def read_map(
         If TUNIT is missing, or contradicts `unit`; if `ordering` contradicts the header.
     """
     path = Path(path)
-    raw = _read(path, field, hdu, ordering, max_memory, checksum)
-    values = raw.values
+    raw = _read(path, field, hdu, ordering, max_memory, checksum, same_frame_as)
+    table, values = raw.table, raw.values
     if values.dtype.kind in "iu" and (raw.bad.any() or raw.pixels is not None):
         values = values.astype(np.result_type(values.dtype, np.float32))
     if values.dtype.kind == "f":
         values[raw.bad] = UNSEEN
-    array = _arrange(raw, _full_sky(raw, values, UNSEEN), nest)
+    array = raw.full_sky(values, UNSEEN, nest)
     info = MapInfo(
-        nside=raw.nside,
+        nside=table.nside,
         nest=raw.ordering == "NESTED" if nest is None else nest,
         ordering=raw.ordering,
         unit=_column_unit(raw, unit),
         column=raw.column.name,
-        hdu=raw.hdu.index,
-        coord=head.frame(raw.hdu, raw.primary),
-        polcconv=_text(head.either(raw.hdu, raw.primary, "POLCCONV")),
+        hdu=table.hdu.index,
+        coord=table.frame,
+        polcconv=str(table.either("POLCCONV") or "").strip() or None,
         dtype=str(array.dtype),
         path=str(path),
         sha256=sha256_of(path),
-        header=head.header_cards(raw.hdu, raw.primary),
+        header=table.cards,
     )
     return array, info
 
@@ -120,12 +126,13 @@ def read_mask(
     ordering: str | None = None,
     max_memory: int | None = None,
     checksum: bool = True,
+    same_frame_as: MapInfo | None = None,
 ) -> AnyArray:
     """Read a mask (1 = observed) from a HEALPix FITS file, whatever its unit says.
 
     Parameters
     ----------
-    path, field, hdu, nest, ordering, max_memory, checksum
+    path, field, hdu, nest, ordering, max_memory, checksum, same_frame_as
         As for `read_map`.
 
     Returns
@@ -139,10 +146,9 @@ def read_mask(
     FitsError
         If the file is damaged or holds no such mask.
     """
-    raw = _read(Path(path), field, hdu, ordering, max_memory, checksum)
-    values = raw.values
-    values[raw.bad] = 0
-    return _arrange(raw, _full_sky(raw, values, 0), nest)
+    raw = _read(Path(path), field, hdu, ordering, max_memory, checksum, same_frame_as)
+    raw.values[raw.bad] = 0
+    return raw.full_sky(raw.values, 0, nest)
 
 
 def describe(path: _PATH, *, max_memory: int | None = None) -> list[ColumnInfo]:
@@ -174,15 +180,22 @@ def describe(path: _PATH, *, max_memory: int | None = None) -> list[ColumnInfo]:
 class _Raw:
     """A column as read: values and bad ones in the file's order, listed pixels only if EXPLICIT."""
 
+    table: HealpixTable
+    column: Column
+    ordering: str
     values: AnyArray
     bad: BoolArray
     pixels: IntArray | None
-    nside: int
-    ordering: str
-    column: Column
-    hdu: Hdu
-    primary: Hdu
-    where: str
+
+    def full_sky(self, values: AnyArray, blank: float, nest: bool | None) -> AnyArray:
+        """(npix,) in the ordering wanted; None: as in the file."""
+        if self.pixels is not None:
+            full = np.full(self.table.npix, blank, dtype=values.dtype)
+            full[self.pixels] = values
+            values = full
+        if nest is None or nest == (self.ordering == "NESTED"):
+            return values
+        return to_nest(values) if nest else to_ring(values)
 
 
 def _read(
@@ -192,104 +205,51 @@ def _read(
     ordering: str | None,
     max_memory: int | None,
     checksum: bool,
+    same_frame_as: MapInfo | None,
 ) -> _Raw:
-    with _table(path, wanted, max_memory) as (stream, hdu, primary):
-        where = head.table_name(path, hdu)
-        columns = table_columns(hdu)
-        if not columns:
-            raise FitsError(f"{where} has no columns")
-        nside = head.file_nside(where, hdu, primary)
-        npix = 12 * nside * nside
-        explicit = head.is_explicit(hdu, columns, npix)
-        pixel = head.pixel_column(columns) if explicit else None
-        column = head.find_column(where, [c for c in columns if c is not pixel], field)
+    with _table(path, wanted, max_memory, checksum) as (stream, table):
+        npix, pixel, column = table.npix, table.pixel_column, table.column(field)
+        table.require_readable(column)
         chosen = [column] if pixel is None else [column, pixel]
-        for each in chosen:
-            head.check_readable(where, each)
-        ordered = head.file_ordering(where, hdu, primary, ordering)
-        if pixel is None:
-            head.check_length(where, column, hdu.rows * column.repeat, nside)
+        ordered = table.ordering(ordering)
+        if same_frame_as is not None:
+            require_same_frame(table.frame, str(path), same_frame_as)
         # Eight bytes a number are the most; the second copy is the full sky or the reordering.
-        _require_memory(path, 8 * (npix + sum(hdu.rows * c.repeat for c in chosen)), max_memory)
-        arrays = read_columns(path, stream, hdu, chosen, checksum=checksum)
-    values, bad = _physical(where, hdu, column, arrays[0])
-    pixels = None
-    if pixel is not None:
-        listed = _physical(where, hdu, pixel, arrays[1])[0]
-        if listed.size != values.size:
-            raise FitsError(f"{where} lists {listed.size} pixels for {values.size} values")
-        pixels = head.check_pixels(where, listed, nside)
-    return _Raw(values, bad, pixels, nside, ordered, column, hdu, primary, where)
-
-
-def _physical(where: str, hdu: Hdu, column: Column, stored: AnyArray) -> tuple[AnyArray, BoolArray]:
-    """Return a column's values after TSCAL and TZERO, and where they are null, BAD_DATA or UNSEEN."""
-    bad = np.zeros(stored.shape, dtype=bool)
-    if column.null is not None and stored.dtype.kind in "iu":
-        bad |= stored == column.null
-    values = stored * column.scale + column.zero if column.scaled and stored.dtype.kind != "b" else stored
-    marker = head.bad_value(where, hdu)
-    if marker is not None and values.dtype.kind != "b":
-        bad |= np.abs(values - marker) <= 1e-5 * abs(marker)  # as wide as healpy's test
-    if values.dtype.kind == "f":
-        bad |= is_unseen(values)
-    return values, bad
-
-
-def _full_sky(raw: _Raw, values: AnyArray, blank: float) -> AnyArray:
-    if raw.pixels is None:
-        return values
-    full = np.full(12 * raw.nside**2, blank, dtype=values.dtype)
-    full[raw.pixels] = values
-    return full
-
-
-def _arrange(raw: _Raw, full: AnyArray, nest: bool | None) -> AnyArray:
-    if nest is None or nest == (raw.ordering == "NESTED"):
-        return full
-    return to_nest(full) if nest else to_ring(full)
+        _require_memory(path, 8 * (npix + sum(table.hdu.rows * c.repeat for c in chosen)), max_memory)
+        arrays = read_columns(path, stream, table.hdu, chosen, checksum=checksum)
+        values, bad = physical(table.hdu, column, arrays[0])
+        pixels = None
+        if pixel is not None:
+            pixels = table.validate_pixels(physical(table.hdu, pixel, arrays[1])[0])
+    return _Raw(table, column, ordered, values, bad, pixels)
 
 
 def _column_unit(raw: _Raw, declared: str | None) -> str | None:
-    written = raw.column.unit
+    written, name = raw.column.unit, f"column {raw.column.name!r} of {raw.table}"
     if declared is None and not written:
         warnings.warn(
-            f"column {raw.column.name!r} of {raw.where} has no TUNIT: assumed unit-free, or µK_CMB where a "
-            "spectrum or noise level is given; declare it with unit= (--unit)",
+            f"{name} has no TUNIT: assumed unit-free, or µK_CMB where a spectrum or noise level is given; declare it "
+            "with unit= (--unit)",
             CmbInpaintWarning,
             stacklevel=3,
         )
-        return None
     if declared is None:
-        try:
-            return parse_unit(written)
-        except UnitsError as error:
-            raise UnitsError(f"column {raw.column.name!r} of {raw.where}: {error}") from None
-    unit = parse_unit(declared)
-    if written and _or_none(written) != unit:
+        return known_unit(written) or written or None
+    unit = validate_unit(declared)
+    if written and (known_unit(written) or written) != unit:
         warnings.warn(
-            f"column {raw.column.name!r} of {raw.where} says TUNIT={written!r}; it is read as {unit}, "
-            "as declared",
+            f"{name} says TUNIT={written!r}; it is read as {unit}, as declared",
             CmbInpaintWarning,
             stacklevel=3,
         )
     return unit
 
 
-def _or_none(text: str) -> str | None:
-    try:
-        return parse_unit(text)
-    except UnitsError:
-        return None
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value).strip()
-
-
 @contextmanager
-def _table(path: Path, wanted: int | str, max_memory: int | None) -> Iterator[tuple[BinaryIO, Hdu, Hdu]]:
-    """Open a file; yield (stream, the table wanted, primary HDU)."""
+def _table(
+    path: Path, wanted: int | str, max_memory: int | None, checksum: bool
+) -> Iterator[tuple[BinaryIO, HealpixTable]]:
+    """Open a file; yield (stream, the table wanted)."""
     if isinstance(wanted, bool) or not isinstance(wanted, (int, str, np.integer)):
         raise FitsError(f"hdu is a number from 0 or an EXTNAME, got {type(wanted).__name__} {wanted!r}")
     number = int(wanted) if str(wanted).isdigit() else None
@@ -301,6 +261,8 @@ def _table(path: Path, wanted: int | str, max_memory: int | None) -> Iterator[tu
                 _require_memory(path, hdu.size, max_memory)
             if hdu.index == number or (number is None and hdu.name.upper() == str(wanted).strip().upper()):
                 break
+            if checksum and hdu.index == 0:
+                verify_checksum(path, stream, hdu)
         else:
             if number == 1:  # the default, so the user never asked for a table that is not there
                 raise _no_table(path, hdus[0], last=True)
@@ -308,24 +270,24 @@ def _table(path: Path, wanted: int | str, max_memory: int | None) -> Iterator[tu
             raise FitsError(f"{path} has no HDU {wanted!r}; it has {listed}")
         if hdus[-1].kind != "BINTABLE":
             raise _no_table(path, hdus[-1])
-        yield stream, hdus[-1], hdus[0]
+        yield stream, HealpixTable(path, hdus[-1], hdus[0])
 
 
 def _no_table(path: Path, hdu: Hdu, *, last: bool = False) -> FitsError:
     """Return the error for an HDU that is no binary table; an image is perhaps a CAR map."""
-    if last and card(hdu.header, "EXTEND", False) and not card(hdu.header, "NAXIS", 0):
+    if last and hdu.card("EXTEND", False) and not hdu.card("NAXIS", 0):
         return FitsError(
             f"{path} ends after the header of HDU 0, which announces extensions: it was truncated there, or "
             "never held a table; download or copy it again"
         )
-    if hdu.kind != "IMAGE" or not card(hdu.header, "NAXIS", 0):
+    if hdu.kind != "IMAGE" or not hdu.card("NAXIS", 0):
         what = "without data" if hdu.kind == "IMAGE" else f"of type {hdu.kind}"
         return FitsError(
             f"HDU {hdu.index} of {path} is {what}, no binary table; HEALPix maps are in such, usually "
             "HDU 1: cmbinpaint info lists them"
         )
-    shape = tuple(card(hdu.header, f"NAXIS{i}") for i in range(int(card(hdu.header, "NAXIS")), 0, -1))
-    projection = str(card(hdu.header, "CTYPE1", "")).strip()
+    shape = tuple(hdu.card(f"NAXIS{i}") for i in range(hdu.whole("NAXIS"), 0, -1))
+    projection = hdu.text("CTYPE1")
     return FitsError(
         f"HDU {hdu.index} of {path} is an image of shape {shape}{f' ({projection})' if projection else ''}, "
         "not a HEALPix table; reproject a CAR map first, with pixell.reproject.map2healpix or "

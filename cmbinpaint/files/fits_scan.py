@@ -1,7 +1,6 @@
-"""Walk a FITS file of doubtful origin: its headers, tables and checksums, never more memory than asked for.
+"""Open a FITS file of doubtful origin and walk its headers, never with more memory than they take.
 
-Inputs: paths, plain or compressed by gzip, bzip2 or xz. Outputs: `Hdu` (cleaned header, place, size) and
-`read_columns`, native arrays with the checksums verified in the same pass.
+Inputs: paths, plain or compressed by gzip, bzip2 or xz. Outputs: `Hdu`, a cleaned header and where its data lie.
 
 astropy parses the cards. The rest is read here since astropy stops at a control character in a card, opens
 a truncated file with a warning only, and cannot bound what a compressed file unpacks to.
@@ -11,56 +10,29 @@ import bz2
 import gzip
 import lzma
 import os
-import re
 import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from astropy.io.fits import Header, VerifyError
+from astropy.io.fits.card import Undefined
 
-from cmbinpaint._types import AnyArray
-from cmbinpaint.errors import FitsError
+from cmbinpaint.errors import CmbInpaintWarning, FitsError
 
 BLOCK = 2880
+CHUNK_BYTES = 1 << 23
+_CARD = 80
 _LONGEST_HEADER = 4096 * BLOCK  # 147 456 cards; an endless header is an attack or a broken file
-_CHUNK_BYTES = 1 << 23
+_LONGEST_REST = 1 << 32  # of a compressed file, beyond what is read of it
 _OPENERS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
-# FITS letter: (numpy type, bytes an element); P and Q are descriptors of variable-length arrays.
-_TYPES = {
-    "L": ("i1", 1), "B": ("u1", 1), "I": (">i2", 2), "J": (">i4", 4), "K": (">i8", 8), "E": (">f4", 4),
-    "D": (">f8", 8), "A": ("S1", 1), "C": (">c8", 8), "M": (">c16", 16), "P": ("V8", 8), "Q": ("V16", 16),
-}  # fmt: skip
-_TFORM = re.compile(r"\s*(\d*)\s*([LXBIJKAEDCMPQ])")
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column of a binary table: where it lies in a row, and what its numbers mean."""
-
-    name: str
-    unit: str  # as written; "" if absent
-    letter: str
-    repeat: int
-    offset: int
-    scale: float
-    zero: float
-    null: int | None
-
-    @property
-    def dtype(self) -> str:
-        """The stored type in numpy's words, or what is no number."""
-        other = {"A": "text", "X": "bits", "P": "variable-length", "Q": "variable-length", "L": "bool"}
-        return other.get(self.letter) or np.dtype(_TYPES[self.letter][0]).newbyteorder("=").name
-
-    @property
-    def scaled(self) -> bool:
-        """Whether stored numbers differ from physical ones."""
-        return (self.scale, self.zero) != (1.0, 0.0)
+# Control characters are blanked; what is no ASCII must not be, or a µK with another micro sign would be read as K.
+_PRINTABLE = bytes(b if 32 <= b < 127 else 32 if b < 128 else ord("?") for b in range(256))
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,51 +43,80 @@ class Hdu:
     header: Header
     raw_header: bytes
     data_at: int
-    size: int  # bytes of data without padding
+
+    def card(self, keyword: str, default: Any = None) -> Any:
+        """A card's value, or the default if it is absent or blank; its text as it stands if it cannot be parsed."""
+        try:
+            value = self.header.get(keyword, default)
+        except VerifyError:
+            cards = _clean(self.raw_header)
+            return next(c[10:].split("/")[0].strip() for c in cards if c.startswith(f"{keyword:8}= "))
+        return default if value is None or isinstance(value, Undefined) else value
+
+    def whole(self, keyword: str, default: int | None = None) -> int:
+        """A card's whole number (written as 64, 64.0 or '64'), or FitsError."""
+        value = self.card(keyword, default)
+        try:
+            number = int(value)
+            if isinstance(value, bool) or (isinstance(value, float) and number != value):
+                raise ValueError
+        except (TypeError, ValueError, OverflowError):
+            raise FitsError(f"{keyword} in the header is {value!r}; a whole number was expected") from None
+        return number
+
+    def number(self, keyword: str, default: float) -> float:
+        """A card's finite number, or FitsError."""
+        value = self.card(keyword, default)
+        try:
+            number = float(value)
+            if isinstance(value, bool) or not np.isfinite(number):
+                raise ValueError
+        except (TypeError, ValueError):
+            raise FitsError(
+                f"{keyword} in the header of HDU {self.index} is {value!r}; a number was expected. Values hang on it: "
+                "mend it with astropy.io.fits.setval"
+            ) from None
+        return number
+
+    def text(self, keyword: str) -> str:
+        """A card's value as text without blanks around it; "" if it is absent."""
+        return str(self.card(keyword, "")).strip()
 
     @property
     def name(self) -> str:
         """EXTNAME, or an empty text."""
-        return str(card(self.header, "EXTNAME", "")).strip()
+        return self.text("EXTNAME")
 
     @property
     def kind(self) -> str:
         """`"BINTABLE"`, `"IMAGE"`, `"TABLE"` and so on; a compressed image is an image."""
-        if card(self.header, "ZIMAGE", False) is True:
+        if self.card("ZIMAGE") is True:
             return "IMAGE"
-        return str(card(self.header, "XTENSION", "IMAGE")).strip().upper()
+        return self.text("XTENSION").upper() or "IMAGE"
 
     @property
     def rows(self) -> int:
         """Rows of a table."""
-        return whole(self.header, "NAXIS2", 0)
+        return self.whole("NAXIS2", 0)
 
     @property
     def row_bytes(self) -> int:
         """Bytes of a row of a table."""
-        return whole(self.header, "NAXIS1", 0)
+        return self.whole("NAXIS1", 0)
 
-
-def card(header: Header, keyword: str, default: Any = None) -> Any:
-    """Return a card's value, or the default if it is absent, blank or unreadable."""
-    try:
-        value = header.get(keyword, default)
-    except VerifyError:
-        return default
-    # astropy's Undefined stands for a card without a value.
-    return default if type(value).__name__ == "Undefined" else value
-
-
-def whole(header: Header, keyword: str, default: int | None = None) -> int:
-    """Return a card's whole number (written as 64, 64.0 or '64'), or raise FitsError."""
-    value = card(header, keyword, default)
-    try:
-        number = int(value)
-        if isinstance(value, bool) or (isinstance(value, float) and number != value):
-            raise ValueError
-    except (TypeError, ValueError, OverflowError):
-        raise FitsError(f"{keyword} in the header is {value!r}; a whole number was expected") from None
-    return number
+    @cached_property
+    def size(self) -> int:
+        """Bytes of data, without padding."""
+        axes = [self.whole(f"NAXIS{i + 1}") for i in range(self.whole("NAXIS", 0))]
+        pcount, gcount = self.whole("PCOUNT", 0), self.whole("GCOUNT", 1)
+        if min([*axes, pcount, gcount]) < 0:
+            raise FitsError(
+                f"the header declares negative sizes: NAXISn {axes}, PCOUNT {pcount}, GCOUNT {gcount}"
+            )
+        elements = 1
+        for axis in axes:
+            elements *= axis
+        return abs(self.whole("BITPIX", 8)) // 8 * gcount * (pcount + elements) if axes else 0
 
 
 def clean_text(text: str) -> str:
@@ -129,10 +130,17 @@ def clean_text(text: str) -> str:
 def open_fits(path: Path) -> Iterator[tuple[BinaryIO, bool]]:
     """Open a FITS file for reading; yield (stream, whether it is compressed).
 
+    A compressed file is read to its end after the block, so that its own checksum is verified.
+
     Raises
     ------
     FitsError
         If it is missing, no regular file, empty, unreadable, damaged or no FITS file.
+
+    Warns
+    -----
+    CmbInpaintWarning
+        If it does not end with a whole block.
     """
     if path.is_dir():
         raise FitsError(f"{path} is a directory; the path of a FITS file was expected")
@@ -150,13 +158,17 @@ def open_fits(path: Path) -> Iterator[tuple[BinaryIO, bool]]:
             if opener is None:
                 _require_fits(path, start)
                 yield plain, False
+                _warn_of_size(path, plain.seek(0, os.SEEK_END))
                 return
             with opener(plain, "rb") as stream:
                 _require_fits(path, stream.read(9))
                 stream.seek(0)
                 yield stream, True
+                _warn_of_size(path, _read_to_the_end(path, stream))
     except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
-        raise FitsError(f"{path} is truncated or damaged: its compressed data break off ({error})") from error
+        raise FitsError(
+            f"{path} is truncated or damaged: its compressed data break off or fail their check ({error})"
+        ) from error
     except OSError as error:
         raise FitsError(f"{path} cannot be read: {error.strerror or error}") from error
 
@@ -164,6 +176,25 @@ def open_fits(path: Path) -> Iterator[tuple[BinaryIO, bool]]:
 def _require_fits(path: Path, start: bytes) -> None:
     if start != b"SIMPLE  =":
         raise FitsError(f"{path} is not a FITS file: it starts with {start!r}, not with 'SIMPLE  ='")
+
+
+def _read_to_the_end(path: Path, stream: BinaryIO) -> int:
+    """Read what is left of a compressed file and return its whole size; the last read verifies the checksum."""
+    began = stream.tell()
+    while stream.read(CHUNK_BYTES):
+        if stream.tell() - began > _LONGEST_REST:
+            raise FitsError(f"{path} unpacks to more than {_LONGEST_REST} bytes beyond what is read of it")
+    return stream.tell()
+
+
+def _warn_of_size(path: Path, size: int) -> None:
+    if size % BLOCK:
+        warnings.warn(
+            f"{path} is {size} bytes long, which is no multiple of {BLOCK}: its end is missing or something was "
+            "appended. What was read of it is whole",
+            CmbInpaintWarning,
+            stacklevel=5,
+        )
 
 
 def walk(path: Path, stream: BinaryIO) -> Iterator[Hdu]:
@@ -180,13 +211,12 @@ def walk(path: Path, stream: BinaryIO) -> Iterator[Hdu]:
         raw = _raw_header(path, stream, index)
         if raw is None:
             return
-        text = "".join(chr(b) if 32 <= b < 127 else " " for b in raw)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            header = Header.fromstring(text)
-            hdu = Hdu(index, header, raw, at + len(raw), _data_size(header))
+            hdu = Hdu(index, Header.fromstring("".join(_clean(raw))), raw, at + len(raw))
+            size = hdu.size
         yield hdu
-        at = hdu.data_at + -(-hdu.size // BLOCK) * BLOCK
+        at = hdu.data_at + -(-size // BLOCK) * BLOCK
 
 
 def _raw_header(path: Path, stream: BinaryIO, index: int) -> bytes | None:
@@ -202,148 +232,18 @@ def _raw_header(path: Path, stream: BinaryIO, index: int) -> bytes | None:
                 f"{path} is truncated: the header of HDU {index} breaks off after {len(raw)} "
                 "bytes, without END: download or copy it again"
             )
-        if any(block[i : i + 80].rstrip() == b"END" for i in range(0, BLOCK, 80)):
+        if any(block[i : i + _CARD].rstrip() == b"END" for i in range(0, BLOCK, _CARD)):
             return bytes(raw)
         if len(raw) >= _LONGEST_HEADER:
             raise FitsError(f"{path}: the header of HDU {index} is longer than {_LONGEST_HEADER} bytes")
 
 
-def _data_size(header: Header) -> int:
-    axes = [whole(header, f"NAXIS{i + 1}") for i in range(whole(header, "NAXIS", 0))]
-    pcount, gcount = whole(header, "PCOUNT", 0), whole(header, "GCOUNT", 1)
-    if min([*axes, pcount, gcount]) < 0:
-        raise FitsError(
-            f"the header declares negative sizes: NAXISn {axes}, PCOUNT {pcount}, GCOUNT {gcount}"
-        )
-    elements = 1
-    for axis in axes:
-        elements *= axis
-    return abs(whole(header, "BITPIX", 8)) // 8 * gcount * (pcount + elements) if axes else 0
-
-
-def table_columns(hdu: Hdu) -> list[Column]:
-    """Return the columns of a binary table.
-
-    Raises
-    ------
-    FitsError
-        If the header's columns cannot be read, or do not add up to a row.
-    """
-    header, columns, offset = hdu.header, [], 0
-    for n in range(1, whole(header, "TFIELDS", 0) + 1):
-        form = _TFORM.match(str(card(header, f"TFORM{n}", "")))
-        if not form:
-            raise FitsError(f"TFORM{n} is {card(header, f'TFORM{n}')!r}: the table's columns cannot be read")
-        repeat, letter = int(form[1] or 1), form[2]
-        null = card(header, f"TNULL{n}")
-        columns.append(
-            Column(
-                name=str(card(header, f"TTYPE{n}", "")).strip() or f"COLUMN_{n}",
-                unit=str(card(header, f"TUNIT{n}", "")).strip(),
-                letter=letter,
-                repeat=repeat,
-                offset=offset,
-                scale=float(card(header, f"TSCAL{n}", 1.0)),
-                zero=float(card(header, f"TZERO{n}", 0.0)),
-                null=None if null is None else whole(header, f"TNULL{n}"),
-            )
-        )
-        offset += -(-repeat // 8) if letter == "X" else repeat * _TYPES[letter][1]
-    if offset != hdu.row_bytes:
-        raise FitsError(
-            f"the columns of HDU {hdu.index} add up to {offset} bytes a row, NAXIS1 says {hdu.row_bytes}"
-        )
-    return columns
-
-
-def read_columns(
-    path: Path, stream: BinaryIO, hdu: Hdu, columns: list[Column], *, checksum: bool = True
-) -> list[AnyArray]:
-    """Read columns of a table as they are stored, flat and in native byte order; logicals as bool.
-
-    Raises
-    ------
-    FitsError
-        If the data break off, or CHECKSUM or DATASUM is there and wrong.
-    """
-    rows, width = hdu.rows, hdu.row_bytes
-    names = [f"f{i}" for i in range(len(columns))]
-    layout = np.dtype(
-        {
-            "names": names,
-            "formats": [(_TYPES[c.letter][0], (c.repeat,)) for c in columns],
-            "offsets": [c.offset for c in columns],
-            "itemsize": width,
-        }
-    )
-    out = [np.empty(rows * c.repeat, np.dtype(_TYPES[c.letter][0]).newbyteorder("=")) for c in columns]
-    total, step = _Sum32(), max(1, _CHUNK_BYTES // max(width, 1))
-    stream.seek(hdu.data_at)
-    for row in range(0, rows, step):
-        n = min(step, rows - row)
-        chunk = _exactly(path, stream, hdu, row * width, n * width)
-        total.add(chunk)
-        table = np.frombuffer(chunk, dtype=layout)
-        for name, column, array in zip(names, columns, out, strict=True):
-            array[row * column.repeat : (row + n) * column.repeat] = table[name].reshape(-1)
-    if checksum:
-        done = rows * width
-        while done < hdu.size:
-            chunk = _exactly(path, stream, hdu, done, min(_CHUNK_BYTES, hdu.size - done))
-            total.add(chunk)
-            done += len(chunk)
-        _verify(path, hdu, total)
-    return [a == ord("T") if c.letter == "L" else a for a, c in zip(out, columns, strict=True)]
-
-
-def _exactly(path: Path, stream: BinaryIO, hdu: Hdu, done: int, wanted: int) -> bytes:
-    try:
-        chunk = stream.read(wanted)
-    except EOFError:  # gzip, where the rest of the chunk is lost
-        chunk = b""
-    if len(chunk) < wanted:
-        found, expected = hdu.data_at + done + len(chunk), hdu.data_at + hdu.size
-        raise FitsError(
-            f"{path} is truncated: {found} bytes found, {expected} expected up to the end of HDU {hdu.index}"
-            ": download or copy it again"
-        )
-    return chunk
-
-
-class _Sum32:
-    """The 32-bit ones' complement sum of FITS checksums (FITS standard 4.0, appendix J)."""
-
-    def __init__(self) -> None:
-        self.total = 0
-        self._rest = b""
-
-    def add(self, data: bytes) -> None:
-        data = self._rest + data if self._rest else data
-        even = len(data) // 4 * 4
-        self._rest = data[even:]
-        self.total += int(np.frombuffer(data[:even], ">u4").sum(dtype=np.uint64))
-
-    def value(self) -> int:
-        total = self.total + int.from_bytes(self._rest.ljust(4, b"\0"), "big")
-        while total >> 32:
-            total = (total & 0xFFFFFFFF) + (total >> 32)
-        return total
-
-
-def _verify(path: Path, hdu: Hdu, data: _Sum32) -> None:
-    wrong = []
-    declared = str(card(hdu.header, "DATASUM", "")).strip()
-    if declared and (not declared.isdigit() or int(declared) != data.value()):
-        wrong.append(f"DATASUM is {declared}, the data sum to {data.value()}")
-    if str(card(hdu.header, "CHECKSUM", "")).strip():
-        both = _Sum32()
-        both.add(hdu.raw_header)
-        both.total += data.value()
-        # A sum of all ones is zero in ones' complement: nothing was changed.
-        if both.value() not in (0, 0xFFFFFFFF):
-            wrong.append("CHECKSUM does not agree with header and data")
-    if wrong:
-        raise FitsError(
-            f"{path} is damaged or was edited: in HDU {hdu.index} {' and '.join(wrong)}. Download or copy it "
-            "again; if you trust it as it is, checksum=False reads it"
-        )
+def _clean(raw: bytes) -> list[str]:
+    """Return the cards as printable ASCII, micro signs in UTF-8 and Latin-1 as u."""
+    cards = []
+    for at in range(0, len(raw), _CARD):
+        card = raw[at : at + _CARD]
+        for sign in () if card.isascii() else (b"\xc2\xb5", b"\xce\xbc", b"\xb5"):
+            card = card.replace(sign, b"u")
+        cards.append(card.translate(_PRINTABLE).decode("ascii").ljust(_CARD))
+    return cards

@@ -20,12 +20,13 @@ from astropy.io.fits.verify import VerifyWarning
 
 from cmbinpaint._files import whole_or_nothing
 from cmbinpaint._types import AnyArray
-from cmbinpaint.errors import FitsError, MapError
-from cmbinpaint.files.fits_header import MapInfo, parse_ordering
+from cmbinpaint.errors import CmbInpaintWarning, FitsError, MapError
 from cmbinpaint.files.fits_scan import clean_text
+from cmbinpaint.files.healpix_header import parse_ordering
+from cmbinpaint.files.map_info import MapInfo
 from cmbinpaint.sphere.containers import unwrap
 from cmbinpaint.sphere.maps import UNSEEN, npix_to_nside, to_nest, to_ring
-from cmbinpaint.sphere.units import agree, parse_unit
+from cmbinpaint.sphere.units import agree, known_unit
 
 # numpy type of an array: (type stored, FITS letter); unsigned ones move to the next signed type.
 _STORED = {
@@ -34,6 +35,7 @@ _STORED = {
     "f8": ("f8", "D"), "f16": ("f8", "D"),
 }  # fmt: skip
 _PER_ROW = 1024
+_LONGEST_TTYPE = 68
 _OWN = re.compile(
     r"SIMPLE|BITPIX|NAXIS\d*|EXTEND|XTENSION|[PG]COUNT|TFIELDS|T(TYPE|FORM|UNIT|SCAL|ZERO|NULL|DIM)\d+|PIXTYPE|"
     r"ORDERING|NSIDE|FIRSTPIX|LASTPIX|INDXSCHM|OBJECT|BAD_DATA|CHECKSUM|DATASUM|END|COMMENT|HISTORY|CONTINUE"
@@ -137,10 +139,24 @@ def _columns(
             raise MapError("unit is one text for a single map; a mapping goes with several columns")
         name = column or (info.column if info is not None else "TEMPERATURE")
         columns = [(name, *_array(name, sky, unit, info))]
+    columns = [(_short(name), array, text) for name, array, text in columns]
     sizes = {name: array.size for name, array, _ in columns}
     if len(set(sizes.values())) > 1:
         raise MapError(f"columns of one file must be of one length, got {sizes}")
     return columns
+
+
+def _short(name: str) -> str:
+    """Return a column's name as a card holds it."""
+    clean = clean_text(name)
+    if len(clean) > _LONGEST_TTYPE:
+        warnings.warn(
+            f"the column name {clean[:20]}... has {len(clean)} characters; a FITS card holds {_LONGEST_TTYPE}, and the "
+            "rest is cut off",
+            CmbInpaintWarning,
+            stacklevel=4,
+        )
+    return clean[:_LONGEST_TTYPE]
 
 
 def _array(name: str, sky: Any, unit: str | None, info: MapInfo | None) -> tuple[AnyArray, str]:
@@ -171,27 +187,20 @@ def _array(name: str, sky: Any, unit: str | None, info: MapInfo | None) -> tuple
     if info is not None and own is not None and info.unit is not None:
         agree(info.unit, own, what="the map to be written")
     text = info.tunit if info is not None and info.unit is not None else ""
-    kept = bool(text) and _names(text, canonical)
-    return array.astype(stored), (clean_text(text) if kept else canonical or "")
-
-
-def _names(text: str, canonical: str | None) -> bool:
-    try:
-        return parse_unit(text) == canonical
-    except ValueError:
-        return False
+    kept = bool(text) and (known_unit(text) or text) == canonical
+    return array.astype(stored), clean_text(text if kept else canonical or "")
 
 
 def _fits_column(name: str, array: AnyArray, unit: str) -> fits.Column:
     letter = _STORED[f"{array.dtype.kind}{array.dtype.itemsize}"][1]
     if array.size > _PER_ROW:
         return fits.Column(
-            name=clean_text(name),
+            name=name,
             format=f"{_PER_ROW}{letter}",
             unit=unit or None,
             array=array.reshape(-1, _PER_ROW),
         )
-    return fits.Column(name=clean_text(name), format=letter, unit=unit or None, array=array)
+    return fits.Column(name=name, format=letter, unit=unit or None, array=array)
 
 
 def _fill_header(header: Any, nside: int, ordering: str, info: MapInfo | None, coord: str | None) -> None:

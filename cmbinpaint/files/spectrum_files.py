@@ -1,115 +1,188 @@
-"""Read power spectra from text and FITS files, without ever taking D_ell for C_ell.
+"""Read power spectra from text and FITS files, without ever taking D_ell for C_ell or K² for µK².
 
-Inputs: a path. Outputs: C_ell (lmax+1,) from ell = 0.
+Inputs: a path. Outputs: C_ell (lmax+1,) from ell = 0, in µK² where the file says its unit.
 """
 
+import bz2
+import gzip
 import io
+import itertools
+import lzma
 import re
 import warnings
+import zlib
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from astropy.io import fits
 
 from cmbinpaint._types import FloatArray
-from cmbinpaint.errors import SpectrumError
+from cmbinpaint.errors import SpectrumError, UnitsError
+from cmbinpaint.files.fits_scan import walk
+from cmbinpaint.files.fits_table import verify_checksum
+from cmbinpaint.spectra.full_sky import cl_from_dl
+from cmbinpaint.sphere.power import validate_cl
+from cmbinpaint.sphere.units import find_power_units, parse_power_unit, power_factor
 
 __all__ = ["read_cl"]
 
 # A CMB's C_ell falls by 1e4 from ell = 10 to 1000, its D_ell stays within a factor of a few.
 _FALL_OF_DL = 0.05
+_LONGEST = 1 << 28  # bytes: no spectrum is longer
+_HIGHEST_FIRST_ELL = 100_000
+_UNPACKERS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
+_NO_UNIT = {"", "unknown", "none"}
 
 
 def read_cl(
-    path: str | Path, *, kind: Literal["auto", "cl", "dl"] = "auto", column: int | None = None
+    path: str | Path,
+    *,
+    kind: Literal["auto", "cl", "dl"] = "auto",
+    column: int | None = None,
+    unit: str | None = None,
 ) -> FloatArray:
-    """Return the temperature C_ell of a text or FITS file.
+    """Return the temperature C_ell of a text or FITS file, in µK² where the file or `unit` says in what it is.
 
     Parameters
     ----------
     path
         Text: one column C_ell from ell = 0, or ell and C_ell in the first two columns (further ones, EE and
-        so on, are left). FITS: as `healpy.write_cl` makes it.
+        so on, are left). FITS: as `healpy.write_cl` makes it. Either may be compressed by gzip, bzip2 or xz.
     kind
         What the file holds. "auto": what its comment lines say (`D_ell`, `l(l+1)`, or CAMB's `L TT EE`, which
         is D_ell); nothing said means C_ell, unless the values run as D_ell of a CMB does, which is an error.
     column
         Index of the column of a text file; None: the second of several.
+    unit
+        Declares the unit of the file: `"uK^2"`, `"K^2"` or `"dimensionless"` (CLASS, CAMB without a unit), which is
+        multiplied by (2.7255 K)². None: what TUNIT or the comment lines say; where they say nothing, the values
+        are returned as they are.
 
     Returns
     -------
     cl
-        (lmax+1,) float64, in the file's unit squared; multipoles below the first that is listed are 0.
+        (lmax+1,) float64; multipoles below the first that is listed are 0.
 
     Raises
     ------
     SpectrumError
         If the file cannot be read, multipoles are missing or repeated, values are negative or not finite, or
         it cannot be told what it holds.
+    UnitsError
+        If the unit that the file says is no temperature squared, or is not the one declared.
     """
     if kind not in ("auto", "cl", "dl"):
         raise SpectrumError(f'kind is "auto", "cl" or "dl"; got {kind!r}')
     path = Path(path)
+    content = _content(path)
+    values, said, own = (
+        _from_fits(path, content) if content[:9] == b"SIMPLE  =" else _from_text(path, content, column)
+    )
+    values = validate_cl(values, str(path))
+    if kind == "auto":
+        kind = _what_it_holds(values, said, path)
+    if unit is not None:
+        declared = parse_power_unit(unit)
+        if own is not None and own != declared:
+            raise UnitsError(f"unit={unit!r} was declared, but {path} says {_squared(own)}: omit unit=")
+        own = declared
+    values = values if own is None else values * power_factor(own)
+    return values if kind == "cl" else cl_from_dl(values)
+
+
+def _squared(unit: str) -> str:
+    return unit if unit == "dimensionless" else f"{unit}^2"
+
+
+def _content(path: Path) -> bytes:
+    """Return a file's bytes, unpacked."""
     if not path.is_file():
         raise SpectrumError(
             f"{path}: {'a directory' if path.is_dir() else 'no such file'}; a spectrum was expected"
         )
-    with path.open("rb") as file:
-        is_fits = file.read(9) in (b"SIMPLE  =", b"\x1f\x8b")
-    values, said = (_from_fits(path), "cl") if is_fits else _from_text(path, column)
-    bad = ~np.isfinite(values) | (values < 0)
-    if bad.any():
-        raise SpectrumError(
-            f"{path}: {int(bad.sum())} values are negative or not finite, the first at "
-            f"ell = {int(np.argmax(bad))}"
-        )
-    if kind == "auto":
-        kind = _what_it_holds(values, said, path)
-    if kind == "cl":
-        return values
-    ell = np.arange(values.size)
-    return values * np.where(ell > 0, 2 * np.pi / np.maximum(ell * (ell + 1.0), 1.0), 0.0)
-
-
-def _from_fits(path: Path) -> FloatArray:
-    """Return the first column of the first table, which is the temperature's."""
     try:
-        # From bytes, so that nothing stays open when the file is damaged.
-        with warnings.catch_warnings(), fits.open(io.BytesIO(path.read_bytes())) as hdus:
+        with path.open("rb") as plain:
+            start = plain.read(6)
+            plain.seek(0)
+            unpack = next((u for magic, u in _UNPACKERS.items() if start.startswith(magic)), None)
+            stream = plain if unpack is None else unpack(plain, "rb")
+            content: bytes = stream.read(_LONGEST + 1)
+    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+        raise SpectrumError(f"{path} is truncated or damaged: {error}") from error
+    except OSError as error:
+        raise SpectrumError(f"{path} cannot be read: {error.strerror or error}") from error
+    if len(content) > _LONGEST:
+        raise SpectrumError(f"{path} holds more than {_LONGEST} bytes; a spectrum was expected")
+    return content
+
+
+def _from_fits(path: Path, content: bytes) -> tuple[FloatArray, str, str | None]:
+    """Return the first column of the first table, which is the temperature's, "cl" and its unit."""
+    stream = io.BytesIO(content)
+    try:
+        primary, table = itertools.islice(walk(path, stream), 2)
+        for hdu in (primary, table):
+            verify_checksum(path, stream, hdu)
+        written = table.text("TUNIT1")  # astropy drops a micro sign
+        stream.seek(0)
+        with warnings.catch_warnings(), fits.open(stream) as hdus:
             warnings.simplefilter("ignore")
             column = np.asarray(hdus[1].data.field(0), dtype=np.float64)
     except Exception as error:  # astropy raises many kinds for a damaged file
         raise SpectrumError(f"{path}: no spectrum as healpy.write_cl makes it: {error}") from error
-    return column.reshape(-1)
-
-
-def _from_text(path: Path, column: int | None) -> tuple[FloatArray, str]:
-    """Return values from ell = 0 and what the comments say they are ("cl", "dl", "")."""
+    if written.lower() in _NO_UNIT:
+        return column.reshape(-1), "cl", None
     try:
-        text = path.read_text(encoding="utf-8")
+        return column.reshape(-1), "cl", parse_power_unit(written)
+    except UnitsError as error:
+        raise UnitsError(f"{path}: TUNIT1 is {written!r}: {error}") from None
+
+
+def _from_text(path: Path, content: bytes, column: int | None) -> tuple[FloatArray, str, str | None]:
+    """Return values from ell = 0, what the comments say they are ("cl", "dl", "") and their unit."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = content.decode("latin-1")  # never fails; what is no number is refused below
+    rows = [line.split("#")[0] for line in text.splitlines()]
+    try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # an empty file is refused below, in our words
-            table = np.loadtxt(text.splitlines(), ndmin=2, delimiter="," if "," in text else None)
+            table = np.loadtxt(rows, ndmin=2, delimiter="," if any("," in row for row in rows) else None)
     except ValueError as error:
         raise SpectrumError(f"{path}: not a table of numbers with # comments: {error}") from error
     if table.size == 0:
         raise SpectrumError(f"{path}: the file is empty; ell and C_ell in two columns were expected")
-    said = _said("\n".join(line for line in text.splitlines() if line.lstrip().startswith("#")))
+    comments = "\n".join(line for line in text.splitlines() if line.lstrip().startswith("#"))
+    return _column(path, table, column), _said(comments), _unit_said(path, comments)
+
+
+def _column(path: Path, table: FloatArray, column: int | None) -> FloatArray:
+    """Return a column of a table from ell = 0 on."""
     if table.shape[1] == 1:
-        return table[:, 0], said
+        return table[:, 0]
     wanted = 1 if column is None else column
     if not 0 <= wanted < table.shape[1]:
         raise SpectrumError(
             f"{path}: there is no column {wanted}; the file has {table.shape[1]} columns, from 0"
         )
     ell = table[:, 0]
-    if ell[0] < 0 or not np.array_equal(ell, np.arange(ell.size) + ell[0]) or ell[0] != int(ell[0]):
+    if not 0 <= ell[0] <= _HIGHEST_FIRST_ELL or not np.array_equal(ell, np.arange(ell.size) + int(ell[0])):
         raise SpectrumError(
             f"{path}: the first column must be ell = 0, 1, 2 and so on without gaps (or start at 2); "
             f"it begins {ell[:4].tolist()}"
         )
-    return np.concatenate([np.zeros(int(ell[0])), table[:, wanted]]), said
+    return np.concatenate([np.zeros(int(ell[0])), table[:, wanted]])
+
+
+def _unit_said(path: Path, comments: str) -> str | None:
+    found = find_power_units(comments)
+    if len(found) > 1:
+        raise UnitsError(
+            f"{path}: its comment lines speak of {' and '.join(map(_squared, sorted(found)))}; leave one of them in"
+        )
+    return found.pop() if found else None
 
 
 def _said(comments: str) -> str:

@@ -49,7 +49,7 @@ def plan_inpainting(
     valid = masks.validate_mask(mask, nest=nest, threshold=mask_threshold)
     nside = npix_to_nside(valid.size)
     serving(find_inpainter(model, nside), nside)
-    excluded = None if exclude is None else masks.validate_mask(exclude, nside, nest=nest)
+    excluded = None if exclude is None else masks.validate_mask(exclude, nside, nest=nest, hidden=True)
     return InpaintingPlan.from_valid(valid, exclude=excluded, guard=take_guard(guard))
 
 

@@ -20,7 +20,8 @@ from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere import masks
 from cmbinpaint.sphere.input_warnings import warn_if_suspicious
 from cmbinpaint.sphere.maps import SkyInput, check_values, to_ring, validate_map
-from cmbinpaint.sphere.units import unit_factor
+from cmbinpaint.sphere.power import validate_noise
+from cmbinpaint.sphere.units import known_unit, unit_factor
 
 # A sky model that is this many times above or below what the data show is in another unit.
 _OTHER_SCALE = 100.0
@@ -59,7 +60,9 @@ class Job:
                 if mask is None
                 else masks.validate_mask(mask, taken.nside, nest=nest, threshold=threshold)
             )
-        excluded = None if exclude is None else masks.validate_mask(exclude, taken.nside, nest=nest)
+        excluded = (
+            None if exclude is None else masks.validate_mask(exclude, taken.nside, nest=nest, hidden=True)
+        )
         ignored = plan.excluded if plan is not None else excluded
         missing = wanted & ~taken.known
         if ignored is not None:
@@ -93,12 +96,15 @@ class Job:
         return bool(self.plan.targets.any())
 
     def in_work_unit(self, *, assume_microkelvin: bool) -> "Job":
-        """Find the scale of the work (µK where the map's unit is known), and the monopole and dipole to take out.
+        """Find the scale of the work (µK for temperatures), and the monopole and dipole to take out.
 
-        Without a unit the map's own scale is kept; `assume_microkelvin` then says that it is µK.
+        Without a unit, or in another than temperature's, the map's own scale is kept; `assume_microkelvin` then says
+        that it is µK, or refuses.
         """
-        factor = unit_factor(self.sky.unit, "uK_CMB") if self.sky.unit else 1.0
-        work_unit = "uK_CMB" if self.sky.unit or assume_microkelvin else None
+        unit, factor = self.sky.unit, 1.0
+        work_unit = "uK_CMB" if assume_microkelvin or (unit and known_unit(unit)) else unit
+        if unit and work_unit:
+            factor = unit_factor(unit, work_unit)
         trend = fit_trend(self.sky.values, self.plan) * factor
         return replace(self, factor=factor, work_unit=work_unit, trend=trend)
 
@@ -122,10 +128,9 @@ class Job:
         """The sky model given, made of what is given, or estimated; `whole`: of a given `cl` to 3*nside-1."""
         if sky_model is not None:
             return self._of_this_scale(sky_model)
-        noise = None if noise_std is None else np.asarray(noise_std, dtype=np.float64)
-        if noise is not None and noise.ndim and self.nest and noise.shape == self.observed.shape:
-            noise = to_ring(noise)
-        std = None if noise is None else (noise if noise.ndim else float(noise))
+        std = None if noise_std is None else validate_noise(noise_std, self.plan.nside)
+        if isinstance(std, np.ndarray) and self.nest:
+            std = to_ring(std)
         if cl is None:
             return estimate_sky_model(self.observed, self.plan.valid, nside=self.plan.nside, noise_std=std)
         lmax = 3 * self.plan.nside - 1 if whole else None

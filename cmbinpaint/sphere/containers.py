@@ -14,18 +14,15 @@ from cmbinpaint.sphere.units import quantity_unit
 
 
 def unwrap(sky: Any) -> tuple[Any, Any, str | None, Callable[[AnyArray, BoolArray | None], Any]]:
-    """Return a map's (data, mask or None, canonical unit or None, way back).
+    """Return a map's (data, mask or None, unit or None, way back); a table's column with a unit is a Quantity.
 
     The way back takes the answer and its mask (None where the map had none).
-
-    Raises
-    ------
-    UnitsError
-        If it is a Quantity, but no temperature.
     """
     from astropy.units import Quantity
     from astropy.utils.masked import Masked
 
+    if not isinstance(sky, Quantity) and getattr(sky, "unit", None) is not None:
+        sky = Quantity(sky, copy=False)
     unit = getattr(sky, "unit", None) if isinstance(sky, Quantity) else None
     own = None if unit is None else quantity_unit(unit)
     if isinstance(sky, Masked):

@@ -63,7 +63,8 @@ def npix_to_nside(npix: int) -> int:
 
 def is_unseen(values: AnyArray) -> BoolArray:
     """Return where a float array holds HEALPix's UNSEEN, -1.6375e30, in any precision."""
-    return np.asarray(np.abs(values - UNSEEN) <= _UNSEEN_TOLERANCE, dtype=bool)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.abs(values - UNSEEN) <= _UNSEEN_TOLERANCE, dtype=bool)
 
 
 def _reorder(sky: AnyArray, index_of: Callable[..., Any]) -> AnyArray:

@@ -28,6 +28,7 @@ from cmbinpaint.sphere.input_warnings import warn_if_suspicious
 from cmbinpaint.sphere.maps import is_unseen, npix_to_nside, to_ring, validate_nside
 from cmbinpaint.sphere.pixels import pixel_vectors
 from cmbinpaint.sphere.planck_mask import planck_like_mask
+from cmbinpaint.sphere.units import in_unit
 
 __all__ = [
     "apodize", "depth", "fsky", "guard", "hole_labels", "hole_sizes", "nearest_observed", "neighbor_table",
@@ -36,28 +37,35 @@ __all__ = [
 
 
 def validate_mask(
-    mask: Any, nside: int | None = None, *, nest: bool = False, threshold: float | None = None
+    mask: Any,
+    nside: int | None = None,
+    *,
+    nest: bool = False,
+    threshold: float | None = None,
+    hidden: bool = False,
 ) -> BoolArray:
     """Return a user's mask as bool (npix,) in RING order, True = observed.
 
     Parameters
     ----------
     mask
-        (npix,), (npix, 1) or (1, npix) array of booleans, integers or floats, 1 = observed; entries hidden in
-        a masked array count as holes. It is never written to.
+        (npix,), (npix, 1) or (1, npix) array of booleans, integers or floats, 1 = observed; a masked array or a
+        Quantity of pure numbers too. It is never written to.
     nside
         The map's resolution, which the mask must have; None: whatever the mask has.
     nest
         Whether the mask is in NESTED order.
     threshold
         For a mask with values between 0 and 1: pixels of at least this value are observed.
+    hidden
+        What entries hidden in a masked array stand for: by default holes.
 
     Raises
     ------
     MaskError
         If it is no mask, does not fit the map, or holds other values than 0 and 1 and no threshold is given.
     """
-    values = _mask_values(mask)
+    values = _mask_values(mask, hidden)
     try:
         own = npix_to_nside(values.size)
     except ValueError as error:
@@ -72,11 +80,12 @@ def validate_mask(
     return np.asarray(to_ring(valid), dtype=bool) if nest else valid
 
 
-def _mask_values(mask: Any) -> AnyArray:
-    """Return the mask as a one-dimensional array of numbers, hidden entries as 0."""
-    hidden = np.ma.getmaskarray(mask) if isinstance(mask, np.ma.MaskedArray) else None
+def _mask_values(mask: Any, hidden: bool) -> AnyArray:
+    """Return the mask as a one-dimensional array of numbers, hidden entries as 0 or 1."""
+    mask = in_unit(mask, "", "the mask")
+    concealed = getattr(mask, "mask", None)
     try:
-        values = np.asarray(np.ma.getdata(mask))
+        values = np.asarray(getattr(mask, "unmasked", mask))
     except ValueError as error:
         raise MaskError(f"a mask is one array of 0 and 1; got {type(mask).__name__}: {error}") from error
     if values.dtype.kind not in "biuf":
@@ -87,8 +96,8 @@ def _mask_values(mask: Any) -> AnyArray:
         raise MaskError(
             f"a mask is an array of 12 nside**2 pixels; got {type(mask).__name__} of shape {values.shape}"
         )
-    if hidden is not None and hidden.any():
-        values = np.where(hidden, np.zeros((), dtype=values.dtype), values)
+    if concealed is not None and np.any(concealed):
+        values = np.where(concealed, np.array(hidden, dtype=values.dtype), values)
     if values.ndim == 2 and 1 in values.shape:
         values = values.reshape(-1)
     if values.ndim != 1:

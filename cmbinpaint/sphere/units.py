@@ -1,10 +1,10 @@
 """Which unit a CMB temperature is in: a table, since astropy cannot parse what files say.
 
 Inputs: the text of a TUNIT, of a command line or of a Quantity's unit. Outputs: `"K_CMB"`, `"mK_CMB"` or
-`"uK_CMB"`, and factors between them.
+`"uK_CMB"`, and factors between them; the numbers of a Quantity.
 
-Only thermodynamic temperatures are known. A Rayleigh-Jeans temperature or a brightness differs from
-them by a factor that depends on frequency, so it is refused, never guessed.
+Only thermodynamic temperatures are converted. A Rayleigh-Jeans temperature or a brightness differs from them by a
+factor that depends on frequency: it is kept as it is where nothing has to be in µK, else refused, never guessed.
 """
 
 import re
@@ -16,6 +16,9 @@ from cmbinpaint.errors import UnitsError
 KELVINS = {"K_CMB": 1.0, "mK_CMB": 1e-3, "uK_CMB": 1e-6}
 """The canonical units, each with its size in kelvin."""
 
+T_CMB_KELVIN = 2.7255
+"""The mean temperature, which dimensionless spectra are divided by, squared (Fixsen 2009, ApJ 707, 916)."""
+
 KNOWN = "K, mK, uK (µK, muK), each also as K_CMB, K(CMB), Kcmb or 'K,thermodynamic'"
 
 # An upper-case M stays unknown: MK is a megakelvin.
@@ -23,6 +26,11 @@ _PREFIXES = {"": "K_CMB", "m": "mK_CMB", "milli": "mK_CMB", "u": "uK_CMB", "mu":
 _KELVIN = re.compile(
     r"(?P<prefix>m|u|U|mu|Mu|MU|[Mm]illi|[Mm]icro|)[ _-]?(?:[Kk]|[Kk]elvins?|KELVINS?)"
     r"[ _,(-]*(?:cmb|thermo|thermodynamic|)\)?",
+)
+# In running text: a k is a wave number there, and the letter before the prefix belongs to another word.
+_KELVIN_SQUARED = re.compile(
+    r"(?<![A-Za-z])\(?(?P<prefix>m|u|mu|Mu|[Mm]illi|[Mm]icro|)[ _-]?(?:K|[Kk]elvins?)"
+    r"(?:[ _(-]*(?:CMB|cmb|thermo\w*))?\)?\s*(?:\^ ?\(?2|\*\* ?2|2(?!\d)|squared)"
 )
 _OTHER_KINDS = {
     r"rj|antenna|rayleigh|_ra$": "a Rayleigh-Jeans (antenna) temperature",
@@ -51,21 +59,94 @@ def parse_unit(text: str) -> str:
     """
     if not isinstance(text, str):
         raise UnitsError(f"a unit is a text, got {type(text).__name__} {text!r}; known: {KNOWN}")
-    plain = unicodedata.normalize("NFKC", text).replace("μ", "u")
-    plain = re.sub(r"[\\$\[\]{}'\"]", "", plain).strip()
+    plain = _plain(text)
     match = _KELVIN.fullmatch(re.sub(r"(?i)cmb|thermo(dynamic)?", lambda m: m.group().lower(), plain))
     if match:
         return _PREFIXES[match["prefix"].lower()]
-    for pattern, kind in _OTHER_KINDS.items():
-        if re.search(pattern, plain.lower()):
-            raise UnitsError(
-                f"unit {text!r} is {kind}, not a CMB (thermodynamic) temperature; convert the map first. "
-                f"Known: {KNOWN}"
-            )
+    kind = _kind_of_other(text)
+    if kind:
+        raise UnitsError(
+            f"unit {text!r} is {kind}, not a CMB (thermodynamic) temperature; convert the map first. "
+            f"Known: {KNOWN}"
+        )
     raise UnitsError(
         f"unit {text!r} is unknown; known: {KNOWN}. "
         "If you know the unit of the values, declare it: unit='uK_CMB' (--unit uK_CMB)"
     )
+
+
+def _plain(text: str) -> str:
+    """The text in ASCII, without TeX's signs, brackets and quotes."""
+    plain = unicodedata.normalize("NFKC", text).replace("μ", "u")
+    return re.sub(r"[\\$\[\]{}'\"]", "", plain).strip()
+
+
+def _kind_of_other(text: str) -> str | None:
+    """What a unit is that differs from a temperature by more than a number."""
+    return next((kind for p, kind in _OTHER_KINDS.items() if re.search(p, _plain(text).lower())), None)
+
+
+def _is_a_unit(text: str) -> bool:
+    import astropy.units as u
+
+    try:
+        return bool(str(u.Unit(text)))
+    except ValueError:
+        return False
+
+
+def known_unit(text: str) -> str | None:
+    """Return the canonical unit that a text names, or None."""
+    try:
+        return parse_unit(text)
+    except UnitsError:
+        return None
+
+
+def validate_unit(text: str) -> str:
+    """Return the unit that a user declares: canonical, or as it stands if it is another unit of brightness.
+
+    Raises
+    ------
+    UnitsError
+        If it is no unit at all; the message lists the known ones.
+    """
+    try:
+        return parse_unit(text)
+    except UnitsError:
+        if isinstance(text, str) and (_kind_of_other(text) or _is_a_unit(text)):
+            return text.strip()
+        raise
+
+
+def parse_power_unit(text: str) -> str:
+    """Return the canonical unit whose square a text names, `"dimensionless"` for spectra of ΔT/T.
+
+    Raises
+    ------
+    UnitsError
+        If the text names none.
+    """
+    found = find_power_units(text) if isinstance(text, str) else set()
+    if len(found) == 1:
+        return found.pop()
+    raise UnitsError(
+        f"{text!r} is no unit of a power spectrum; known: the square of {KNOWN} (uK^2, K^2), or 'dimensionless'"
+    )
+
+
+def find_power_units(text: str) -> set[str]:
+    """Return the canonical units whose squares a text speaks of (`uK^2`, `(muK)**2`, `[microK]^2`, `dimensionless`)."""
+    plain = _plain(text)
+    found = {_PREFIXES[match["prefix"].lower()] for match in _KELVIN_SQUARED.finditer(plain)}
+    return found | ({"dimensionless"} if re.search(r"(?i)\bdimensionless\b", plain) else set())
+
+
+def power_factor(unit: str, to: str = "uK_CMB") -> float:
+    """Return the factor that takes a spectrum in `unit` squared (or `"dimensionless"`) to one in `to` squared."""
+    if unit == "dimensionless":
+        return (T_CMB_KELVIN / KELVINS[parse_unit(to)]) ** 2
+    return unit_factor(unit, to) ** 2
 
 
 def unit_factor(unit: str, to: str) -> float:
@@ -74,28 +155,21 @@ def unit_factor(unit: str, to: str) -> float:
     Raises
     ------
     UnitsError
-        If either is unknown.
+        If they differ and either is no thermodynamic temperature.
     """
+    if unit.replace(" ", "") == to.replace(" ", ""):
+        return 1.0
     return float(f"{KELVINS[parse_unit(unit)] / KELVINS[parse_unit(to)]:.0e}")
 
 
 def quantity_unit(unit: Any) -> str:
-    """Return the canonical unit of an astropy unit that equals K, mK or uK.
-
-    Raises
-    ------
-    UnitsError
-        If it is another unit.
-    """
+    """Return the canonical unit of an astropy unit that equals K, mK or uK; another one in astropy's words."""
     import astropy.units as u
 
     for canonical, known in {"K_CMB": u.K, "mK_CMB": u.mK, "uK_CMB": u.uK}.items():
         if unit == known:
             return canonical
-    raise UnitsError(
-        f"the map is a Quantity in {str(unit) or 'no unit'!r}; a temperature in K, mK or uK (thermodynamic) "
-        "was expected: convert it with .to(astropy.units.uK), or pass .value and declare unit='uK_CMB'"
-    )
+    return str(unit) or "dimensionless"
 
 
 _EXPECTED = {"uK": "a temperature", "uK2": "a temperature squared", "rad": "an angle", "": "a bare number"}
@@ -130,7 +204,7 @@ def in_unit(value: Any, unit: str, name: str) -> Any:
 
 
 def agree(declared: str | None, own: str | None, *, what: str) -> str | None:
-    """Return the unit of values that say `own` (canonical) where the user declares `declared`.
+    """Return the unit of values that say `own` where the user declares `declared`.
 
     Raises
     ------
@@ -139,10 +213,10 @@ def agree(declared: str | None, own: str | None, *, what: str) -> str | None:
     """
     if declared is None:
         return own
-    canonical = parse_unit(declared)
-    if own is not None and canonical != own:
+    unit = validate_unit(declared)
+    if own is not None and unit != own:
         raise UnitsError(
             f"unit={declared!r} was declared, but {what} is in {own}; unit= never converts: "
-            "convert the values first, or leave unit= away"
+            "convert the values first, or omit unit="
         )
-    return canonical
+    return unit

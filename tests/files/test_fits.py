@@ -280,11 +280,6 @@ def test_ordering_missing_or_strange(tmp_path: Path) -> None:
     with pytest.raises(FitsError, match=r"HDU 1 of .*map\.fits has no ORDERING: say which it is.*--ordering"):
         read_map(path)
     np.testing.assert_array_equal(read_map(path, ordering="nest", nest=True)[0], SKY)
-    strange = make(tmp_path / "strange.fits", header={"ORDERING": "NUNIQ"})
-    with pytest.raises(
-        FitsError, match=r"ORDERING is 'NUNIQ'; RING or NESTED was expected; a multi-resolution"
-    ):
-        read_map(strange)
     with pytest.raises(FitsError, match="ORDERING is 'spiral'"):
         read_map(path, ordering="spiral")
     with pytest.warns(CmbInpaintWarning, match="says ORDERING='RING'; it is read as NESTED, as declared"):
@@ -308,11 +303,6 @@ def test_bad_data_is_unseen(tmp_path: Path, bad: float) -> None:
     assert np.all((array == np.float32(UNSEEN)) == (sky == np.float32(bad)))
     mask = make(tmp_path / "mask.fits", {"TMASK": np.where(sky == bad, bad, 1.0)}, header={"BAD_DATA": bad})
     np.testing.assert_array_equal(read_mask(mask), sky != np.float32(bad))
-
-
-def test_bad_data_that_is_no_number_is_said(tmp_path: Path) -> None:
-    with pytest.warns(CmbInpaintWarning, match="BAD_DATA='none' is no number; ignored"):
-        read_map(make(tmp_path / "map.fits", header={"BAD_DATA": "none"}))
 
 
 def test_nulls_of_integer_columns_are_unseen(tmp_path: Path) -> None:
@@ -380,8 +370,9 @@ def test_units_of_columns(tmp_path: Path) -> None:
         assert read_map(bare)[1].unit is None
     assert read_map(bare, unit="mK")[1].unit == "mK_CMB"
     jansky = make(tmp_path / "jansky.fits", units={"I_STOKES": "MJy/sr"})
-    with pytest.raises(UnitsError, match=r"column 'I_STOKES' of HDU 1 of .*: unit 'MJy/sr' is a brightness"):
-        read_map(jansky)
+    array, info = read_map(jansky)
+    assert info.unit == "MJy/sr"  # kept as it is: nothing here has to be in µK
+    assert afits.getheader(write_map(tmp_path / "out.fits", array, info=info), 1)["TUNIT1"] == "MJy/sr"
     np.testing.assert_array_equal(read_mask(jansky), SKY)
     with pytest.warns(CmbInpaintWarning, match="says TUNIT='uK_CMB'; it is read as K_CMB, as declared"):
         array, info = read_map(make(tmp_path / "map.fits"), unit="K")
@@ -404,7 +395,7 @@ def test_control_characters_are_cleaned(tmp_path: Path) -> None:
     path = patch_bytes(path, b"'uK_CMB  '", b"'uK_CMB\t\x07'")
     array, info = read_map(path)
     np.testing.assert_array_equal(array, SKY)
-    assert info.unit == "uK_CMB" and info.header["METHOD"] == "c mm  der"
+    assert info.unit == "uK_CMB" and info.header["METHOD"] == "c mm? der"
     out = write_map(tmp_path / "out.fits", array, info=info)
     with afits.open(out, checksum=True) as hdus:
         assert hdus[1].header["TUNIT1"] == "uK_CMB"
@@ -519,10 +510,13 @@ def test_truncation_says_found_and_expected(tmp_path: Path) -> None:
         read_map(path)
 
 
-def test_missing_padding_is_no_fault(tmp_path: Path) -> None:
-    path = make(tmp_path / "map.fits", checksum=True)
-    path.write_bytes(path.read_bytes()[: 2 * 2880 + 4 * NPIX])
-    np.testing.assert_array_equal(read_map(path)[0], SKY)
+@pytest.mark.parametrize("packed", [False, True])
+def test_missing_padding_is_said_but_no_fault(tmp_path: Path, packed: bool) -> None:
+    data = make(tmp_path / "map.fits", checksum=True).read_bytes()[: 2 * 2880 + 4 * NPIX]
+    (tmp_path / "map.fits").write_bytes(gzip.compress(data) if packed else data)
+    with pytest.warns(CmbInpaintWarning, match="is 18048 bytes long, which is no multiple of 2880: its end"):
+        sky, _ = read_map(tmp_path / "map.fits")
+    np.testing.assert_array_equal(sky, SKY)
 
 
 @settings(max_examples=30, deadline=None)
@@ -549,7 +543,7 @@ def test_an_edited_header_is_found(tmp_path: Path) -> None:
 def test_checksums_hold_over_chunks_of_any_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     columns = {"TMASK": (SKY > 0).astype("u1"), "I_STOKES": np.arange(NPIX, dtype="i2")}
     path = make(tmp_path / "map.fits", columns, checksum=True)
-    monkeypatch.setattr("cmbinpaint.files.fits_scan._CHUNK_BYTES", 100)  # 33 rows of three bytes
+    monkeypatch.setattr("cmbinpaint.files.fits_table.CHUNK_BYTES", 100)  # 33 rows of three bytes
     np.testing.assert_array_equal(read_map(path, "I_STOKES")[0], np.arange(NPIX))
 
 
@@ -578,7 +572,7 @@ def test_nside_missing_wrong_or_lying(tmp_path: Path) -> None:
         read_map(make(tmp_path / "map.fits", without=("NSIDE",)))
     with pytest.raises(
         FitsError,
-        match=r"NSIDE of .* lies: it says 32, 12288 pixels, but .* holds 3072, which is nside 16",
+        match=r"NSIDE of .* is inconsistent: it says 32, 12288 pixels, but .* holds 3072, which is nside 16",
     ):
         read_map(make(tmp_path / "map.fits", header={"NSIDE": 32}))
     with pytest.raises(FitsError, match="no full sky; a partial one needs INDXSCHM='EXPLICIT'"):

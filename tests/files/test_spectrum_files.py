@@ -1,11 +1,19 @@
 """Spectra in text and FITS files are read as what they are, or refused."""
 
+import bz2
+import gzip
+import lzma
+from pathlib import Path
+
 import healpy as hp
 import numpy as np
 import pytest
+from astropy.io import fits
 
-from cmbinpaint.errors import SpectrumError
+from cmbinpaint.errors import SpectrumError, UnitsError
 from cmbinpaint.spectra import read_cl
+
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 CL = 1e3 / (np.arange(1, 1201) * np.arange(2, 1202.0))
 DL = CL * np.arange(1200) * np.arange(1, 1201) / (2 * np.pi)
@@ -48,8 +56,8 @@ def test_dl_is_told_by_its_header_or_the_user(tmp_path, header):
     [
         ("", "the file is empty"),
         ("2 1.0\n4 1.0\n", "the first column must be ell = 0, 1, 2 and so on without gaps"),
-        ("0 1.0\n1 -1.0\n", "1 values are negative or not finite, the first at ell = 1"),
-        ("0 1.0\n1 nan\n", "1 values are negative or not finite, the first at ell = 1"),
+        ("0 1.0\n1 -1.0\n", "cl.txt holds 1 negative or non-finite values, the first at ell = 1"),
+        ("0 1.0\n1 nan\n", "cl.txt holds 1 negative or non-finite values, the first at ell = 1"),
         ("hello\n", "not a table of numbers with # comments"),
         ("SIMPLE  = T\n", "no spectrum as healpy.write_cl makes it"),
     ],
@@ -71,3 +79,140 @@ def test_missing_files_columns_and_kinds_are_refused(tmp_path):
         read_cl(path, column=5)
     with pytest.raises(SpectrumError, match='kind is "auto", "cl" or "dl"; got \'Dl\''):
         read_cl(path, kind="Dl")
+
+
+# --- units ------------------------------------------------------------------------------------------------
+
+CLASS = (
+    "dimensionless total [l(l+1)/2pi] C_l's\nfor l=2 to 1199, i.e. 1198 multipoles\n"
+    "-> for CMB lensing (phi), these are C_l^phi-phi\n1:l 2:TT"
+)
+T2 = 2.7255e6**2  # µK²
+
+
+@pytest.mark.parametrize(
+    ("header", "values"),
+    [
+        ("ell C_ell [K^2]", CL * 1e-12),
+        ("ell C_ell [uK^2]", CL),
+        ("ell C_ell in mK²", CL * 1e-6),
+        ("l(l+1)C_l/2pi [(muK)^2]", DL),
+        (CLASS, DL / T2),
+        ("total [l(l+1)/2pi] C_l's (units: [microK]^2)\n-> for CMB lensing (d), these are C_l^dd", DL),
+        ("L TT EE BB TE", DL),
+        ("ell   TT   EE   TE    NB: dimensionless C_l's", CL / T2),
+    ],
+)
+def test_the_unit_a_text_file_says_is_converted(tmp_path, header, values):
+    path = write(tmp_path / "a", [np.arange(2, 1200), values[2:]], header)
+    np.testing.assert_allclose(read_cl(path)[2:], CL[2:], rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("tunit", "factor"),
+    [
+        ("K^2", 1e-12),
+        ("uK^2", 1),
+        ("(uK_CMB)^2", 1),
+        ("mK2", 1e-6),
+        ("", 1),
+        ("unknown", 1),
+        ("dimensionless", 1 / T2),
+    ],
+)
+def test_the_unit_a_fits_file_says_is_converted(tmp_path, tunit, factor):
+    column = fits.Column(name="TEMPERATURE", format="D", array=CL * factor, unit=tunit or None)
+    fits.BinTableHDU.from_columns([column]).writeto(tmp_path / "cl.fits")
+    np.testing.assert_allclose(read_cl(tmp_path / "cl.fits"), CL, rtol=1e-12)
+
+
+@pytest.mark.parametrize("sign", [b"\xb5", b"\xc2\xb5"])
+def test_a_micro_sign_in_a_fits_spectrum_is_micro(tmp_path, sign):
+    column = fits.Column(name="TEMPERATURE", format="D", array=CL, unit="uK^2")
+    fits.BinTableHDU.from_columns([column]).writeto(tmp_path / "cl.fits")
+    raw = (tmp_path / "cl.fits").read_bytes()
+    (tmp_path / "cl.fits").write_bytes(raw.replace(b"'uK^2    '", (b"'" + sign + b"K^2").ljust(9) + b"'", 1))
+    np.testing.assert_allclose(read_cl(tmp_path / "cl.fits"), CL, rtol=1e-12)
+
+
+def test_a_declared_unit_is_converted_and_never_contradicts(tmp_path):
+    bare = write(tmp_path / "bare", [CL * 1e-12])
+    np.testing.assert_allclose(read_cl(bare, unit="K^2"), CL, rtol=1e-12)
+    np.testing.assert_array_equal(read_cl(bare), CL * 1e-12)  # nothing said, nothing converted
+    raw = write(tmp_path / "class", [np.arange(1200), DL / T2])
+    np.testing.assert_allclose(read_cl(raw, kind="dl", unit="dimensionless")[1:], CL[1:], rtol=1e-12)
+    said = write(tmp_path / "said", [CL], "C_ell [K^2]")
+    np.testing.assert_allclose(read_cl(said, unit="K2"), CL * 1e12, rtol=1e-12)
+    with pytest.raises(UnitsError, match=r"unit='uK\^2' was declared, but .*said says K_CMB\^2: omit unit="):
+        read_cl(said, unit="uK^2")
+    with pytest.raises(UnitsError, match=r"'uK' is no unit of a power spectrum; known: the square of K"):
+        read_cl(bare, unit="uK")
+
+
+def test_units_that_are_none_are_refused(tmp_path):
+    column = fits.Column(name="TEMPERATURE", format="D", array=CL, unit="Jy^2/sr")
+    fits.BinTableHDU.from_columns([column]).writeto(tmp_path / "cl.fits")
+    with pytest.raises(UnitsError, match=r"cl.fits: TUNIT1 is 'Jy\^2/sr': .* is no unit of a power spectrum"):
+        read_cl(tmp_path / "cl.fits")
+    path = write(tmp_path / "both", [CL], "C_ell [K^2], formerly [uK^2]")
+    with pytest.raises(UnitsError, match=r"its comment lines speak of K_CMB\^2 and uK_CMB\^2; leave one"):
+        read_cl(path)
+
+
+# --- encodings and compression ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-8", "utf-8-sig"])
+def test_comments_in_any_encoding_are_comments(tmp_path, encoding):
+    rows = "".join(f"{ell} {value!r}\n" for ell, value in enumerate(CL.tolist()))
+    (tmp_path / "cl.txt").write_text("# ell C_ell [µK²]\n" + rows, encoding=encoding)
+    np.testing.assert_array_equal(read_cl(tmp_path / "cl.txt"), CL)
+
+
+@pytest.mark.parametrize("module", [gzip, bz2, lzma])
+def test_compressed_spectra_are_read(tmp_path, module):
+    hp.write_cl(str(tmp_path / "cl.fits"), CL, dtype=np.float64)
+    write(tmp_path / "cl.txt", [np.arange(1200), CL], "ell C_ell")
+    for name in ("cl.fits", "cl.txt"):
+        path = tmp_path / f"{name}.packed"
+        path.write_bytes(module.compress((tmp_path / name).read_bytes()))
+        np.testing.assert_allclose(read_cl(path), CL, rtol=1e-12)
+        path.write_bytes(path.read_bytes()[:-30])
+        with pytest.raises(SpectrumError, match=r"is truncated or damaged|no spectrum as healpy"):
+            read_cl(path)
+
+
+def test_a_damaged_spectrum_is_found_by_its_checksum(tmp_path):
+    column = fits.Column(name="TEMPERATURE", format="D", array=CL, unit="uK^2")
+    fits.BinTableHDU.from_columns([column]).writeto(tmp_path / "cl.fits", checksum=True)
+    raw = bytearray((tmp_path / "cl.fits").read_bytes())
+    raw[2 * 2880 + 800] ^= 1
+    (tmp_path / "cl.fits").write_bytes(raw)
+    with pytest.raises(
+        SpectrumError, match=r"no spectrum as healpy.write_cl makes it: .* in HDU 1 DATASUM is"
+    ):
+        read_cl(tmp_path / "cl.fits")
+
+
+def test_absurd_sizes_are_refused(tmp_path, monkeypatch):
+    (tmp_path / "far.txt").write_text("1000000000000 1\n1000000000001 1\n")
+    with pytest.raises(SpectrumError, match="the first column must be ell = 0, 1, 2"):
+        read_cl(tmp_path / "far.txt")
+    monkeypatch.setattr("cmbinpaint.files.spectrum_files._LONGEST", 1000)
+    with pytest.raises(SpectrumError, match="holds more than 1000 bytes; a spectrum was expected"):
+        read_cl(write(tmp_path / "long", [CL]))
+
+
+# --- public files -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason=f"the public files are not at {DATA}")
+def test_public_spectra_agree():
+    healpix, camb = (
+        read_cl(DATA / "planck2018_lcdm_cl_v3.fits"),
+        read_cl(DATA / "FFP10_wdipole_lensedCls.dat"),
+    )
+    np.testing.assert_allclose(healpix[2:2000], camb[2:2000], rtol=0.05)  # two Planck cosmologies
+    assert healpix[10] * 10 * 11 / (2 * np.pi) == pytest.approx(836, rel=0.05)  # µK²
+    with pytest.raises(SpectrumError, match="the first column must be ell"):
+        read_cl(DATA / "COM_PowerSpect_CMB-TT-binned_R3.01.txt")

@@ -7,6 +7,7 @@ import astropy.units as u
 import healpy as hp
 import numpy as np
 import pytest
+from astropy.table import Table
 from astropy.utils.masked import Masked
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -186,8 +187,11 @@ def test_units_of_maps() -> None:
     assert validate_map(np.ones(NPIX) * u.K, unit="K_CMB").unit == "K_CMB"
     with pytest.raises(UnitsError, match="unit='K' was declared, but the map is in uK_CMB"):
         validate_map(np.ones(NPIX) * u.uK, unit="K")
-    with pytest.raises(UnitsError, match="Quantity in 'Jy'"):
-        validate_map(np.ones(NPIX) * u.Jy)
+    assert validate_map(np.ones(NPIX) * u.MJy / u.sr).unit == "MJy / sr"
+    assert validate_map(np.ones(NPIX), unit="MJy/sr").unit == "MJy/sr"
+    column = Table({"I": np.ones(NPIX) * u.mK})["I"]  # no Quantity, but with a unit
+    taken = validate_map(column)
+    assert taken.unit == "mK_CMB" and taken.to_user_format(np.ones(NPIX), taken.known).unit == u.mK
 
 
 @pytest.mark.parametrize("nside", [1, 2, 64, 2**29, np.int64(8), 8.0])

@@ -3,14 +3,16 @@
 import time
 import warnings
 
+import astropy.units as u
 import healpy as hp
 import numpy as np
 import pytest
+from astropy.utils.masked import Masked
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial import ConvexHull
 
-from cmbinpaint.errors import CmbInpaintWarning, MaskError
+from cmbinpaint.errors import CmbInpaintWarning, MaskError, UnitsError
 from cmbinpaint.sphere import masks
 
 # Chords of nearby unit vectors lose half the digits of float64 in the angle.
@@ -193,9 +195,22 @@ def test_masks_of_any_type_come_in(dtype, nest):
     np.testing.assert_array_equal(masks.validate_mask(given, nest=nest), valid)
 
 
-def test_hidden_entries_are_holes_and_thresholds_cut():
-    values = np.ma.masked_array(np.ones(12), mask=np.arange(12) == 4)
-    assert np.flatnonzero(~masks.validate_mask(values)).tolist() == [4]
+@pytest.mark.parametrize(
+    "kind", [np.ma.masked_array, Masked, lambda data, mask: Masked(data * u.one, mask=mask)]
+)
+def test_hidden_entries_are_holes_or_what_is_said(kind):
+    values = kind(np.where(np.arange(12) == 7, 0.0, 1.0), mask=np.arange(12) == 4)
+    assert np.flatnonzero(~masks.validate_mask(values)).tolist() == [4, 7]
+    assert np.flatnonzero(~masks.validate_mask(values, hidden=True)).tolist() == [7]
+
+
+def test_quantities_are_masks_if_pure_numbers():
+    assert np.flatnonzero(~masks.validate_mask(np.array([100.0] * 11 + [0]) * u.percent)).tolist() == [11]
+    with pytest.raises(UnitsError, match="the mask is a Quantity in 'uK'; a bare number was expected"):
+        masks.validate_mask(np.ones(12) * u.uK)
+
+
+def test_thresholds_cut():
     soft = np.linspace(0, 1.1, 12)
     np.testing.assert_array_equal(masks.validate_mask(soft, 1, threshold=0.5), soft >= 0.5)
 

@@ -1,10 +1,20 @@
 """The units table: every spelling of the field, and refusals that say what to do."""
 
+from typing import Any
+
 import astropy.units as u
 import pytest
 
 from cmbinpaint.errors import UnitsError
-from cmbinpaint.sphere.units import agree, parse_unit, quantity_unit, unit_factor
+from cmbinpaint.sphere.units import (
+    agree,
+    parse_power_unit,
+    parse_unit,
+    power_factor,
+    quantity_unit,
+    unit_factor,
+    validate_unit,
+)
 
 SPELLINGS = {
     "K_CMB": [
@@ -60,14 +70,61 @@ def test_factors_agree_with_astropy(one: str, other: str) -> None:
     assert unit_factor(one, other) == pytest.approx(u.Unit(one).to(u.Unit(other)), rel=1e-15)
 
 
-def test_quantities_must_be_temperatures() -> None:
+def test_quantities_of_other_units_keep_theirs() -> None:
     assert [quantity_unit(unit) for unit in (u.K, u.mK, u.uK)] == ["K_CMB", "mK_CMB", "uK_CMB"]
     assert quantity_unit(u.Unit("1000 uK")) == "mK_CMB"
-    with pytest.raises(UnitsError, match=r"Quantity in 'MJy / sr'.*\.to\(astropy\.units\.uK\)"):
-        quantity_unit(u.MJy / u.sr)
-    for unit in (u.nK, u.deg_C, u.dimensionless_unscaled):
-        with pytest.raises(UnitsError, match="K, mK or uK"):
-            quantity_unit(unit)
+    assert [quantity_unit(unit) for unit in (u.MJy / u.sr, u.nK)] == ["MJy / sr", "nK"]
+    assert quantity_unit(u.dimensionless_unscaled) == "dimensionless"
+
+
+@pytest.mark.parametrize("text", ["MJy/sr", "K_RJ", "uK_RJ", "Jy/beam", "nK", "count"])
+def test_other_units_are_kept_as_declared_and_never_converted(text: str) -> None:
+    assert validate_unit(f" {text} ") == text
+    assert unit_factor(text, text) == 1.0
+    with pytest.raises(UnitsError, match=r"[Kk]nown: K, mK"):
+        unit_factor(text, "uK")
+
+
+@pytest.mark.parametrize("text", ["uKk", "kelvins?", "", "unknown", 3.0])
+def test_what_is_no_unit_is_refused_with_the_known_ones(text: Any) -> None:
+    with pytest.raises(UnitsError, match="known: K, mK, uK"):
+        validate_unit(text)
+
+
+POWERS = {
+    "uK_CMB": [
+        "uK^2",
+        "µK²",
+        "muK^2",
+        "(muK)**2",
+        "uK_CMB^2",
+        "[microK]^2",
+        "microkelvin^2",
+        "$\\mu K^2$",
+        "uK2",
+    ],
+    "mK_CMB": ["mK^2", "mK²", "(milliK)^2"],
+    "K_CMB": ["K^2", "K_CMB^2", "(K_CMB)^2", "K2", "Kelvin squared"],
+    "dimensionless": ["dimensionless", "Dimensionless"],
+}
+
+
+@pytest.mark.parametrize(("unit", "text"), [(unit, t) for unit, texts in POWERS.items() for t in texts])
+def test_units_of_spectra_in_every_spelling(unit: str, text: str) -> None:
+    assert parse_power_unit(text) == unit
+
+
+@pytest.mark.parametrize("text", ["uK", "k^2", "Mpc^2", "MJy^2", "nK^2", "", "K^2 or uK^2", None])
+def test_what_is_no_unit_of_a_spectrum_is_refused(text: Any) -> None:
+    with pytest.raises(UnitsError, match=r"is no unit of a power spectrum; known: the square of K, mK"):
+        parse_power_unit(text)
+
+
+def test_spectra_are_converted_by_the_square() -> None:
+    assert power_factor("K_CMB") == pytest.approx(1e12, rel=1e-14)
+    assert power_factor("mK_CMB") == pytest.approx(1e6, rel=1e-14)
+    assert power_factor("uK_CMB") == 1.0
+    assert power_factor("dimensionless") == pytest.approx(2.7255e6**2, rel=1e-14)
 
 
 def test_a_declaration_never_converts() -> None:
