@@ -23,8 +23,8 @@ from cmbinpaint.sphere.pixels import pixel_vectors, ring_to_nest
 # Neighbors of every pixel; twice as many are twice as good, and cost twice the memory.
 NEAREST = 16
 # (spacing from which on, nearest neighbors, neighbors in each sparser subset): the few pixels of coarse groups are
-# cheap, and what they miss everybody inherits. More of them halve the bias of a mean that has to stand alone, which
-# is one that asks for many neighbors anyway; a solver mends that in a step. Measured by benchmarks/neighbors.py
+# cheap, and what they miss all others inherit. More of them halve the bias of a mean that has to stand alone, which
+# is one that asks for many neighbors anyway; a solver makes up for that in a step. Measured by benchmarks/neighbors.py
 # (docs/measured.md).
 COARSE = ((16, 96, 32), (8, 48, 12), (4, 0, 6))
 COARSE_ALONE = ((16, 192, 64), (8, 96, 32), (4, 0, 8))
@@ -42,11 +42,11 @@ class Group:
     Attributes
     ----------
     start, stop
-        Their places among the ordered hole pixels.
+        Their positions among the ordered hole pixels.
     numbers
         (n, k) int32: neighbors; below ``data.size`` a datum, from there on an ordered hole pixel, of an earlier group.
     present
-        (n, k) bool: False where a neighbor stands twice.
+        (n, k) bool: False where a neighbor is listed twice.
     reach
         Largest chord from a pixel to one of its neighbors.
     """
@@ -86,10 +86,10 @@ class Conditioning:
         self.data = np.concatenate([near, np.setdiff1d(sparse, near, assume_unique=True)])
         self.vectors = pixel_vectors(nside, np.concatenate([self.data, self.holes]))
         self.depth = np.zeros(self.holes.size)
-        self._near = _Searched(self.vectors, 0, near.size)
+        self._near = _Tree(self.vectors, 0, near.size)
         data_nest = ring_to_nest(nside, self.data)
         self._sparse = {
-            s: _Searched.some(self.vectors, np.flatnonzero(data_nest % s**2 == 0)) for s in self._strides
+            s: _Tree.some(self.vectors, np.flatnonzero(data_nest % s**2 == 0)) for s in self._strides
         }
 
     def groups(self) -> Iterator[Group]:
@@ -97,7 +97,7 @@ class Conditioning:
         n_data = self.data.size
         for first, last, spacing in self._groups:
             k, sparse = neighbors_at(spacing, self.nearest)
-            among = [self._near, _Searched(self.vectors, n_data, n_data + first)]
+            among = [self._near, _Tree(self.vectors, n_data, n_data + first)]
             subsets = [self._subset(first, stride) for stride in self._strides] if sparse else []
             for start in range(first, last, _PIECE):
                 stop = min(start + _PIECE, last)
@@ -112,10 +112,10 @@ class Conditioning:
                     reach = max(reach, *(r for _, r in found))
                 yield Group(start, stop, numbers, present, reach)
 
-    def _subset(self, before: int, stride: int) -> "list[_Searched]":
+    def _subset(self, before: int, stride: int) -> "list[_Tree]":
         """One datum and one of the earlier hole pixels in stride²."""
         earlier = np.flatnonzero(self._nest[:before] % stride**2 == 0) + self.data.size
-        return [self._sparse[stride], _Searched.some(self.vectors, earlier)]
+        return [self._sparse[stride], _Tree.some(self.vectors, earlier)]
 
 
 def near_holes(valid: BoolArray, k: int) -> IntArray:
@@ -138,7 +138,7 @@ def neighbors_at(spacing: int, nearest: int) -> tuple[int, int]:
     return nearest, 0
 
 
-class _Searched:
+class _Tree:
     """Some of the vectors, by their numbers, in a tree: from `start` to `stop`, without a copy, or any."""
 
     def __init__(self, vectors: FloatArray, start: int, stop: int, numbers: AnyArray | None = None) -> None:
@@ -148,7 +148,7 @@ class _Searched:
         self._tree = cKDTree(chosen, balanced_tree=False, compact_nodes=False) if self.size else None
 
     @classmethod
-    def some(cls, vectors: FloatArray, numbers: AnyArray) -> "_Searched":
+    def some(cls, vectors: FloatArray, numbers: AnyArray) -> "_Tree":
         """Those of the numbers given."""
         return cls(vectors[numbers], 0, numbers.size, numbers.astype(np.int32))
 
@@ -157,9 +157,9 @@ class _Searched:
         if self._tree is None:
             return np.empty((len(points), 0)), np.empty((len(points), 0), dtype=np.int32)
         ranks = np.arange(1, min(k, self.size) + 1)
-        chords, places = self._tree.query(points, ranks, workers=available_cores())
-        return chords, (places + self._start).astype(np.int32) if self._numbers is None else self._numbers[
-            places
+        chords, found = self._tree.query(points, ranks, workers=available_cores())
+        return chords, (found + self._start).astype(np.int32) if self._numbers is None else self._numbers[
+            found
         ]
 
     def nearest(self, points: FloatArray) -> FloatArray:
@@ -167,14 +167,14 @@ class _Searched:
         return self.query(points, 1)[0][:, 0]
 
 
-def _merged(points: FloatArray, among: list[_Searched], k: int) -> tuple[AnyArray, float]:
+def _merged(points: FloatArray, among: list[_Tree], k: int) -> tuple[AnyArray, float]:
     """(n, k) numbers of the nearest in any of the trees, and the largest chord to one of them."""
-    total = min(k, sum(searched.size for searched in among))
+    total = min(k, sum(tree.size for tree in among))
     reach = 0.0
     numbers = np.empty((len(points), total), dtype=np.int32)
     for first in range(0, len(points), _CHUNK):
         chunk = slice(first, first + _CHUNK)
-        found = [searched.query(points[chunk], k) for searched in among]
+        found = [tree.query(points[chunk], k) for tree in among]
         chord = np.concatenate([c for c, _ in found], axis=1)
         order = np.argsort(chord, axis=1, kind="stable")[:, :total]
         reach = max(reach, float(np.take_along_axis(chord, order, axis=1).max(initial=0.0)))

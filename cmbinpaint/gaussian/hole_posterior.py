@@ -1,6 +1,6 @@
 """The hole pixels' approximate distribution under a sky model.
 
-Inputs: a mask and a sky model. Outputs: `HoleFactor`, and how far the signal strays at each depth.
+Inputs: a mask and a sky model. Outputs: `HoleFactor`, and the signal's standard deviation at each depth.
 """
 
 from collections.abc import Sequence
@@ -14,10 +14,10 @@ from cmbinpaint.gaussian.vecchia import HoleFactor, factor_holes
 from cmbinpaint.problem.model import HolePosterior
 from cmbinpaint.sphere.power import validate_cl
 
-# Draws of the hole pixels that tell the spread of a class (classes hold many pixels), and their seed.
+# Draws of the hole pixels that give the standard deviation of a bin (bins hold many pixels), and their seed.
 _DRAWS, _DRAW_SEED = 8, 0
-# Least spread of the signal, over the noise, that is told.
-_LEAST_SPREAD = 0.1
+# Least standard deviation of the signal, over the noise, that is reported.
+_LEAST_STD = 0.1
 
 
 def hole_factor(
@@ -56,31 +56,29 @@ def hole_factor(
     return factor_holes(valid, signal_cl, noise, in_holes, nearest=nearest, threads=threads)
 
 
-def spread_by_depth(factor: HolePosterior, edges: Sequence[float]) -> tuple[AnyArray, FloatArray]:
-    """The class of depth of each hole pixel, and the signal's posterior standard deviation in each class.
+def std_by_depth(factor: HolePosterior, edges: Sequence[float]) -> tuple[AnyArray, FloatArray]:
+    """The depth bin of each hole pixel, and the signal's posterior standard deviation in each bin.
 
     Parameters
     ----------
     factor
         Of the holes.
     edges
-        (n,) depths in pixels between the classes.
+        (n,) depths in pixels between the bins.
 
     Returns
     -------
-    class_of
+    bin_of
         (n_holes,) int8.
     std
-        (n + 1,) unit; where noise rules, not below a tenth of it.
+        (n + 1,) unit; where noise dominates, not below a tenth of it.
     """
-    class_of = np.digitize(factor.depth, edges, right=True).astype(np.int8)
+    bin_of = np.digitize(factor.depth, edges, right=True).astype(np.int8)
     rng = np.random.default_rng(_DRAW_SEED)
     squares = np.zeros(factor.holes.size)
     for _ in range(_DRAWS):
         squares += np.square(factor.draw(rng))
-    count = np.bincount(class_of, minlength=len(edges) + 1)
-    variance = np.bincount(class_of, weights=squares, minlength=count.size) / np.maximum(count * _DRAWS, 1)
-    # Draws hold the noise; where it rules they cannot tell the little that the signal adds.
-    return class_of, np.sqrt(
-        np.maximum(variance - factor.noise_std**2, (_LEAST_SPREAD * factor.noise_std) ** 2)
-    )
+    count = np.bincount(bin_of, minlength=len(edges) + 1)
+    variance = np.bincount(bin_of, weights=squares, minlength=count.size) / np.maximum(count * _DRAWS, 1)
+    # Draws hold the noise; where it dominates they cannot show the little that the signal adds.
+    return bin_of, np.sqrt(np.maximum(variance - factor.noise_std**2, (_LEAST_STD * factor.noise_std) ** 2))

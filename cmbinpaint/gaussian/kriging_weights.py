@@ -28,7 +28,7 @@ NUGGET = 1e-8
 # A neighbor that is absent gets this noise over the signal's variance, and then weight zero.
 ABSENT = 1e6
 # Added to a diagonal, over its mean, where the matrix is not positive definite to rounding.
-MEND = 1e-4
+RIDGE = 1e-4
 
 
 def neighbor_weights(
@@ -125,12 +125,12 @@ def solve_batch(covariance: FloatArray, right: FloatArray) -> FloatArray:
     try:
         lower = np.linalg.cholesky(covariance)
     except np.linalg.LinAlgError:
-        # Neighbors nearly in one place, without noise: find the matrix, mend it alone.
+        # Neighbors nearly in one place, without noise: find the matrix, regularize it alone.
         if n > 1:
             half = n // 2
             parts = solve_batch(covariance[:half], right[:half]), solve_batch(covariance[half:], right[half:])
             return np.concatenate(parts, axis=2)
-        return solve_batch(covariance + np.eye(k) * MEND * np.trace(covariance[0]) / k, right)
+        return solve_batch(covariance + np.eye(k) * RIDGE * np.trace(covariance[0]) / k, right)
     lower = np.ascontiguousarray(lower.transpose(1, 2, 0))
     solution = np.array(right.transpose(2, 1, 0), order="C")  # (k, m, n), to be overwritten
     for i in range(k):

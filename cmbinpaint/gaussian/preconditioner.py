@@ -12,9 +12,9 @@ where Σ is nothing but the covariance of the hole pixels' observations, given t
 the whole sky. With Vecchia's sparse factor in Σ's place (`sphere.vecchia`) and Ā's diagonal this is symmetric and
 positive, costs one pair of transforms, and leaves a handful of steps at any nside.
 
-What the factor cannot know of is a dipole without a prior: half a sky leaves it open, and it would be found last and
-unseen. Such modes are given as vectors Z and solved for apart, by `Z (Zᵀ A Z)⁻¹ Zᵀ` (Nicolaides 1987, SIAM J. Numer.
-Anal. 24, 355).
+What the factor cannot know of is a dipole without a prior: half a sky leaves it unconstrained, and it would be found
+last and unnoticed. Such modes are given as vectors Z and solved for apart, by `Z (Zᵀ A Z)⁻¹ Zᵀ` (Nicolaides 1987, SIAM
+J. Numer. Anal. 24, 355).
 
 Ā is diagonal as far as the pixels' quadrature is exact and the noise even. Where a map has power beyond 2 nside far
 above its noise (no beam), some ten times more steps are needed.
@@ -85,7 +85,7 @@ class Preconditioner:
 
 
 def per_real(factor: FloatArray) -> FloatArray:
-    """(2 · alm_size,): a factor of ell spread over the real and imaginary parts of an alm."""
+    """(2 · alm_size,): a factor of ell repeated for the real and imaginary parts of an alm."""
     return np.repeat(factor[alm_degrees(factor.size - 1)], 2)
 
 

@@ -1,7 +1,7 @@
 """The exact answer for a Gaussian sky: the conditional mean on the full sphere by conjugate gradients.
 
 Inputs: a mask, a sky model and a map. Outputs: the signal's posterior mean (Wiener filter) in every hole, from its own
-first guess or polishing another method's fill.
+first guess or refining another method's fill.
 
 With data `d = Y s + n` in the observed pixels, `s = S^½ x`, the mean solves
 
@@ -9,10 +9,10 @@ With data `d = Y s + n` in the observed pixels, `s = S^½ x`, the mean solves
 
 with N⁻¹ = 0 in holes (Eriksen et al. 2004, astro-ph/0407028, eq. 20; Elsner & Wandelt 2013, arXiv 1210.4931).
 The answer in a hole is the signal's mean `Y S^½ x`. First guess and preconditioner come from one sparse factor of
-the hole pixels' covariance (`preconditioner`); a handful of steps then do. A constant goes through exactly: where the
+the hole pixels' covariance (`preconditioner`); a handful of steps then do. A constant is preserved exactly: where the
 monopole's prior is broad, the data's mean is taken out first and put back at the end.
 
-Conjugate gradients are not linear in the data at a finite number of steps (only a factor goes through); a
+Conjugate gradients are not linear in the data at a finite number of steps (only a factor is preserved); a
 converged answer is linear to the tolerance.
 """
 
@@ -23,9 +23,9 @@ import numpy as np
 
 from cmbinpaint._types import AnyArray, BoolArray, ComplexArray, FloatArray
 from cmbinpaint.errors import CmbInpaintError, ConvergenceError, MapError, MaskError
-from cmbinpaint.gaussian.convergence import Convergence, how_far
+from cmbinpaint.gaussian.convergence import Convergence, describe_shortfall
 from cmbinpaint.gaussian.gaussian_sky import GaussianSky, floored_noise, signal_rms
-from cmbinpaint.gaussian.hole_posterior import hole_factor, spread_by_depth
+from cmbinpaint.gaussian.hole_posterior import hole_factor, std_by_depth
 from cmbinpaint.gaussian.preconditioner import Preconditioner, per_real, scaled
 from cmbinpaint.problem.model import HolePosterior
 from cmbinpaint.problem.progress import Progress, Watch
@@ -34,13 +34,13 @@ from cmbinpaint.sphere.pixels import pixel_vectors
 from cmbinpaint.sphere.power import noise_power, validate_cl
 
 # Default accuracy: estimated rms of what is still to change in the holes, in posterior standard deviations, in the
-# worst class of depth. The error then exceeds the exact mean's by 5e-5 of itself.
+# worst depth bin. The error then exceeds the exact mean's by 5e-5 of itself.
 TOLERANCE = 1e-2
 # Steps before a solution is given up.
 MAX_STEPS = 1000
-# Classes of depth, in pixels, in which convergence is watched.
+# Edges of the depth bins, in pixels, in which convergence is watched.
 DEPTH_EDGES = (1.3, 2.3, 4.3, 8.3)
-# Jacobi iterations of the start's analysis. The first step mends the quadrature: begun at the exact fill it is
+# Jacobi iterations of the start's analysis. The first step corrects the quadrature: begun at the exact fill it is
 # within 6e-5 of the rms (4e-6 with one iteration, which costs as much as a step).
 START_ITERATIONS = 0
 # A monopole prior this many times the largest other C_ell counts as broad: any constant is allowed.
@@ -59,8 +59,8 @@ class Solution:
     steps
         Conjugate-gradient steps taken.
     change
-        Estimated rms of what is still to change in the holes, in posterior standard deviations, in the worst class
-        of depth; NaN if too few steps were taken to tell.
+        Estimated rms of what is still to change in the holes, in posterior standard deviations, in the worst depth
+        bin; NaN if too few steps were taken to tell.
     """
 
     mean: FloatArray
@@ -76,7 +76,7 @@ class GaussianSolver:
     valid
         (npix,) bool, RING; True where a pixel is data.
     sky_model
-        A `GaussianSky`; its lmax is the solver's. Monopole and dipole go through if `signal_cl[:2]` is broad.
+        A `GaussianSky`; its lmax is the solver's. Monopole and dipole are preserved if `signal_cl[:2]` is broad.
     precondition
         ``"holes"``, or ``"diagonal"``: with the system's diagonal alone, for comparison. First guesses are then zero,
         and what is said of posterior standard deviations holds of the signal's rms instead.
@@ -142,12 +142,12 @@ class GaussianSolver:
         if precondition == "holes" and self.holes.size:
             self.factor = hole_factor(self.valid, sky_model, threads=threads) if factor is None else factor
             self.holes = self.factor.holes
-        self._classes = self._depth_classes()
+        self._depth_bins = self._bins_of_depth()
         self._alm = np.empty(self.harmonics.size, dtype=np.complex128)
         weight = float(self._inverse_noise.sum(dtype=np.float64))
         self._preconditioner = Preconditioner(self.harmonics, signal_cl, weight, self.factor)
         if self.factor is not None and signal_cl[1] > BROAD * signal_cl[2:].max():
-            modes = self._open_dipoles(self.factor)
+            modes = self._unconstrained_dipoles(self.factor)
             self._preconditioner.solve_apart(modes, [self.apply(mode) for mode in modes])
 
     def solve(
@@ -172,7 +172,7 @@ class GaussianSolver:
             Take exactly so many steps; None: until converged.
         tolerance
             Stop when the estimated rms of what is still to change in the holes is below this, in posterior standard
-            deviations, in every class of depth.
+            deviations, in every depth bin.
         max_steps
             Give up after so many.
         watch
@@ -192,7 +192,7 @@ class GaussianSolver:
             x = self._warm_start(observed, self.factor.mean(observed), constant)
         else:
             x = np.zeros(self.harmonics.size, dtype=np.complex128)
-        convergence = Convergence(*self._classes)
+        convergence = Convergence(*self._depth_bins)
         limit = max_steps if steps is None else steps
         taken = 0
         if self.holes.size or steps is not None:
@@ -200,7 +200,7 @@ class GaussianSolver:
                 x, right, limit, tolerance if steps is None else -1.0, convergence, watch, expected=steps or 0
             )
         if steps is None and self.holes.size and not convergence.remaining <= tolerance:
-            raise ConvergenceError(how_far(taken, convergence.remaining, tolerance))
+            raise ConvergenceError(describe_shortfall(taken, convergence.remaining, tolerance))
         mean = self.harmonics.synthesis(scaled(x, self._root, out=x))
         mean += constant
         return Solution(mean, taken, convergence.remaining)
@@ -214,7 +214,7 @@ class GaussianSolver:
         tolerance: float = TOLERANCE,
         watch: Watch | None = None,
     ) -> tuple[FloatArray, int]:
-        """Polish a fill towards the exact mean.
+        """Refine a fill towards the exact mean.
 
         Parameters
         ----------
@@ -230,7 +230,7 @@ class GaussianSolver:
         Returns
         -------
         filled
-            (npix,) float64: the data where valid, the polished prediction in the holes.
+            (npix,) float64: the data where valid, the refined prediction in the holes.
         steps
             Taken.
 
@@ -242,9 +242,9 @@ class GaussianSolver:
         if steps == 0 or not self.holes.size:
             return np.where(self.valid, observed, filled), 0
         solution = self.solve(observed, start=filled, steps=steps, tolerance=tolerance, watch=watch)
-        polished = solution.mean
-        np.copyto(polished, observed, where=self.valid)
-        return polished, solution.steps
+        refined = solution.mean
+        np.copyto(refined, observed, where=self.valid)
+        return refined, solution.steps
 
     def apply(self, x: ComplexArray) -> ComplexArray:
         """`(1 + S^½ Yᵀ N⁻¹ Y S^½) x`: a new array; what `Y S^½ x` is in the holes is kept."""
@@ -296,13 +296,13 @@ class GaussianSolver:
             direction += conditioned
         return limit
 
-    def _depth_classes(self) -> tuple[AnyArray, FloatArray]:
-        """The class of depth of each hole pixel, and the signal's posterior standard deviation in each class."""
+    def _bins_of_depth(self) -> tuple[AnyArray, FloatArray]:
+        """The depth bin of each hole pixel, and the signal's posterior standard deviation in each bin."""
         if self.factor is None:
             return np.zeros(self.holes.size, dtype=np.int8), np.array([self.rms])
-        return spread_by_depth(self.factor, DEPTH_EDGES)
+        return std_by_depth(self.factor, DEPTH_EDGES)
 
-    def _open_dipoles(self, factor: HolePosterior) -> list[ComplexArray]:
+    def _unconstrained_dipoles(self, factor: HolePosterior) -> list[ComplexArray]:
         """What a dipole is in the holes beyond what the data tell of it: modes that the factor takes for known."""
         modes = []
         for component in pixel_vectors(self.harmonics.nside).T:

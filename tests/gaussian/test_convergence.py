@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cmbinpaint.gaussian.convergence import SLOWEST_RATIO, Convergence, how_far
+from cmbinpaint.gaussian.convergence import SLOWEST_RATIO, Convergence, describe_shortfall
 
 
 def follow(changes, std=2.0):
@@ -35,7 +35,7 @@ def test_two_steps_tell_nothing_and_rest_is_the_end():
     assert follow([0.0])[0].remaining == 0.0
 
 
-def test_the_worst_class_counts_in_its_own_measure():
+def test_the_worst_bin_counts_in_its_own_measure():
     """Many deep pixels at rest must not hide a rim that moves by much of the little that is not known of it."""
     watch = Convergence(np.array([0] + [2] * 99), np.array([0.1, 7.0, 10.0]))
     for change in (0.4, 0.2, 0.1):
@@ -44,9 +44,9 @@ def test_the_worst_class_counts_in_its_own_measure():
     assert watch.remaining == pytest.approx(1.0)
 
 
-def test_how_far_says_both_numbers():
-    assert how_far(30, 0.01, 1e-3) == (
+def test_a_shortfall_says_both_numbers():
+    assert describe_shortfall(30, 0.01, 1e-3) == (
         "after 30 steps an estimated 1.0e-02 posterior standard deviations are still to change in the holes; asked "
         "for 1.0e-03. Raise max_steps, or accept a larger tolerance"
     )
-    assert "it cannot be told" in how_far(10, float("nan"), 1e-3)
+    assert "too little is known to say" in describe_shortfall(10, float("nan"), 1e-3)

@@ -90,11 +90,11 @@ def test_any_noise_gives_weights_that_sum_to_one(noise):
     assert np.all(np.isfinite(std)) and np.all(std > 0)
 
 
-def test_a_singular_matrix_is_mended_alone():
+def test_a_singular_matrix_is_regularized_alone():
     """Twice the same neighbor: with a nugget of zero the matrix has no factor."""
     matrix = np.stack([np.eye(3), np.ones((3, 3)), 2 * np.eye(3)])
     right = np.ones((3, 1, 3))
     solved = kriging.solve_batch(matrix, right)
     np.testing.assert_array_equal(solved[0, :, 0], 1.0)
     np.testing.assert_allclose(solved[0, :, 2], 0.5, rtol=1e-15)
-    np.testing.assert_allclose(solved[0, :, 1], 1 / (3 + kriging.MEND), rtol=1e-6)
+    np.testing.assert_allclose(solved[0, :, 1], 1 / (3 + kriging.RIDGE), rtol=1e-6)
