@@ -71,10 +71,10 @@ class Conditioning:
         (n,) float64: chord from each hole pixel to the nearest datum; filled as groups are searched.
     """
 
-    def __init__(self, valid: BoolArray, nearest: int = NEAREST) -> None:
+    def __init__(self, valid: BoolArray, nearest: int = NEAREST, targets: BoolArray | None = None) -> None:
         nside = maps.npix_to_nside(valid.size)
         self.nearest = nearest
-        holes = np.flatnonzero(~valid)
+        holes = np.flatnonzero(~valid if targets is None else targets)
         nest = ring_to_nest(nside, holes)
         order, self._groups = coarse_to_fine(nside, nest)
         self.holes = holes[order]

@@ -25,6 +25,7 @@ def hole_factor(
     sky_model: GaussianSky,
     *,
     nearest: int = NEAREST,
+    targets: BoolArray | None = None,
     quiet: bool = True,
     threads: int | None = None,
 ) -> HoleFactor:
@@ -36,7 +37,7 @@ def hole_factor(
         (npix,) bool, RING; one pixel at least of either kind.
     sky_model
         Noise below the floor of the solvers is raised to it. A hole pixel's observation has the mean weight of data.
-    nearest
+    nearest, targets
         As in `factor_holes`.
     quiet
         Without a warning of noise below the floor, for the solver warns of it itself.
@@ -53,7 +54,7 @@ def hole_factor(
     in_holes = float(np.mean(1.0 / np.square(std))) ** -0.5
     noise = np.zeros(valid.size)
     noise[valid] = std
-    return factor_holes(valid, signal_cl, noise, in_holes, nearest=nearest, threads=threads)
+    return factor_holes(valid, signal_cl, noise, in_holes, nearest=nearest, targets=targets, threads=threads)
 
 
 def std_by_depth(factor: HolePosterior, edges: Sequence[float]) -> tuple[AnyArray, FloatArray]:

@@ -106,6 +106,7 @@ def factor_holes(
     hole_noise_std: float,
     *,
     nearest: int = NEAREST,
+    targets: BoolArray | None = None,
     threads: int | None = None,
 ) -> HoleFactor:
     """Condition all hole pixels on the data and on one another.
@@ -123,6 +124,8 @@ def factor_holes(
         White noise that the hole pixels' observation is to have, above 0, unit.
     nearest
         Neighbors of a pixel (those of coarse groups have more).
+    targets
+        (npix,) bool, the hole pixels that are wanted; None: all that are not observed.
     threads
         None: all available cores. The result does not depend on it.
 
@@ -132,7 +135,7 @@ def factor_holes(
         Of the hole pixels' observations. Spectrum and noise are taken to be checked (`hole_posterior.hole_factor`).
     """
     threads = available_cores() if threads is None else threads
-    conditioning = Conditioning(valid, nearest)
+    conditioning = Conditioning(valid, nearest, targets)
     n_data, n_holes = conditioning.data.size, conditioning.holes.size
     extra = hole_noise_std**2
     noise = np.square(np.broadcast_to(noise_std, valid.shape)[conditioning.data])

@@ -42,6 +42,8 @@ QUINTILES = 5
 ROTATIONS_PER_TRIAL = 4
 # Held-out pixels beyond which no more trials are made: the edge ring's errors are known to 1 %.
 ENOUGH = 20_000
+# Neighbors of a pixel that is kriged.
+_NEAREST = 32
 # Draws from kriging's posterior that give the standard deviation of each prediction, to 7 %: it only weights.
 _DRAWS = 100
 
@@ -152,7 +154,10 @@ class _Trial:
 
     @classmethod
     def prepare(cls, plan: InpaintingPlan, sky_model: SkyModel) -> "_Trial":
-        factor, bins = hole_factor(plan.valid, sky_model), DepthBins.of(plan)
+        factor, bins = (
+            hole_factor(plan.valid, sky_model, nearest=_NEAREST, targets=plan.targets),
+            DepthBins.of(plan),
+        )
         rng = np.random.default_rng(0)
         drawn = np.zeros(factor.holes.size)
         for _ in range(_DRAWS):

@@ -96,6 +96,18 @@ def test_one_hole_pixel_is_kriged_from_the_nearest_data():
     assert factor.depth[0] == pytest.approx(0.95, abs=0.15)
 
 
+def test_only_the_targets_are_conditioned_and_other_holes_are_no_data():
+    model, valid = sky_model(8), random_valid(8, 3)
+    targets = ~valid & (np.arange(valid.size) % 3 == 0)
+    factor = factor_holes(valid, model.signal_cl, model.noise_std, 0.05, targets=targets, threads=1)
+    np.testing.assert_array_equal(np.sort(factor.holes), np.flatnonzero(targets))
+    signal, noise = draw_observation(model, np.random.default_rng(0))
+    observed = np.where(valid, signal + noise, 1e6)
+    solver = dense(valid, model, factor)[1]
+    residual = factor.mean(observed) - solver.mean(np.where(valid, observed, 0.0))
+    assert np.sqrt(np.mean(np.square(residual))) < 0.8 * np.mean(solver.std())
+
+
 @few
 @given(seeds)
 def test_neighbors_come_before_and_are_the_nearest(seed):
