@@ -14,8 +14,8 @@ import numpy as np
 from common import Setting, arguments, write
 
 from cmbinpaint.gaussian.solver import GaussianSolver
-from cmbinpaint.pipeline.filling import Filler
-from cmbinpaint.pipeline.models import find_inpainter
+from cmbinpaint.pipeline.filler import Filler
+from cmbinpaint.pipeline.models import load_model
 
 STEPS = (1, 2, 3, 5, 8, 12, 20)
 CLOSE = 0.1  # posterior standard deviations
@@ -42,7 +42,7 @@ def main() -> None:
     zero, own = "zero", "the solver's own"
     own_factor = f"{args.model}, its own factor"
     starts, plans = {zero: None, own: None}, {}
-    inpainters = {name: find_inpainter(name, args.nside) for name in ("kriging", args.model)}
+    inpainters = {name: load_model(name) for name in ("kriging", args.model)}
     for name, inpainter in inpainters.items():
         start = time.perf_counter()
         filler = Filler.prepare(inpainter, plan, model, None)

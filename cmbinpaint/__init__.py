@@ -1,28 +1,10 @@
-"""Fill the holes of HEALPix CMB temperature maps, with power spectra you can trust.
+"""Fill masked pixels of HEALPix CMB maps, with power spectra you can trust.
 
     from cmbinpaint import inpaint_map
     filled = inpaint_map(sky, mask)      # one constrained realization; observed pixels bit for bit
 
-How the data go:
-
-    Cosmology --theory_cl--> cl --simulate_sky--> sky (npix,) µK          mask (npix,) True = observed
-                                                    |                        |
-                          estimate_sky_model <------+---plan_inpainting------+--> InpaintingPlan (geometry)
-                                    |               |
-                                    v               v
-                                SkyModel       kriged guess --cut_field--> patches (n, side, side)
-                                    |                                   |
-          Recipe --train--> Weights |--load_model----> Inpainter --predict
-                                    |                                   |
-                                    |                paste_values <-----+
-                                    v                    |
-                                 refine  <---------------+
-                                    |
-                           prediction in every hole
-                                                    |
-           realization = predict(d) + (s'+n') - predict(d')
-                                                    |
-                                    compare_spectra --> plots
+What is public is what this module, `cmbinpaint.sims`, `.spectra`, `.nn`, `.training` and `.plots` list in ``__all__``;
+everything else may change without notice.
 """
 
 from importlib import import_module
@@ -32,18 +14,23 @@ __version__ = "0.1.0"
 
 # PEP 562: nothing heavy is imported until it is used, so that `import cmbinpaint` stays fast.
 _HOMES = {
-    "inpaint_map": "cmbinpaint.pipeline",
-    "plan_inpainting": "cmbinpaint.pipeline",
-    "error_map": "cmbinpaint.pipeline",
-    "load_model": "cmbinpaint.pipeline",
-    "InpaintInfo": "cmbinpaint.pipeline",
-    "list_models": "cmbinpaint.networks.store",
-    "read_map": "cmbinpaint.files.fits",
-    "write_map": "cmbinpaint.files.fits",
-    "MapInfo": "cmbinpaint.files.fits",
+    "Draws": "cmbinpaint.problem.draws",
+    "InpaintInfo": "cmbinpaint.problem.result",
+    "Inpainter": "cmbinpaint.problem.model",
     "InpaintingPlan": "cmbinpaint.problem.plan",
+    "MapInfo": "cmbinpaint.files.fits",
+    "Predictor": "cmbinpaint.problem.model",
+    "Progress": "cmbinpaint.problem.progress",
+    "SkyModel": "cmbinpaint.sims.sky_model",
     "compare_spectra": "cmbinpaint.pipeline.compare_spectra",
+    "error_map": "cmbinpaint.pipeline.posterior",
+    "inpaint_map": "cmbinpaint.pipeline.inpaint",
+    "list_models": "cmbinpaint.networks.store",
+    "load_model": "cmbinpaint.pipeline.models",
+    "plan_inpainting": "cmbinpaint.pipeline.planning",
+    "read_map": "cmbinpaint.files.fits",
     "self_check": "cmbinpaint.validation.self_check",
+    "write_map": "cmbinpaint.files.fits",
 }
 
 __all__ = ["__version__", *sorted(_HOMES)]

@@ -7,6 +7,9 @@ argument and `except CmbInpaintError` tells it from a bug. A message says what c
 expected and what to do.
 """
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 
 # What the extras of the package bring; the core does without.
@@ -86,3 +89,17 @@ def requires(extra: str) -> None:
             raise MissingExtraError(
                 f"this needs {library}, which is not installed: pip install 'cmbinpaint[{extra}]'"
             ) from None
+
+
+@contextmanager
+def kept_warnings() -> Iterator[list[str]]:
+    """Yield a list that holds, after the block, the texts of the package's warnings; they are given all the same."""
+    kept: list[str] = []
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield kept
+    finally:
+        kept += dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, CmbInpaintWarning))
+        for w in caught:
+            warnings.warn_explicit(w.message, w.category, w.filename, w.lineno)

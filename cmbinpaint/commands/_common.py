@@ -12,8 +12,8 @@ import secrets
 import shlex
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -138,18 +138,6 @@ def provenance_of(argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
 def command_line(argv: Sequence[str]) -> str:
     """Return the command as a user can type it again."""
     return shlex.join(["cmbinpaint", *argv])
-
-
-@contextmanager
-def kept_warnings() -> Iterator[list[str]]:
-    """Yield a list that holds, after the block, the texts of the package's warnings; they are given all the same."""
-    kept: list[str] = []
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield kept
-    for w in caught:
-        warnings.warn_explicit(w.message, w.category, w.filename, w.lineno)
-    kept += dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, CmbInpaintWarning))
 
 
 def progress_bar(what: str, total: int | None = None) -> AbstractContextManager[Any]:

@@ -4,17 +4,17 @@ Inputs: the arguments declared here. Outputs: arrays in RING order, arguments of
 """
 
 import argparse
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cmbinpaint.commands import _common as common
-from cmbinpaint.errors import CmbInpaintError, CmbInpaintWarning
+from cmbinpaint.errors import CmbInpaintError
 
 if TYPE_CHECKING:
     from cmbinpaint._types import AnyArray, BoolArray
     from cmbinpaint.files.fits import MapInfo
+    from cmbinpaint.problem.plan import InpaintingPlan
 
 
 def add_map_arguments(add: Callable[..., Any]) -> None:
@@ -84,17 +84,24 @@ def has_mask(args: argparse.Namespace) -> bool:
     return args.mask is not None or args.mask_field is not None
 
 
-def valid_pixels(args: argparse.Namespace, sky: "AnyArray", info: "MapInfo") -> "BoolArray":
-    """Return (npix,) bool, RING: observed by the mask, if there is one, and known in the map."""
-    import numpy as np
+def read_plan(args: argparse.Namespace, sky: "AnyArray", info: "MapInfo", guard: int = 0) -> "InpaintingPlan":
+    """Return what is data and what is filled: by the mask, if there is one, and by what the map holds."""
+    from cmbinpaint.problem.plan import InpaintingPlan
+    from cmbinpaint.problem.problem import plan_for
+    from cmbinpaint.sphere.maps import validate_map
 
+    plan = InpaintingPlan.from_valid(read_observed(args, sky, info), guard=guard)
+    return plan_for(validate_map(sky), plan=plan)
+
+
+def read_observed(args: argparse.Namespace, sky: "AnyArray", info: "MapInfo") -> "BoolArray":
+    """Return (npix,) bool, RING: observed by the mask, if there is one, else what the map holds."""
     from cmbinpaint.files import fits
     from cmbinpaint.sphere import masks
     from cmbinpaint.sphere.maps import validate_map
 
-    known = validate_map(sky).known
     if not has_mask(args):
-        return known
+        return validate_map(sky).known
     field = 0 if args.mask_field is None else args.mask_field
     if args.mask is not None:
         mask = fits.read_mask(args.mask, field, max_memory=args.max_memory)
@@ -102,12 +109,4 @@ def valid_pixels(args: argparse.Namespace, sky: "AnyArray", info: "MapInfo") -> 
         mask = fits.read_mask(
             args.map, field, hdu=args.hdu, ordering=args.ordering, max_memory=args.max_memory
         )
-    observed = masks.validate_mask(mask, info.nside, threshold=args.mask_threshold)
-    lost = int(np.count_nonzero(observed & ~known))
-    if lost:
-        warnings.warn(
-            f"{lost} pixels that the mask calls observed are NaN or UNSEEN in the map; they are holes",
-            CmbInpaintWarning,
-            stacklevel=2,
-        )
-    return observed & known
+    return masks.validate_mask(mask, info.nside, threshold=args.mask_threshold)

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from cmbinpaint._files import write_whole
 from cmbinpaint.commands import _common as common
-from cmbinpaint.errors import CmbInpaintError, CmbInpaintWarning, FitsError, MapError, UnitsError
+from cmbinpaint.errors import (
+    CmbInpaintError,
+    CmbInpaintWarning,
+    FitsError,
+    MapError,
+    UnitsError,
+    kept_warnings,
+)
 
 if TYPE_CHECKING:
     from cmbinpaint._types import AnyArray, FloatArray
@@ -119,7 +126,7 @@ class ReportJob:
         """Read the filled files and what else came, and write the report; its folder is made."""
         from cmbinpaint.report.page import report_page
 
-        with common.kept_warnings() as warned:
+        with kept_warnings() as warned:
             numbers, first, error_source = self._numbers()
         facts = self._facts(first, [*self.warned, *warned], error_source)
         page = report_page(numbers, facts)
@@ -128,7 +135,7 @@ class ReportJob:
 
     def _numbers(self) -> "tuple[MapReport, MapInfo, str]":
         """Return the numbers, what the first filled file says of itself, and what the error map is."""
-        from cmbinpaint.pipeline import error_map
+        from cmbinpaint.pipeline.posterior import error_map
         from cmbinpaint.report.contents import LEAST_SPREAD, report_on
 
         args, info = self.args, self.info
@@ -159,16 +166,15 @@ class ReportJob:
 
     def _assumed(self) -> "tuple[SkyModel, str | None]":
         """Return the sky model, as `inpaint_map` takes it, and the unit of the work."""
-        from cmbinpaint.problem.problem import Job
+        from cmbinpaint.problem.problem import Problem
 
         known = self.known
         told = known.get("cl") is not None or known.get("noise_std") is not None
         unit = "uK_CMB" if self.info.unit or told else None
         if "sky_model" in known:
             return known["sky_model"], unit
-        job = Job.take(self.sky, None, self.plan, None, 0, False, self.info.unit, None)
-        job = job.in_work_unit(assume_microkelvin=told)
-        return job.model_sky(None, known.get("cl"), known.get("fwhm"), None, known.get("noise_std")), unit
+        problem = Problem.make(self.sky, plan=self.plan, unit=self.info.unit, assume_microkelvin=told)
+        return problem.assume_sky(**known), unit
 
     def _warn_of_another_job(self, filled: "MapInfo") -> None:
         """Warn if the filled file says that it was made of other files than these."""

@@ -225,7 +225,7 @@ def patch_spectra(source: Source) -> Iterator[tuple[str, Any]]:
 
 def sky_spectra(source: Source) -> Iterator[tuple[str, Any]]:
     """Estimators on skies of the sphere, behind a Planck-like mask."""
-    from cmbinpaint.pipeline.models import find_inpainter
+    from cmbinpaint.pipeline.models import load_model
     from cmbinpaint.sphere.maps import validate_nside
     from cmbinpaint.sphere.planck_mask import planck_like_mask
     from cmbinpaint.studies.drawings import estimators as plots
@@ -235,7 +235,7 @@ def sky_spectra(source: Source) -> Iterator[tuple[str, Any]]:
     setup = standard_setup(planck_like_mask(nside), source.args.seed)
     with _progress("spectra of skies") as watch:
         found = study_sky_estimators(
-            setup, find_inpainter(str(source.args.source), nside), source.args.skies, watch=watch
+            setup, load_model(str(source.args.source)), source.args.skies, watch=watch
         )
     yield "sky_spectra", (found.rows(), found.to_dict())
     yield "sky_spectra_estimators", plots.draw_estimators(found)

@@ -28,11 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Describe the map and its holes."""
     from cmbinpaint.files import fits
+    from cmbinpaint.sphere.maps import validate_map
 
     columns = fits.describe(args.map, max_memory=args.max_memory)
     sky, info = source.read_sky(args)
     facts = {"file": str(args.map), "columns": [vars(c) for c in columns], **_map_facts(sky, info)}
-    valid = source.valid_pixels(args, sky, info)
+    valid = source.read_observed(args, sky, info) & validate_map(sky).known
     facts["holes"] = hole_facts(valid)
     facts["cost"] = (
         [c._asdict() for c in cost.estimate(valid)] if 0 < facts["holes"]["pixels"] < sky.size else []

@@ -8,7 +8,7 @@ import argparse
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,14 +17,14 @@ from cmbinpaint import __version__
 from cmbinpaint.commands import _common as common
 from cmbinpaint.commands import _input as source
 from cmbinpaint.commands import _report as pages
-from cmbinpaint.errors import CmbInpaintError, FitsError, MaskError
+from cmbinpaint.errors import CmbInpaintError, FitsError, MaskError, kept_warnings
 
 if TYPE_CHECKING:
-    from cmbinpaint._types import AnyArray, BoolArray
+    from cmbinpaint._types import AnyArray
     from cmbinpaint.files.fits import MapInfo
-    from cmbinpaint.pipeline import Progress
     from cmbinpaint.problem.model import Inpainter
     from cmbinpaint.problem.plan import InpaintingPlan
+    from cmbinpaint.problem.progress import Watch
     from cmbinpaint.sims.sky_model import SkyModel
 
 
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         outputs, [args.map, args.mask, args.cl, _path(args.noise_std)], overwrite=args.overwrite or many
     )
     target = pages.report_target(args)
-    with common.kept_warnings() as warned:
+    with kept_warnings() as warned:
         job = _Job.take(args)
     job.remember(warned)
     done = _already_done(outputs, job) if many and not args.overwrite else set()
@@ -111,26 +111,27 @@ class _Job:
     seed: int | None
     history: list[str]
     checked: str = ""  # all numbers of the self-check
+    steps: int = 0
+    remaining: float | None = None
 
     @classmethod
     def take(cls, args: argparse.Namespace) -> "_Job":
-        from cmbinpaint.pipeline.models import find_inpainter
-        from cmbinpaint.problem.plan import InpaintingPlan
+        from cmbinpaint.pipeline.models import load_model
 
         sky, info = source.read_sky(args)
-        valid = _holes(args, sky, info)
-        plan = InpaintingPlan.from_valid(valid, guard=args.guard)
-        model = find_inpainter(args.model, info.nside, args.device)
+        plan = _plan(args, sky, info)
+        model = load_model(args.model, device=args.device)
         fresh = None if args.fill == "prediction" else common.fresh_seed()
         history = common.provenance_of(args.argv)[1]
         seed = fresh if args.seed is None else args.seed
         return cls(args, sky, info, plan, model, source.known_of_sky(args), seed, history)
 
-    def fill(self, index: int, tell: "Callable[[Progress], None] | None" = None) -> "AnyArray":
+    def fill(self, index: int, watch: "Watch | None" = None) -> "AnyArray":
         """Fill the holes once; `index` counts realizations."""
-        from cmbinpaint import pipeline
+        from cmbinpaint.pipeline.inpaint import inpaint_map
+        from cmbinpaint.problem.draws import Draws
 
-        filled, info = pipeline.inpaint_map(
+        filled, info = inpaint_map(
             self.sky,
             plan=self.plan,
             model=self.model,
@@ -138,14 +139,15 @@ class _Job:
             refine=self.args.refine,
             unit=self.info.unit,
             seed=self.seed,
-            first_realization=index,
-            progress=tell,
+            draws=Draws(first=index),
+            progress=watch,
             return_info=True,
             **self.known,
         )
         if "sky_model" not in self.known:  # the others follow from the same
             self._assume(info.sky_model)
         self.remember(info.warnings)
+        self.steps, self.remaining = info.steps[-1], info.remaining
         return filled
 
     def check(self) -> str:
@@ -159,7 +161,6 @@ class _Job:
                 model=self.model,
                 refine=self.args.refine,
                 unit=self.info.unit,
-                device=self.args.device,
                 **self.known,
             )
         except MaskError as error:  # the mask leaves no room for it: the fill does not depend on that
@@ -191,7 +192,7 @@ class _Job:
         """Return a hash of all that the fills follow from but the seed."""
         args = self.args
         said = [self.info.sha256, self.info.column, self.info.hdu, self.info.unit, self.plan.digest]
-        said += [self.model.name, _weights(self.model), args.fill, args.refine, args.fwhm_arcmin, __version__]
+        said += [self.model.name, self.model.sha256, args.fill, args.refine, args.fwhm_arcmin, __version__]
         said += [_hash_of(args.cl), _hash_of(_path(args.noise_std)) or args.noise_std]
         return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
 
@@ -200,11 +201,12 @@ class _Job:
         args, cards = self.args, common.provenance_of(self.args.argv)[0]
         cards |= {
             "MODEL": (self.model.name, "that filled the holes"),
-            "WEIGHTS": (_weights(self.model) or None, "sha256 of the model's weights"),
+            "WEIGHTS": (self.model.sha256 or None, "sha256 of the model's weights"),
             "FILL": (args.fill, "realization or prediction"),
             "SEED": (self.seed, "of the realizations"),
             "REALIZ": (index if self.seed is not None else None, "which realization of that seed"),
-            "REFINE": (args.refine if args.refine is not None else "auto", "steps, or to 0.1 posterior std"),
+            "STEPS": (self.steps, "of conjugate gradients, last map"),
+            "REMAINS": (self.remaining, "estimate of what they left, posterior std"),
             "GUARD": (args.guard, "rings beside holes not used as data"),
             "FSKY": (self.plan.fsky, "fraction of the sky used as data"),
             "NHOLES": (self.plan.n_holes, "holes, by 8-connectivity"),
@@ -248,15 +250,15 @@ def _fills(job: _Job, indices: list[int], bar: Any) -> Iterator[tuple[int, "AnyA
         yield index, filled, time.perf_counter() - start
 
 
-def _holes(args: argparse.Namespace, sky: "AnyArray", info: "MapInfo") -> "BoolArray":
-    """Return (npix,) bool, RING, True = observed; refuse a map without holes if no mask was named."""
-    valid = source.valid_pixels(args, sky, info)
-    if valid.all() and not source.has_mask(args):
+def _plan(args: argparse.Namespace, sky: "AnyArray", info: "MapInfo") -> "InpaintingPlan":
+    """Return what is data and what is filled; refuse a map without holes if no mask was named."""
+    plan = source.read_plan(args, sky, info, guard=args.guard)
+    if not plan.targets.any() and not source.has_mask(args):
         raise CmbInpaintError(
-            f"{args.map} has no UNSEEN or NaN pixels in column {info.column} and no mask came: give --mask "
+            f"{args.map} has no UNSEEN or NaN pixels in column {info.column}, and no mask was given: give --mask "
             "FILE, or --mask-field NAME for a column of the map's own file"
         )
-    return valid
+    return plan
 
 
 def _already_done(outputs: list[Path], job: _Job) -> set[int]:
@@ -289,10 +291,6 @@ def _mask_source(args: argparse.Namespace) -> str:
     if not source.has_mask(args):
         return "holes: UNSEEN and NaN pixels of the map"
     return f"holes: column {args.mask_field if args.mask_field is not None else 0}"
-
-
-def _weights(model: "Inpainter") -> str:
-    return str(getattr(getattr(model, "card", None), "sha256", ""))
 
 
 def _path(text: str | None) -> Path | None:

@@ -11,12 +11,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cmbinpaint.networks.card import Card
 
-METHODS = {
-    "gaussian": "the exact conditional mean and constrained realizations, by conjugate gradients",
-    "kriging": "nearly the conditional mean: hole pixels in turn, coarse to fine, from data and those before",
-    "diffusive": "the mean of the neighbors, iterated: a yardstick, not a method to use",
-}
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `models`."""
@@ -27,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the table of models."""
     from cmbinpaint.networks.store import list_models
+    from cmbinpaint.pipeline.models import METHODS
 
     cards = list_models(args.folder)
     if args.json:
@@ -34,8 +29,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if not args.folder:
         print("methods:")
-        for name, what in METHODS.items():
-            print(f"  {name:<18}{what}")
+        for name, method in METHODS.items():
+            print(f"  {name:<18}{method.what}")
         print()
     print("networks:" if cards else "networks: none here")
     for card in cards:

@@ -9,13 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cmbinpaint.commands import _common as common
 from cmbinpaint.commands import _input as source
 from cmbinpaint.commands import _report as pages
-from cmbinpaint.errors import CmbInpaintError, CmbInpaintWarning
+from cmbinpaint.errors import CmbInpaintError, CmbInpaintWarning, kept_warnings
 
 if TYPE_CHECKING:
-    from cmbinpaint._types import BoolArray
+    from cmbinpaint.problem.plan import InpaintingPlan
 
 _MOST_GUARD = 100  # rings; a header that says more is not believed
 
@@ -43,21 +42,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Read, compare, write."""
     from cmbinpaint.files import fits
-    from cmbinpaint.problem.plan import InpaintingPlan
 
     target = pages.report_target(args)
     if target is None:
         raise CmbInpaintError("no folder came for the report; give -o DIR")
     known = source.known_of_sky(args)
-    with common.kept_warnings() as warned:
+    with kept_warnings() as warned:
         sky, info = source.read_sky(args)
-        valid = source.valid_pixels(args, sky, info)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CmbInpaintWarning)  # it is read, and warned of, again
         first = fits.read_map(args.filled[0], max_memory=args.max_memory)[1].header
-    _refuse_no_holes(args, valid, first)
-    plan = InpaintingPlan.from_valid(valid, guard=_guard(first.get("GUARD", 0)))
-    pages.ReportJob(args, sky, info, plan, args.filled, known, warned).write(target)
+    with kept_warnings() as more:
+        plan = source.read_plan(args, sky, info, guard=_guard(first.get("GUARD", 0)))
+    _refuse_no_holes(args, plan, first)
+    pages.ReportJob(args, sky, info, plan, args.filled, known, [*warned, *more]).write(target)
     print(target)
     return 0
 
@@ -66,8 +64,8 @@ def _guard(said: Any) -> int:
     return said if isinstance(said, int) and 0 <= said <= _MOST_GUARD else 0
 
 
-def _refuse_no_holes(args: argparse.Namespace, valid: "BoolArray", filled: Mapping[str, Any]) -> None:
-    if not valid.all():
+def _refuse_no_holes(args: argparse.Namespace, plan: "InpaintingPlan", filled: Mapping[str, Any]) -> None:
+    if plan.targets.any():
         return
     mask = filled.get("MASKFILE")
     hint = f" ({args.filled[0].name} says that it was filled with {mask})" if mask else ""

@@ -185,8 +185,7 @@ def _own(card: "Card", candidates: "list[Candidate]") -> dict[str, str]:
     """Return the labels under which the network of a card is graded, and what stands behind `validation_nsideN`."""
     own = {}
     for candidate in candidates:
-        theirs = getattr(candidate.inpainter, "card", None)
-        if theirs is not None and theirs.sha256 == card.sha256:
+        if candidate.inpainter.sha256 == card.sha256:
             own[candidate.label] = "" if candidate.refine is None else f"@{candidate.refine}"
     if not own:
         models = ", ".join(candidate.label for candidate in candidates)

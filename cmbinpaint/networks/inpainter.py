@@ -8,7 +8,7 @@ from cmbinpaint.networks.store import load_weights
 from cmbinpaint.problem.model import Inpainter
 
 
-def load_network(name_or_path: str) -> Inpainter:
+def load_network(name_or_path: str, device: str = "auto") -> Inpainter:
     """Refuse weights by what they are.
 
     Raises

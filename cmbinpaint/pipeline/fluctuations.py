@@ -95,8 +95,8 @@ class Fluctuations:
 
     def _too_few(self, there: int) -> str:
         return (
-            f"{there} fluctuations came and {self.needed} are needed: realization i uses fluctuation i; give more, "
-            "or ask for fewer realizations"
+            f"{there} fluctuations were given and {self.needed} are needed: realization i uses fluctuation i; "
+            "give more, or ask for fewer realizations"
         )
 
     def _taken(self, given: Any, index: int) -> FloatArray:

@@ -1,53 +1,61 @@
-"""Which model fills: ways to fill holes, each an `Inpainter`, found by name.
+"""Which model fills: the one place that decides it.
 
-Inputs: a name, a path of a card, or an inpainter. Outputs: the inpainter.
+Inputs: a name, the path of a network's card, or an inpainter. Outputs: the inpainter.
 """
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from cmbinpaint.problem.model import Inpainter
-
-# The names that need no weights; whatever else is asked for is looked up among the trained networks.
-WEIGHTLESS = ("gaussian", "kriging", "diffusive")
-
-__all__ = ["WEIGHTLESS", "find_inpainter"]
+from cmbinpaint.gaussian.coarse_to_fine import CoarseToFineInpainter
+from cmbinpaint.gaussian.diffusive import DiffusiveInpainter
+from cmbinpaint.gaussian.exact import GaussianInpainter
+from cmbinpaint.problem.model import Inpainter
 
 
-def find_inpainter(
-    model: "str | os.PathLike[str] | Inpainter", nside: int | None = None, device: str = "auto"
-) -> "Inpainter":
-    """The inpainter of that name.
+class Method(NamedTuple):
+    """A model without weights, and what it is in one line."""
+
+    make: Callable[[], Inpainter]
+    what: str
+
+
+# Whatever else is asked for is looked up among the trained networks.
+METHODS = {
+    "default": Method(GaussianInpainter, "the same as gaussian"),
+    "gaussian": Method(
+        GaussianInpainter, "exact: the conditional mean of a Gaussian sky, by conjugate gradients"
+    ),
+    "kriging": Method(CoarseToFineInpainter, "approximate: each hole pixel from nearby data, coarse to fine"),
+    "diffusive": Method(DiffusiveInpainter, "a baseline: the mean of the neighbors, iterated"),
+}
+
+
+def load_model(model: str | os.PathLike[str] | Inpainter = "default", *, device: str = "auto") -> Inpainter:
+    """Make a model by its name, or load a network; the result is given to `inpaint_map(model=...)`.
 
     Parameters
     ----------
     model
-        ``"default"``, one of `WEIGHTLESS`, the name or path of a network, or an inpainter (returned as it is).
-    nside
-        Of the map; only ``"default"`` looks at it.
+        ``"default"`` or ``"gaussian"`` (the exact answer), ``"kriging"``, ``"diffusive"``, a name from `list_models`,
+        the path of a network's card, or an inpainter (returned as it is).
     device
-        For networks.
+        For networks: ``"auto"``, ``"cpu"``, ``"cuda"``...
+
+    Returns
+    -------
+    Inpainter
+        The model; it may be used for any number of maps.
 
     Raises
     ------
-    WeightsError
-        If no network has that name; lists the known ones.
+    WeightsError, DeviceError, MissingExtraError
+        If there is no such model, its files are damaged, the device is not available, or torch is not installed.
     """
-    if not isinstance(model, str | os.PathLike):
+    if isinstance(model, Inpainter):
         return model
-    if model in ("gaussian", "default"):
-        from cmbinpaint.gaussian.exact import GaussianInpainter
-
-        return GaussianInpainter()
-    if model == "diffusive":
-        from cmbinpaint.gaussian.diffusive import DiffusiveInpainter
-
-        return DiffusiveInpainter()
-    if model == "kriging":
-        from cmbinpaint.gaussian.coarse_to_fine import CoarseToFineInpainter
-
-        return CoarseToFineInpainter()
+    if isinstance(model, str) and model in METHODS:
+        return METHODS[model].make()
     from cmbinpaint.networks.inpainter import load_network
 
-    return load_network(os.fspath(model))
+    return load_network(os.fspath(model), device)

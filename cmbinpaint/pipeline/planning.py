@@ -1,76 +1,70 @@
-"""What can be made before there is a map: the geometry of a mask, and the model.
+"""What can be made before there is a map: the geometry of a mask.
 
-Inputs: a mask, the name of a model. Outputs: `plan_inpainting`, `load_model`.
+Inputs: a mask. Outputs: `plan_inpainting`.
 """
 
-import os
+import warnings
 from typing import Any
 
-from cmbinpaint.networks.card_limits import serving
-from cmbinpaint.pipeline.models import find_inpainter
-from cmbinpaint.problem.model import Inpainter
-from cmbinpaint.problem.options import take_guard
+import numpy as np
+
+from cmbinpaint.errors import CmbInpaintWarning
+from cmbinpaint.problem.options import refuse_old_names, validate_guard
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sphere import masks
-from cmbinpaint.sphere.maps import npix_to_nside
 
 
+@refuse_old_names(mask_threshold="threshold=...", model="inpaint_map(sky, plan=plan, model=...)")
 def plan_inpainting(
     mask: Any,
     *,
-    model: str = "default",
     exclude: Any = None,
     guard: int = 0,
+    threshold: float | None = None,
     nest: bool = False,
-    mask_threshold: float | None = None,
 ) -> InpaintingPlan:
     """The geometry of filling a mask's holes, to be reused for many maps.
 
-    Neighbor weights and patches follow from plan, model and sky model, and are kept with the plan for the last sky
-    model it was used with.
-
     Parameters
     ----------
-    mask, exclude, guard, nest, mask_threshold
-        As in `inpaint_map`.
-    model
-        Is checked to exist and to serve this nside; the plan itself serves any.
+    mask
+        (npix,) 1/True = observed.
+    exclude
+        (npix,) True = neither data nor filled, returned untouched: the sky outside a survey, or the Galaxy.
+    guard
+        Rings of observed pixels beside holes that are not used as data (wings of sources).
+    threshold
+        For a mask that is not binary: observed where the mask is at least this.
+    nest
+        True if `mask` and `exclude` are in NESTED ordering.
 
     Returns
     -------
     InpaintingPlan
-        To be given to `inpaint_map` as ``plan=``.
+        To be given to `inpaint_map` as ``plan=``. Neighbor weights follow from plan, model and sky model; those of the
+        last model and sky model used with it are kept as long as the plan is.
 
     Raises
     ------
-    MaskError, WeightsError
-        What came, what was expected, what to do.
+    MaskError
+        What was given, what was expected, what to do.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> plan = plan_inpainting(np.arange(12 * 16**2) > 100)
+    >>> int(plan.targets.sum())
+    101
     """
-    valid = masks.validate_mask(mask, nest=nest, threshold=mask_threshold)
-    nside = npix_to_nside(valid.size)
-    serving(find_inpainter(model, nside), nside)
-    excluded = None if exclude is None else masks.validate_mask(exclude, nside, nest=nest, hidden=True)
-    return InpaintingPlan.from_valid(valid, exclude=excluded, guard=take_guard(guard))
-
-
-def load_model(name_or_path: str | os.PathLike[str], device: str = "auto") -> Inpainter:
-    """Load a network, or make another model by its name, to be given to `inpaint_map(model=...)`.
-
-    Parameters
-    ----------
-    name_or_path
-        A name from `list_models`, the path of a network's card, or ``"gaussian"``, ``"kriging"``, ``"diffusive"``.
-    device
-        For networks: ``"auto"``, ``"cpu"``, ``"cuda"``...
-
-    Returns
-    -------
-    Inpainter
-        The model; it may be used for any number of maps.
-
-    Raises
-    ------
-    WeightsError, DeviceError
-        If there is no such model, its files are damaged, or the device is not there.
-    """
-    return find_inpainter(name_or_path, None, device)
+    valid = masks.validate_mask(mask, nest=nest, threshold=threshold)
+    excluded = None
+    if exclude is not None:
+        excluded = masks.validate_mask(exclude, masks.npix_to_nside(valid.size), nest=nest, hidden=True)
+    plan = InpaintingPlan.from_valid(valid, exclude=excluded, guard=validate_guard(guard))
+    if excluded is not None and not plan.targets.any() and not valid.all():
+        warnings.warn(
+            f"all {int(np.count_nonzero(~valid))} pixels that are not observed are excluded: nothing is filled",
+            CmbInpaintWarning,
+            stacklevel=2,
+        )
+    return plan

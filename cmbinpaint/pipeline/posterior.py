@@ -8,8 +8,8 @@ import numpy as np
 from cmbinpaint._types import FloatArray
 from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.gaussian.solver import GaussianSolver
-from cmbinpaint.pipeline.filling import draw_observation, realization_rng
-from cmbinpaint.problem.options import fresh_seed
+from cmbinpaint.pipeline.filler import draw_observation, realization_rng
+from cmbinpaint.problem.options import validate_seed
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.sky_model import SkyModel
 
@@ -45,7 +45,7 @@ def error_map(
     if n < 2:
         raise CmbInpaintError(f"n is {n}; a standard deviation needs at least 2 simulations")
     solver = GaussianSolver(plan.valid, sky_model)
-    used = fresh_seed(seed)
+    used = validate_seed(seed)
     total = np.zeros(plan.valid.size)
     for index in range(n):
         signal, noise = draw_observation(sky_model, realization_rng(used, index))

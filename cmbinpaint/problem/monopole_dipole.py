@@ -23,7 +23,7 @@ _MIXING_LMAX = 64
 _DOUBTFUL = 0.5
 
 
-def fit_trend(values: FloatArray, plan: InpaintingPlan) -> FloatArray:
+def fit_monopole_dipole(values: FloatArray, plan: InpaintingPlan) -> FloatArray:
     """(4,) monopole and dipole of the data by least squares; the monopole alone on a small part of the sky."""
     normal, right = np.zeros((4, 4)), np.zeros(4)
     for pixels in _chunks(np.flatnonzero(plan.valid)):
@@ -35,10 +35,10 @@ def fit_trend(values: FloatArray, plan: InpaintingPlan) -> FloatArray:
     return np.asarray(np.linalg.solve(normal, right), dtype=np.float64)
 
 
-def trend_std(plan: InpaintingPlan, sky_model: SkyModel) -> float:
+def monopole_dipole_std(plan: InpaintingPlan, sky_model: SkyModel) -> float:
     """How far off the fitted monopole and dipole are in the targets, rms, for a sky of this model.
 
-    Any constant and any dipole go through to the fill, so neither is known better than the observed part of the
+    Any constant and any dipole are preserved in the fill, so neither is known better than the observed part of the
     sky tells them from the multipoles above: covariance ``N⁻¹ B N⁻¹``, N the normal matrix of the fit and B the
     sky's (and the noise's) covariance of its right side.
     """
@@ -53,7 +53,10 @@ def trend_std(plan: InpaintingPlan, sky_model: SkyModel) -> float:
     for pixels in _chunks(np.flatnonzero(plan.targets)):
         design = _design(plan.nside, pixels)
         spread += design.T @ design
-    modes = [harmonics.adjoint(np.where(plan.valid, trend_map(unit, plan.nside), 0.0)) for unit in np.eye(4)]
+    modes = [
+        harmonics.adjoint(np.where(plan.valid, monopole_dipole_map(unit, plan.nside), 0.0))
+        for unit in np.eye(4)
+    ]
     weighted = [scale_alm(mode, cl) for mode in modes]
     right = np.array([[alm_dot(a, b, lmax) for b in modes] for a in weighted])
     right += np.mean(np.square(sky_model.noise_std)) * normal
@@ -61,23 +64,24 @@ def trend_std(plan: InpaintingPlan, sky_model: SkyModel) -> float:
     return float(np.sqrt(np.trace(inverse @ right @ inverse @ spread) / np.count_nonzero(plan.targets)))
 
 
-def warn_if_doubtful(std: float, sky_model: SkyModel) -> None:
+def warn_if_uncertain(std: float, sky_model: SkyModel) -> None:
     """Warn where the fill's monopole and dipole say little."""
     rms = float(np.hypot(sky_model.rms, np.sqrt(np.mean(np.square(sky_model.noise_std)))))
     if std > _DOUBTFUL * rms:
         warnings.warn(
             f"what is observed leaves the map's monopole and dipole uncertain by {std:.3g} rms in the holes (a "
-            f"pixel's rms is {rms:.3g}), and both go through to the fill: its C_0 and C_1 say nothing, "
-            "remove them before looking at the map; C_ell from ell = 2 on does not suffer",
+            f"pixel's rms is {rms:.3g}), and the fill continues both: ignore its ell = 0 and 1, remove "
+            "them before looking at the map; C_ell from ell = 2 on is not affected",
             CmbInpaintWarning,
             stacklevel=3,
         )
 
 
-def trend_map(trend: FloatArray, nside: int) -> FloatArray:
-    if not trend[1:].any():
-        return np.full(12 * nside**2, trend[0])
-    return np.concatenate([_design(nside, pixels) @ trend for pixels in _chunks(np.arange(12 * nside**2))])
+def monopole_dipole_map(fitted: FloatArray, nside: int) -> FloatArray:
+    """(npix,) the map that a monopole and a dipole (4,) make."""
+    if not fitted[1:].any():
+        return np.full(12 * nside**2, fitted[0])
+    return np.concatenate([_design(nside, pixels) @ fitted for pixels in _chunks(np.arange(12 * nside**2))])
 
 
 def _design(nside: int, pixels: AnyArray) -> FloatArray:

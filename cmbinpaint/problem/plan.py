@@ -4,10 +4,8 @@ Inputs: boolean masks in RING order. Outputs: `InpaintingPlan`, reusable for eve
 """
 
 import hashlib
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -42,7 +40,6 @@ class InpaintingPlan:
     valid: BoolArray
     targets: BoolArray
     excluded: BoolArray
-    _kept: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         npix = 12 * validate_nside(self.nside) ** 2
@@ -61,7 +58,7 @@ class InpaintingPlan:
     def from_valid(
         cls, valid: BoolArray, *, exclude: BoolArray | None = None, guard: int = 0
     ) -> "InpaintingPlan":
-        """Make the plan of a mask (True = observed), after `exclude` and `guard` (DESIGN of `inpaint_map`)."""
+        """Make the plan of a mask (True = observed); `exclude` and `guard` as in `plan_inpainting`."""
         valid = np.asarray(valid, dtype=bool)
         nside = npix_to_nside(valid.size)
         excluded = np.zeros_like(valid) if exclude is None else np.asarray(exclude, dtype=bool)
@@ -71,17 +68,6 @@ class InpaintingPlan:
             # Only rims of holes that are filled are guarded: an excluded region's edge is not a source's wing.
             data &= masks.guard(~targets, guard)
         return cls(nside=nside, valid=data, targets=targets, excluded=excluded)
-
-    def keep(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        """What was made under `key` last time, or make it; only the last thing made is kept.
-
-        Neighbor weights and patches follow from plan, model and sky model: a second map with the same three
-        finds them here.
-        """
-        if key not in self._kept:
-            self._kept.clear()
-            self._kept[key] = make()
-        return self._kept[key]
 
     @cached_property
     def depth(self) -> FloatArray:

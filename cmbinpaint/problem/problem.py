@@ -1,10 +1,10 @@
 """A user's map and plan, in the unit of the work, and the way back.
 
-Inputs: a map, and a mask or plan, as users have them. Outputs: `Job`.
+Inputs: a map, and a mask or plan, as users have them. Outputs: `Problem`.
 """
 
 import warnings
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -12,8 +12,7 @@ import numpy as np
 
 from cmbinpaint._types import FloatArray
 from cmbinpaint.errors import CmbInpaintWarning, MaskError
-from cmbinpaint.problem.monopole_dipole import fit_trend, trend_map
-from cmbinpaint.problem.options import take_guard
+from cmbinpaint.problem.monopole_dipole import fit_monopole_dipole, monopole_dipole_map
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.estimate import estimate_sky_model
 from cmbinpaint.sims.sky_model import SkyModel
@@ -28,103 +27,63 @@ _OTHER_SCALE = 100.0
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
-    """A user's map and plan; from `in_work_unit` on also what is removed before the work and added after."""
+class Problem:
+    """A user's map and plan, and what is removed from the map before the work and added after it.
+
+    Attributes
+    ----------
+    sky
+        The map as the user gave it.
+    plan
+        What is data, what is filled; pixels without a value in the map are never data.
+    nest
+        Whether the user's arrays are in NESTED ordering.
+    factor
+        Work unit over the map's unit.
+    work_unit
+        µK where the map's unit is known or the user gave a spectrum or a noise level, else None: the map's own.
+    monopole_dipole
+        (4,) in the work unit.
+    """
 
     sky: SkyInput
     plan: InpaintingPlan
     nest: bool
-    factor: float = 1.0  # work unit over the map's unit
-    work_unit: str | None = None
-    trend: FloatArray = field(default_factory=lambda: np.zeros(4))  # monopole and dipole, work unit
+    factor: float
+    work_unit: str | None
+    monopole_dipole: FloatArray
 
     @classmethod
-    def take(
-        cls, sky: Any, mask: Any, plan: InpaintingPlan | None, exclude: Any, guard: int, nest: bool,
-        unit: str | None, threshold: float | None,
-    ) -> "Job":  # fmt: skip
+    def make(
+        cls, sky: Any, mask: Any = None, *, plan: InpaintingPlan | None = None, nest: bool = False,
+        unit: str | None = None, assume_microkelvin: bool = False,
+    ) -> "Problem":  # fmt: skip
+        """Validate a user's map and mask or plan; without a unit, `assume_microkelvin` says that it is µK."""
         taken = validate_map(sky, nest=nest, unit=unit)
-        if plan is not None:
-            if mask is not None or exclude is not None or guard:
-                raise MaskError(
-                    "a plan came with mask, exclude or guard; the plan holds them: give one or the other"
-                )
-            if plan.nside != taken.nside:
-                raise MaskError(
-                    f"the plan is for nside {plan.nside}, the map has {taken.nside}; make a plan for it"
-                )
-            wanted = ~plan.targets  # guarded pixels are no data, but a value is expected there
-        else:
-            wanted = (
-                taken.known
-                if mask is None
-                else masks.validate_mask(mask, taken.nside, nest=nest, threshold=threshold)
-            )
-        excluded = (
-            None if exclude is None else masks.validate_mask(exclude, taken.nside, nest=nest, hidden=True)
-        )
-        ignored = plan.excluded if plan is not None else excluded
-        missing = wanted & ~taken.known
-        if ignored is not None:
-            missing &= ~ignored
-        lost = int(np.count_nonzero(missing))
-        if lost:
-            who, hint = ("mask", "") if plan is None else ("plan", " (is the plan for another mask?)")
-            warnings.warn(
-                f"{lost} pixels that the {who} calls observed are NaN, UNSEEN or masked in the map{hint}; "
-                "they are filled",
-                CmbInpaintWarning,
-                stacklevel=3,
-            )
-        valid = wanted & taken.known
-        if plan is None:
-            plan = InpaintingPlan.from_valid(valid, exclude=excluded, guard=take_guard(guard))
-        elif lost:
-            plan = InpaintingPlan(plan.nside, plan.valid & valid, plan.targets | missing, plan.excluded)
-        if excluded is not None and not plan.targets.any() and not wanted.all():
-            warnings.warn(
-                f"all {int(np.count_nonzero(~wanted))} pixels that are not observed are excluded: nothing is filled",
-                CmbInpaintWarning,
-                stacklevel=3,
-            )
+        hint = "" if plan is None else " (is the plan for another mask?)"
+        plan = plan_for(taken, mask, plan=plan, nest=nest, hint=hint)
         check_values(taken.values, plan.valid, nest=nest)
         warn_if_suspicious(taken.values, plan.valid)
-        return cls(taken, plan, nest)
+        factor = unit_factor(taken.unit, "uK_CMB") if taken.unit else 1.0
+        work_unit = "uK_CMB" if taken.unit or assume_microkelvin else None
+        fitted = fit_monopole_dipole(taken.values, plan) * factor
+        return cls(taken, plan, nest, factor, work_unit, fitted)
 
     @property
     def has_targets(self) -> bool:
+        """Whether there is anything to fill."""
         return bool(self.plan.targets.any())
-
-    def in_work_unit(self, *, assume_microkelvin: bool) -> "Job":
-        """Find the scale of the work (µK for temperatures), and the monopole and dipole to take out.
-
-        Without a unit, or in another than temperature's, the map's own scale is kept; `assume_microkelvin` then says
-        that it is µK, or refuses.
-        """
-        unit, factor = self.sky.unit, 1.0
-        work_unit = "uK_CMB" if assume_microkelvin or (unit and known_unit(unit)) else unit
-        if unit and work_unit:
-            factor = unit_factor(unit, work_unit)
-        trend = fit_trend(self.sky.values, self.plan) * factor
-        return replace(self, factor=factor, work_unit=work_unit, trend=trend)
 
     @cached_property
     def observed(self) -> FloatArray:
         """(npix,) the data in the work unit without monopole and dipole, 0 elsewhere."""
-        return np.where(
-            self.plan.valid, self.sky.values * self.factor - trend_map(self.trend, self.plan.nside), 0.0
-        )
+        smooth = monopole_dipole_map(self.monopole_dipole, self.plan.nside)
+        return np.where(self.plan.valid, self.sky.values * self.factor - smooth, 0.0)
 
-    def model_sky(
-        self,
-        sky_model: SkyModel | None,
-        cl: FloatArray | None,
-        fwhm: float | None,
-        beam: FloatArray | None,
-        noise_std: Any,
-        *,
-        whole: bool = False,
-    ) -> SkyModel:
+    def assume_sky(
+        self, sky_model: SkyModel | None = None, *, cl: FloatArray | None = None, fwhm: float | None = None,
+        beam: FloatArray | None = None, noise_std: Any = None, whole: bool = False,
+    ) -> SkyModel:  # fmt: skip
         """The sky model given, made of what is given, or estimated; `whole`: of a given `cl` to 3*nside-1."""
         if sky_model is not None:
             return self._of_this_scale(sky_model)
@@ -140,13 +99,13 @@ class Job:
         return self._of_this_scale(made)
 
     def _of_this_scale(self, sky_model: SkyModel) -> SkyModel:
-        """The model, with a warning if it says another order of magnitude than the data."""
+        """The model, with a warning if it is of another order of magnitude than the data."""
         scatter = float(np.std(self.observed[self.plan.valid]))
         expected = float(np.hypot(sky_model.rms, np.sqrt(np.mean(np.square(sky_model.noise_std)))))
         if scatter > 0 and not 1 / _OTHER_SCALE < expected / scatter < _OTHER_SCALE:
             unit = self.work_unit or "the map's unit"
             warnings.warn(
-                f"the observed pixels scatter by {scatter:.3g} and the sky model says {expected:.3g} ({unit}): "
+                f"the observed pixels scatter by {scatter:.3g} and the sky model by {expected:.3g} ({unit}): "
                 "C_ell, not D_ell, in µK² and noise_std in µK are expected, and unit= says what the map is in",
                 CmbInpaintWarning,
                 stacklevel=3,
@@ -155,16 +114,45 @@ class Job:
 
     def to_map(self, filled: FloatArray) -> FloatArray:
         """From the work unit, without monopole and dipole, to the map's own scale."""
-        return (filled + trend_map(self.trend, self.plan.nside)) / self.factor
+        return (filled + monopole_dipole_map(self.monopole_dipole, self.plan.nside)) / self.factor
 
     def with_data(self, filled: FloatArray) -> FloatArray:
         """(npix,) RING, the map's own values (NaN where it has none) and `filled` in the targets."""
         own = np.where(self.sky.known, self.sky.values, np.nan)
         return np.where(self.plan.targets, self.to_map(filled), own)
 
-    def give(self, maps: list[FloatArray] | FloatArray) -> Any:
-        """In the type the user gave."""
+    def to_user_format(self, maps: list[FloatArray] | FloatArray) -> Any:
+        """One map or several in the type, ordering and unit that the user gave."""
         return self.sky.to_user_format(
             np.stack([self.to_map(m) for m in maps]) if isinstance(maps, list) else self.to_map(maps),
             self.plan.targets,
         )
+
+
+def plan_for(
+    taken: SkyInput,
+    mask: Any = None,
+    *,
+    plan: InpaintingPlan | None = None,
+    nest: bool = False,
+    hint: str = "",
+) -> InpaintingPlan:
+    """The plan given or made of the mask, with pixels that the map does not have added to what is filled."""
+    if plan is None:
+        observed = taken.known if mask is None else masks.validate_mask(mask, taken.nside, nest=nest)
+        plan = InpaintingPlan.from_valid(observed)
+    elif mask is not None:
+        raise MaskError("plan and mask were given; the plan holds its mask: give one or the other")
+    if plan.nside != taken.nside:
+        raise MaskError(f"the plan is for nside {plan.nside}, the map has {taken.nside}; make a plan for it")
+    # A guarded pixel is no datum, but a value is expected there.
+    missing = ~plan.targets & ~plan.excluded & ~taken.known
+    lost = int(np.count_nonzero(missing))
+    if not lost:
+        return plan
+    warnings.warn(
+        f"{lost} pixels that the mask calls observed are NaN, UNSEEN or masked in the map{hint}; they are filled",
+        CmbInpaintWarning,
+        stacklevel=4,
+    )
+    return InpaintingPlan(plan.nside, plan.valid & taken.known, plan.targets | missing, plan.excluded)

@@ -27,20 +27,26 @@ class InpaintInfo:
         fluctuations were given.
     model, sha256
         Name of the model, and hash of its weights (empty for models without).
-    fill, refine
-        As carried out; `refine` in conjugate-gradient steps, None: as many as 0.1 posterior standard deviations took.
+    fill
+        ``"realization"`` or ``"prediction"``.
+    steps
+        Conjugate-gradient steps taken for each map; zeros for a model that takes none.
+    remaining
+        How far from converged the last map is: an estimate of the rms of what is still to change in the holes, in
+        posterior standard deviations, in the worst depth bin. NaN if too few steps were taken to tell, None if no steps
+        were asked for.
     fluctuations
         ``"drawn"`` from the sky model, ``"given"`` by the user, or ``"none"``: a prediction.
     fsky
         Fraction of the sky used as data.
     n_holes, n_filled
         Holes by 8-connectivity, and pixels filled.
-    trend_std
-        Rms in the holes, in `work_unit`, by which the map's monopole and dipole are uncertain; both go through to
-        the fill. Small but for large cuts; 0 if nothing was filled.
+    monopole_dipole_std
+        Rms in the holes, in `work_unit`, by which the map's monopole and dipole are uncertain; the fill continues both.
+        Small but for large cuts; 0 if nothing was filled.
     unit, work_unit
-        The map's unit (None: nobody said), and that of the sky model: µK where the map's unit is known or a `cl`
-        or `noise_std` came, else the map's own.
+        The map's unit (None: unspecified), and that of the sky model: µK where the map's unit is known or a `cl`
+        or `noise_std` was given, else the map's own.
     warnings
         Texts of the warnings given on the way.
     seconds
@@ -52,12 +58,13 @@ class InpaintInfo:
     model: str
     sha256: str
     fill: str
-    refine: int | None
+    steps: tuple[int, ...]
+    remaining: float | None
     fluctuations: str
     fsky: float
     n_holes: int
     n_filled: int
-    trend_std: float
+    monopole_dipole_std: float
     unit: str | None
     work_unit: str | None
     warnings: tuple[str, ...]

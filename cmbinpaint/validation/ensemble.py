@@ -31,8 +31,9 @@ import numpy as np
 from cmbinpaint._types import AnyArray, FloatArray
 from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.gaussian.solver import GaussianSolver
-from cmbinpaint.pipeline import inpaint_map
-from cmbinpaint.pipeline.models import find_inpainter
+from cmbinpaint.pipeline.inpaint import inpaint_map
+from cmbinpaint.pipeline.models import load_model
+from cmbinpaint.problem.draws import Draws
 from cmbinpaint.problem.model import Inpainter
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.validation.result_store import ResultStore
@@ -73,7 +74,7 @@ class Candidate:
         """
         match = re.fullmatch(r"(.+)@(\d+)", text)
         name, steps = (match[1], int(match[2])) if match else (text, refine)
-        inpainter = find_inpainter(name, nside, device)
+        inpainter = load_model(name, device=device)
         # A path is no name for a folder: the network's own is.
         shown = name if re.fullmatch(r"[\w.+-]+", name) else inpainter.name
         return cls(shown if steps is None else f"{shown}@{steps}", inpainter, steps)
@@ -193,7 +194,7 @@ class Ensemble:
         realized, info = inpaint_map(
             np.where(plan.valid, observed, np.nan), plan=plan, model=candidate.inpainter, unit="uK",
             cl=self.setup.cl, fwhm=self.setup.fwhm, noise_std=self.setup.noise_std, refine=candidate.refine,
-            seed=self.setup.seed, first_realization=unit.sky, return_info=True,
+            seed=self.setup.seed, draws=Draws(first=unit.sky), return_info=True,
         )  # fmt: skip
         filled = info.prediction
         filled_alm, exact_alm = statistics.alm(filled), statistics.alm(exact)
@@ -214,7 +215,7 @@ class Ensemble:
             "prediction_jumps": statistics.jumps(filled),
             "one_point": statistics.one_point(realized),
             "prediction_one_point": statistics.one_point(filled),
-            "steps": np.array(-1 if info.refine is None else info.refine),  # -1: as many as the accuracy took
+            "steps": np.array(info.steps[0]),
             # What is filled is a prediction and a realization, which costs another prediction.
             "seconds": np.array([info.seconds["plan"], info.seconds["fill"] / 2]),
         }

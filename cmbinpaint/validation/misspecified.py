@@ -19,7 +19,7 @@ import numpy as np
 
 from cmbinpaint._types import AnyArray, FloatArray
 from cmbinpaint.errors import CmbInpaintError
-from cmbinpaint.pipeline.filling import Filler, realization_rng
+from cmbinpaint.pipeline.filler import Filler, realization_rng
 from cmbinpaint.sims.estimate import estimate_sky_model
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sims.theory import Cosmology, theory_cl

@@ -23,13 +23,12 @@ from cmbinpaint._types import AnyArray, FloatArray
 from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.gaussian.hole_posterior import hole_factor
 from cmbinpaint.gaussian.vecchia import HoleFactor
-from cmbinpaint.networks.card_limits import serving
-from cmbinpaint.pipeline.filling import Filler, draw_observation, realization_rng
-from cmbinpaint.pipeline.models import find_inpainter
+from cmbinpaint.pipeline.filler import Filler, draw_observation, realization_rng
+from cmbinpaint.pipeline.models import load_model
 from cmbinpaint.problem.model import Inpainter
-from cmbinpaint.problem.options import check_known
+from cmbinpaint.problem.options import refuse_old_names, validate_known
 from cmbinpaint.problem.plan import InpaintingPlan
-from cmbinpaint.problem.problem import Job
+from cmbinpaint.problem.problem import Problem
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.validation.depths import DepthBins
 from cmbinpaint.validation.holdout import Holdout, hold_out
@@ -48,6 +47,12 @@ _NEAREST = 32
 _DRAWS = 100
 
 
+@refuse_old_names(
+    exclude="plan=plan_inpainting(mask, exclude=...)",
+    guard="plan=plan_inpainting(mask, guard=...)",
+    mask_threshold="plan=plan_inpainting(mask, threshold=...)",
+    device="model=load_model(name, device=...)",
+)
 def self_check(
     sky: Any,
     mask: Any = None,
@@ -60,21 +65,17 @@ def self_check(
     noise_std: float | FloatArray | None = None,
     sky_model: SkyModel | None = None,
     refine: int | None = None,
-    exclude: Any = None,
-    guard: int = 0,
     nest: bool = False,
     unit: str | None = None,
-    mask_threshold: float | None = None,
     n_rotations: int = 32,
     n_simulations: int = 60,
     seed: int = 0,
-    device: str = "auto",
 ) -> SelfCheck:
     """Test beam, noise and sky model on the map that is to be filled.
 
     Parameters
     ----------
-    sky, mask, plan, cl, fwhm, beam, noise_std, sky_model, refine, exclude, guard, nest, unit, mask_threshold, device
+    sky, mask, plan, cl, fwhm, beam, noise_std, sky_model, refine, nest, unit
         As in `inpaint_map`; without anything known the sky model that it would estimate is tested.
     model
         The model that is to fill the map; it is run once, beside kriging, which the test itself rests on.
@@ -104,27 +105,33 @@ def self_check(
     scales of holes; residuals, if they are there in the clean sky too. It cannot see what is in the holes only.
     """
     _check_numbers(n_rotations, n_simulations)
-    check_known(cl, fwhm, beam, noise_std, sky_model)
-    job = Job.take(sky, mask, plan, exclude, guard, nest, unit, mask_threshold)
-    job = job.in_work_unit(assume_microkelvin=cl is not None or noise_std is not None)
-    check_known(cl, fwhm, beam, noise_std, sky_model, job.plan.nside)
-    inpainter = serving(find_inpainter(model, job.plan.nside, device), job.plan.nside)
-    holdouts = _holdouts(job.plan, realization_rng(seed, 0), n_rotations)
-    assumed = job.model_sky(sky_model, cl, fwhm, beam, noise_std)
+    validate_known(cl, fwhm, beam, noise_std, sky_model)
+    problem = Problem.make(
+        sky, mask, plan=plan, nest=nest, unit=unit, assume_microkelvin=cl is not None or noise_std is not None
+    )
+    validate_known(cl, fwhm, beam, noise_std, sky_model, problem.plan.nside)
+    inpainter = load_model(model)
+    inpainter.check(problem.plan.nside)
+    holdouts = _holdouts(problem.plan, realization_rng(seed, 0), n_rotations)
+    assumed = problem.assume_sky(sky_model, cl=cl, fwhm=fwhm, beam=beam, noise_std=noise_std)
     trials = [_Trial.prepare(one.plan, assumed) for one in holdouts]
     # The fill leaves out power beyond the model's lmax that is small beside the noise; a sky does not.
-    nature = assumed if cl is None else job.model_sky(None, cl, fwhm, beam, noise_std, whole=True)
+    nature = (
+        assumed
+        if cl is None
+        else problem.assume_sky(cl=cl, fwhm=fwhm, beam=beam, noise_std=noise_std, whole=True)
+    )
     null = []
     for i in range(n_simulations):
         signal, noise = draw_observation(nature, realization_rng(seed, 1 + i))
         null.append(_statistics(trials, signal + noise))
-    numbers = _compared(trials, _statistics(trials, job.observed), np.stack(null))
+    numbers = _compared(trials, _statistics(trials, problem.observed), np.stack(null))
     return SelfCheck(
         **numbers,
         depths=trials[0].bins.labels,
         counts=_total([t.bins.counts for t in trials]),
         model=inpainter.name,
-        model_ratio=_beside_kriging(trials[0], job.observed, inpainter, refine),
+        model_ratio=_beside_kriging(trials[0], problem.observed, inpainter, refine),
         sky_model=assumed,
         n_holes=sum(one.n_holes for one in holdouts),
         n_discs=sum(one.n_discs for one in holdouts),

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cmbinpaint.commands import _common as common
-from cmbinpaint.errors import CmbInpaintWarning, FitsError
+from cmbinpaint.errors import CmbInpaintWarning, FitsError, kept_warnings
 from cmbinpaint.files import fits
 from cmbinpaint.sphere.maps import UNSEEN
 
@@ -128,7 +128,7 @@ def test_the_command_line_can_be_typed_again() -> None:
 
 
 def test_warnings_are_kept_and_given_all_the_same() -> None:
-    with pytest.warns() as given, common.kept_warnings() as kept:
+    with pytest.warns() as given, kept_warnings() as kept:
         for text in ("one", "two", "one"):
             warnings.warn(text, CmbInpaintWarning, stacklevel=1)
         warnings.warn("of another package", UserWarning, stacklevel=1)
@@ -138,5 +138,5 @@ def test_warnings_are_kept_and_given_all_the_same() -> None:
 
 
 def test_an_error_in_the_block_comes_out() -> None:
-    with pytest.raises(FitsError, match="it"), common.kept_warnings():
+    with pytest.raises(FitsError, match="it"), kept_warnings():
         raise FitsError("it")

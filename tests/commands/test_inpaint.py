@@ -174,7 +174,9 @@ def test_self_check_without_room_does_not_stop_the_fill(sky, tmp_path, capsys) -
     crowded = healpy.ring2nest(NSIDE, np.arange(NPIX)) % 4 > 0
     path = fits.write_map(tmp_path / "s.fits", np.where(crowded, sky, np.float32(np.nan)), unit="K_CMB")
     assert run(path, "--self-check", "-o", tmp_path / "o.fits", "--model", "kriging") == 0
-    assert capsys.readouterr().out.startswith("self-check: not possible: no hole of this mask finds a place")
+    assert capsys.readouterr().out.startswith(
+        "self-check: not possible: no hole of this mask fits into the observed sky"
+    )
     assert np.isfinite(fits.read_map(tmp_path / "o.fits")[0]).all()
 
 
@@ -258,7 +260,9 @@ class TestRefusals:
 
     def test_no_holes_named(self, planck_file, tmp_path, capsys) -> None:
         line = self.fails(capsys, planck_file, "-o", tmp_path / "out.fits")
-        assert "has no UNSEEN or NaN pixels in column I_STOKES and no mask came: give --mask FILE" in line
+        assert (
+            "has no UNSEEN or NaN pixels in column I_STOKES, and no mask was given: give --mask FILE" in line
+        )
 
     def test_a_beam_without_a_spectrum(self, planck_file, tmp_path, capsys) -> None:
         words = [planck_file, "--mask-field", "TMASK", "-o", tmp_path / "o.fits", "--fwhm-arcmin", 5]
@@ -312,7 +316,8 @@ def test_pixels_that_the_mask_calls_observed_but_the_map_lacks_are_counted(
     assert run(path, "--mask-field", "M", "-o", tmp_path / "o.fits") == 0
     err = capsys.readouterr().err
     assert (
-        "warning: 7 pixels that the mask calls observed are NaN or UNSEEN in the map; they are holes\n" in err
+        "warning: 7 pixels that the mask calls observed are NaN, UNSEEN or masked in the map; they are filled\n"
+        in err
     )
     assert np.isfinite(fits.read_map(tmp_path / "o.fits")[0]).all()
 

@@ -10,8 +10,8 @@ from cmbinpaint.errors import CmbInpaintWarning, MapError, SpectrumError
 from cmbinpaint.gaussian import coarse_to_fine
 from cmbinpaint.gaussian.coarse_to_fine import CoarseToFineInpainter
 from cmbinpaint.gaussian.solver import GaussianSolver
-from cmbinpaint.pipeline.filling import draw_observation
-from cmbinpaint.pipeline.models import find_inpainter
+from cmbinpaint.pipeline.filler import draw_observation
+from cmbinpaint.pipeline.models import load_model
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sims.theory import fiducial_cl
@@ -70,8 +70,8 @@ def test_without_holes_nothing_is_done() -> None:
 
 
 def test_it_is_what_kriging_means() -> None:
-    assert isinstance(find_inpainter("kriging"), CoarseToFineInpainter)
-    assert find_inpainter("kriging").name == "kriging"
+    assert isinstance(load_model("kriging"), CoarseToFineInpainter)
+    assert load_model("kriging").name == "kriging"
 
 
 def test_of_very_many_hole_pixels_or_before_a_solver_each_has_fewer_neighbors(

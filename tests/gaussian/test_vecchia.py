@@ -11,7 +11,7 @@ from cmbinpaint.gaussian import conditioning_sets as conditioning
 from cmbinpaint.gaussian.conditioning_sets import Conditioning
 from cmbinpaint.gaussian.dense import DenseSolver
 from cmbinpaint.gaussian.vecchia import factor_holes
-from cmbinpaint.pipeline.filling import draw_observation
+from cmbinpaint.pipeline.filler import draw_observation
 from cmbinpaint.sims.sky_model import SkyModel
 
 seeds = st.integers(0, 2**31)

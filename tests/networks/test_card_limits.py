@@ -11,7 +11,7 @@ import pytest
 from cmbinpaint.errors import CmbInpaintWarning, WeightsError
 from cmbinpaint.networks.card_limits import serving, warn_beyond_card
 from cmbinpaint.networks.store import list_models
-from cmbinpaint.pipeline.models import find_inpainter
+from cmbinpaint.pipeline.models import load_model
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sims.theory import fiducial_cl
 from cmbinpaint.sphere.pixels import pixel_size
@@ -44,7 +44,7 @@ def test_networks_above_2048_are_refused() -> None:
         WeightsError, match="serves nside 128 to 2048, the map has 4096; use model='gaussian'"
     ):
         serving(network, 4096)
-    for model in (find_inpainter("gaussian"), find_inpainter("kriging"), Named()):
+    for model in (load_model("gaussian"), load_model("kriging"), Named()):
         assert serving(model, 4096) is model
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from astropy import units as u
 
-from cmbinpaint import inpaint_map
+from cmbinpaint import Draws, inpaint_map
 from cmbinpaint.errors import CmbInpaintError, MapError
-from cmbinpaint.pipeline.filling import draw_observation, realization_rng
+from cmbinpaint.pipeline.filler import draw_observation, realization_rng
 from cmbinpaint.sims.skies import simulate_sky
 from cmbinpaint.sims.sky_model import SkyModel
 
@@ -53,7 +53,8 @@ def fill(sky: Any, mask: Any, sky_model: SkyModel, **options: Any) -> Any:
 @pytest.mark.parametrize("name", ["kriging", "gaussian", "diffusive"])
 def test_given_ones_replace_drawn_ones(name: str, sky, mask, model, drawn) -> None:
     expected = fill(sky, mask, model, seed=5, n_realizations=3, model=name)
-    filled, info = fill(sky, mask, model, fluctuations=drawn, n_realizations=3, model=name, return_info=True)
+    options = {"n_realizations": 3, "model": name}
+    filled, info = fill(sky, mask, model, draws=Draws(fluctuations=drawn), return_info=True, **options)
     np.testing.assert_allclose(filled, expected, atol=1e-8, rtol=0)  # rounding
     assert info.fluctuations == "given" and info.seed is None
 
@@ -67,20 +68,26 @@ def test_realization_i_uses_fluctuation_i(how: str, sky, mask, model, drawn) -> 
         "function": lambda i: drawn[i],
         "quantities": u.Quantity(drawn, u.uK),
     }[how]
-    later = fill(sky, mask, model, fluctuations=given, n_realizations=2, first_realization=2)
+    later = fill(sky, mask, model, draws=Draws(first=2, fluctuations=given), n_realizations=2)
     expected = fill(sky, mask, model, seed=5, n_realizations=4)[2:]
     np.testing.assert_allclose(later, expected, atol=1e-9, rtol=0)
 
 
 def test_unit_and_ordering_are_those_of_the_map(sky, mask, model, drawn) -> None:
-    expected = fill(sky, mask, model, fluctuations=drawn)
+    expected = fill(sky, mask, model, draws=Draws(fluctuations=drawn))
     nest = hp.nest2ring(NSIDE, np.arange(NPIX))
     options: dict[str, Any] = {"nest": True, "unit": "K"}
-    filled = fill(sky[nest] * 1e-6, mask[nest], model, fluctuations=drawn[:, nest] * 1e-6, **options)
+    filled = fill(
+        sky[nest] * 1e-6, mask[nest], model, draws=Draws(fluctuations=drawn[:, nest] * 1e-6), **options
+    )
     np.testing.assert_allclose(filled * 1e6, expected[nest], atol=1e-8, rtol=0)
     # A Quantity says its own unit.
     filled = fill(
-        sky[nest] * 1e-6, mask[nest], model, fluctuations=u.Quantity(drawn[:, nest], u.uK), **options
+        sky[nest] * 1e-6,
+        mask[nest],
+        model,
+        draws=Draws(fluctuations=u.Quantity(drawn[:, nest], u.uK)),
+        **options,
     )
     np.testing.assert_allclose(filled * 1e6, expected[nest], atol=1e-8, rtol=0)
 
@@ -89,13 +96,16 @@ def test_coloured_noise_of_the_users_own_comes_back(sky, mask, model, drawn) -> 
     """What the sky model cannot say: noise ten times stronger under one hole."""
     under = ~mask
     stronger = drawn + 100 * under * np.random.default_rng(0).standard_normal((4, NPIX))
-    difference = fill(sky, mask, model, fluctuations=stronger) - fill(sky, mask, model, fluctuations=drawn)
+    one, other = (fill(sky, mask, model, draws=Draws(fluctuations=f)) for f in (stronger, drawn))
+    difference = one - other
     np.testing.assert_allclose(difference, (stronger - drawn)[0] * under, atol=1e-9, rtol=0)
 
 
 def test_a_constant_in_a_simulation_is_not_carried_over(sky, mask, model, drawn) -> None:
-    shifted = fill(sky, mask, model, fluctuations=drawn[0] + 1e4)
-    np.testing.assert_allclose(shifted, fill(sky, mask, model, fluctuations=drawn[0]), atol=1e-6, rtol=0)
+    shifted = fill(sky, mask, model, draws=Draws(fluctuations=drawn[0] + 1e4))
+    np.testing.assert_allclose(
+        shifted, fill(sky, mask, model, draws=Draws(fluctuations=drawn[0])), atol=1e-6, rtol=0
+    )
 
 
 def broken(drawn: np.ndarray, value: float) -> np.ndarray:
@@ -111,11 +121,11 @@ def test_what_cannot_be_used_is_refused(sky, mask, model, drawn) -> None:
         (MapError, r"shape \(48,\); expected", {"fluctuations": np.zeros(48)}),
         (MapError, "fluctuation 0 has nside 8, the map 16", {"fluctuations": [np.zeros(768)]}),
         (MapError, "fluctuation 0: .* no HEALPix map", {"fluctuations": [np.zeros(7)]}),
-        (MapError, "4 fluctuations came and 5 are needed", {"fluctuations": drawn, "n_realizations": 5}),
-        (MapError, "4 fluctuations came and 5 are needed",
+        (MapError, "4 fluctuations were given and 5 are needed", {"fluctuations": drawn, "n_realizations": 5}),
+        (MapError, "4 fluctuations were given and 5 are needed",
          {"fluctuations": (o for o in drawn), "n_realizations": 5}),
-        (MapError, "4 fluctuations came and 6 are needed",
-         {"fluctuations": list(drawn), "n_realizations": 2, "first_realization": 4}),
+        (MapError, "4 fluctuations were given and 6 are needed",
+         {"fluctuations": list(drawn), "n_realizations": 2, "first": 4}),
         (MapError, "fluctuation 1 holds 2 pixels that are NaN",
          {"fluctuations": broken(drawn, np.nan), "n_realizations": 2}),
         (MapError, "fluctuation 1 holds 2 pixels", {"fluctuations": broken(drawn, np.inf), "n_realizations": 2}),
@@ -126,8 +136,9 @@ def test_what_cannot_be_used_is_refused(sky, mask, model, drawn) -> None:
         (CmbInpaintError, "which adds none; use fill='realization'",
          {"fluctuations": drawn, "fill": "prediction"}),
         (CmbInpaintError, "the noise would be needed apart", {"fluctuations": drawn, "with_noise": False}),
-        (CmbInpaintError, "and fluctuations came too; give one of them", {"fluctuations": drawn, "seed": 1}),
+        (CmbInpaintError, "and fluctuations were given too; give one of them", {"fluctuations": drawn, "seed": 1}),
     ]  # fmt: skip
     for kind, text, options in cases:
         with pytest.raises(kind, match=text):
-            fill(sky, mask, model, **options)
+            of_draws = {k: options.pop(k) for k in ("fluctuations", "first", "with_noise") if k in options}
+            fill(sky, mask, model, draws=Draws(**of_draws), **options)

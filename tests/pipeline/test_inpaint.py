@@ -1,7 +1,10 @@
 """The main job: what comes out is what came in, with its holes filled."""
 
+import gc
 import pickle
 import warnings
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import healpy as hp
@@ -11,7 +14,7 @@ from astropy import units as u
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cmbinpaint import inpaint_map, load_model, plan_inpainting
+from cmbinpaint import Draws, Progress, inpaint_map, load_model, plan_inpainting
 from cmbinpaint.errors import (
     CmbInpaintError,
     CmbInpaintWarning,
@@ -22,8 +25,8 @@ from cmbinpaint.errors import (
     WeightsError,
 )
 from cmbinpaint.gaussian.exact import GaussianInpainter
-from cmbinpaint.pipeline import Progress
-from cmbinpaint.pipeline.filling import Filler
+from cmbinpaint.pipeline import prepared
+from cmbinpaint.pipeline.filler import Filler
 from cmbinpaint.sims.sky_model import SkyModel
 
 NSIDE, LMAX = 16, 47
@@ -149,20 +152,112 @@ def test_realizations_do_not_depend_on_how_many() -> None:
     three = fill(sky, mask, n_realizations=3)
     assert three.shape == (3, NPIX)
     assert np.array_equal(three[0], fill(sky, mask))
-    assert np.array_equal(three[2], fill(sky, mask, n_realizations=1, first_realization=2)[0])
+    assert np.array_equal(three[2], fill(sky, mask, n_realizations=1, draws=Draws(first=2))[0])
     assert not np.array_equal(three[0], three[1])
     assert not np.array_equal(three[0], fill(sky, mask, seed=0))
 
 
 def test_a_plan_serves_many_maps_and_is_not_prepared_twice() -> None:
     mask = hole_mask()
-    plan = plan_inpainting(mask, model="kriging")
+    plan = plan_inpainting(mask)
     first = fill(smooth_sky(5), plan=plan)
-    kept = dict(plan._kept)
-    second = fill(smooth_sky(6), plan=plan)
-    assert kept and all(plan._kept[key] is value for key, value in kept.items())
+    prepared: list[Any] = []
+    whole = Filler.prepare
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Filler, "prepare", lambda *a: (prepared.append(a), whole(*a))[1])
+        second = fill(smooth_sky(6), plan=plan)
+    assert not prepared
     assert np.array_equal(first, fill(smooth_sky(5), mask))
     assert np.array_equal(second, fill(smooth_sky(6), mask))
+
+
+def test_what_was_prepared_is_found_only_for_the_same_model_sky_model_and_steps() -> None:
+    """Each of the three alone changes the fill as a plan of its own would have it."""
+    mask, sky = hole_mask(), smooth_sky(5)
+    plan = plan_inpainting(mask)
+    calls: list[dict[str, Any]] = [
+        {}, {"noise_std": 3 * NOISE}, {"cl": 2 * spectrum()}, {"refine": 1}, {"refine": 2}, {"model": "diffusive"},
+    ]  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CmbInpaintWarning)
+        shared = [fill(sky, plan=plan, fill="prediction", **call) for call in calls]
+        apart = [fill(sky, mask, fill="prediction", **call) for call in calls]
+    for one, other in zip(shared, apart, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert len({one.tobytes() for one in shared}) == len(calls)
+
+
+def test_one_plan_serves_several_threads() -> None:
+    mask = hole_mask()
+    plan, skies = plan_inpainting(mask), [smooth_sky(seed) for seed in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda sky: fill(sky, plan=plan), skies))
+    for sky, filled in zip(skies, together, strict=True):
+        np.testing.assert_array_equal(filled, fill(sky, mask))
+
+
+def test_what_was_prepared_goes_with_the_plan() -> None:
+    plan = plan_inpainting(hole_mask())
+    fill(smooth_sky(5), plan=plan)
+    assert plan in prepared._kept
+    gone = weakref.ref(prepared._kept[plan][1])
+    del plan
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_nested_noise_map_is_reordered_and_each_hole_gets_its_own_noise() -> None:
+    """A noise that differs by pixel: the realization's in the holes is that of each pixel, in either ordering."""
+    mask, sky = hole_mask(), smooth_sky(7)
+    noise = np.where(np.arange(NPIX) % 2, 2.0, 40.0)
+    options: dict[str, Any] = {"noise_std": noise, "n_realizations": 60}
+    filled = fill(sky, mask, **options)
+    alone = fill(sky, mask, draws=Draws(with_noise=False), **options)
+    holes = ~mask
+    added = (filled - alone)[:, holes]
+    # 60 draws tell a standard deviation to 9 %, and there are some twenty pixels of either kind.
+    for level in (2.0, 40.0):
+        assert np.std(added[:, noise[holes] == level]) == pytest.approx(level, rel=0.1)
+    nest = hp.nest2ring(NSIDE, np.arange(NPIX))
+    options["noise_std"] = noise[nest]
+    np.testing.assert_array_equal(fill(sky[nest], mask[nest], nest=True, **options), filled[:, nest])
+
+
+def test_a_generator_may_be_the_seed() -> None:
+    mask, sky = hole_mask(), smooth_sky(8)
+    first, info = fill(sky, mask, seed=np.random.default_rng(3), return_info=True)
+    assert np.array_equal(first, fill(sky, mask, seed=np.random.default_rng(3)))
+    assert np.array_equal(first, fill(sky, mask, seed=info.seed))
+    rng = np.random.default_rng(3)
+    assert not np.array_equal(fill(sky, mask, seed=rng), fill(sky, mask, seed=rng))
+
+
+@pytest.mark.parametrize(
+    ("old", "now"),
+    [
+        ("first_realization", r"draws=Draws\(first=...\)"), ("with_noise", r"draws=Draws\(with_noise=...\)"),
+        ("fluctuations", r"draws=Draws\(fluctuations=...\)"),
+        ("exclude", r"plan=plan_inpainting\(mask, exclude=...\)"),
+        ("guard", r"plan=plan_inpainting\(mask, guard=...\)"),
+        ("mask_threshold", r"plan=plan_inpainting\(mask, threshold=...\)"),
+        ("device", r"model=load_model\(name, device=...\)"),
+    ],
+)  # fmt: skip
+def test_old_names_are_refused_by_name(old: str, now: str) -> None:
+    with pytest.raises(CmbInpaintError, match=f"inpaint_map no longer has the argument {old}; use {now}"):
+        inpaint_map(smooth_sky(1), hole_mask(), **{old: None})
+    with pytest.raises(TypeError, match="unexpected keyword argument 'modle'"):
+        inpaint_map(smooth_sky(1), hole_mask(), modle="kriging")  # type: ignore[call-arg]
+
+
+def test_steps_and_what_they_left_are_said() -> None:
+    mask, sky = hole_mask(), smooth_sky(8)
+    exact = fill(sky, mask, model="gaussian", n_realizations=2, return_info=True)[1]
+    assert len(exact.steps) == 2 and min(exact.steps) > 0 and 0 <= exact.remaining <= 1e-2
+    two = fill(sky, mask, refine=2, return_info=True)[1]
+    assert two.steps == (2,) and np.isnan(two.remaining)
+    five = fill(sky, mask, refine=5, return_info=True)[1]
+    assert five.steps == (5,) and five.remaining < 1
 
 
 def test_guard_and_exclude() -> None:
@@ -171,7 +266,7 @@ def test_guard_and_exclude() -> None:
     excluded[2000:2200] = True
     junk = sky.copy()
     junk[excluded] = np.nan
-    filled, info = fill(junk, mask, exclude=excluded, return_info=True)
+    filled, info = fill(junk, plan=plan_inpainting(mask, exclude=excluded), return_info=True)
     same = np.isnan(filled) & excluded
     assert same.sum() == excluded.sum() and np.all(np.isfinite(filled[~excluded]))
     assert info.n_filled == (~mask & ~excluded).sum()
@@ -179,14 +274,20 @@ def test_guard_and_exclude() -> None:
     beside = ~mask
     beside[hp.get_all_neighbours(NSIDE, np.flatnonzero(~mask)).ravel()] = True
     spoiled = np.where(beside & mask, sky + 1e4, sky)
-    a, b = (fill(s, mask, guard=1, fill="prediction", cl=spectrum(), noise_std=NOISE) for s in (sky, spoiled))
+    plan = plan_inpainting(mask, guard=1)
+    a, b = (fill(s, plan=plan, fill="prediction", cl=spectrum(), noise_std=NOISE) for s in (sky, spoiled))
     np.testing.assert_allclose(a[~mask], b[~mask], atol=1e-6)
 
 
 def test_info_says_what_was_done() -> None:
     mask, sky = hole_mask(), smooth_sky(8)
     filled, info = fill(sky, mask, seed=None, return_info=True)
-    assert info.model == "kriging" and info.fill == "realization" and info.refine == 0
+    assert (
+        info.model == "kriging"
+        and info.fill == "realization"
+        and info.steps == (0,)
+        and info.remaining is None
+    )
     assert info.fluctuations == "drawn" and info.work_unit == "uK_CMB" and info.unit is None
     assert np.array_equal(filled, fill(sky, mask, seed=info.seed))
     assert np.array_equal(info.prediction, fill(sky, mask, fill="prediction"))
@@ -200,7 +301,7 @@ def test_info_says_what_was_done() -> None:
     assert np.array_equal(none, sky) and none is not sky
 
 
-def test_up_to_nside_64_default_is_the_exact_answer() -> None:
+def test_default_is_the_exact_answer() -> None:
     mask, sky = hole_mask(), smooth_sky(9)
     _, info = fill(sky, mask, model="default", return_info=True, fill="prediction")
     assert info.model == "gaussian"
@@ -219,17 +320,12 @@ def test_warnings_and_errors_say_what_to_do() -> None:
         (CmbInpaintError, "fill is 'noise'; known: realization, prediction", {"fill": "noise"}),
         (CmbInpaintError, "n_realizations is 0", {"n_realizations": 0}),
         (CmbInpaintError, "which is one map", {"n_realizations": 2, "fill": "prediction"}),
-        (SpectrumError, "with_noise=False", {"with_noise": False, "noise_std": None}),
-        (SpectrumError, "fwhm and beam say how a given cl", {"cl": None, "fwhm": 0.01}),
+        (SpectrumError, "with_noise=False", {"draws": Draws(with_noise=False), "noise_std": None}),
+        (SpectrumError, "fwhm and beam describe how a given cl", {"cl": None, "fwhm": 0.01}),
         (SpectrumError, "radians", {"fwhm": 5.0}),
         (CmbInpaintError, "refine is -1; give a number of steps", {"refine": -1}),
         (CmbInpaintError, "did you mean 'prediction'", {"fill": "predictions"}),
         (CmbInpaintError, "n_realizations is 1.5; give 1 or more", {"n_realizations": 1.5}),
-        (
-            CmbInpaintError,
-            "first_realization is -1; realizations are counted from 0",
-            {"first_realization": -1},
-        ),
         (CmbInpaintError, "seed is -3; give a whole number, 0 or more", {"seed": -3}),
         (
             SpectrumError,
@@ -248,15 +344,19 @@ def test_warnings_and_errors_say_what_to_do() -> None:
         ),
         (SpectrumError, r"noise_std has shape \(5,\)", {"noise_std": np.ones(5), "cl": None}),
         (SpectrumError, r"noise_std holds 1 negative or non-finite values \(-1.0\)", {"noise_std": -1.0}),
-        (MaskError, "guard is 1.5", {"guard": 1.5}),
-        (MaskError, "a plan came with mask", {"plan": plan_inpainting(mask, model="kriging")}),
+        (MapError, "polconv='IAU' was given for a temperature map", {"polconv": "IAU"}),
+        (MaskError, "plan and mask were given", {"plan": plan_inpainting(mask)}),
         (WeightsError, "unknown model 'krigging'", {"model": "krigging"}),
     ]
     for kind, text, options in cases:
         with pytest.raises(kind, match=text):
             fill(sky, mask, **options)
     with pytest.raises(MaskError, match="the plan is for nside 16, the map has 8"):
-        fill(np.zeros(768), plan=plan_inpainting(mask, model="kriging"))
+        fill(np.zeros(768), plan=plan_inpainting(mask))
+    with pytest.raises(MaskError, match=r"guard is 1\.5"):
+        plan_inpainting(mask, guard=1.5)  # type: ignore[arg-type]
+    with pytest.raises(CmbInpaintError, match="first is -1; realizations are counted from 0"):
+        Draws(first=-1)
     with pytest.raises(MaskError, match="all pixels are masked"):
         fill(sky, np.zeros(NPIX))
     with pytest.raises(MapError, match="temperature only"):
@@ -304,7 +404,9 @@ def test_a_sky_model_and_what_contradicts_it() -> None:
     mask, sky = hole_mask(), smooth_sky(14)
     model = SkyModel.from_theory(spectrum(), NSIDE, noise_std=NOISE)
     for name, value in {"cl": spectrum(), "fwhm": 0.1, "beam": np.ones(48), "noise_std": 1.0}.items():
-        with pytest.raises(SpectrumError, match=f"sky_model came with {name}; the sky model says all of it"):
+        with pytest.raises(
+            SpectrumError, match=f"sky_model was given with {name}; the sky model holds all of it"
+        ):
             inpaint_map(sky, mask, sky_model=model, model="kriging", **{name: value})
     with pytest.raises(SpectrumError, match="the sky model is for nside 8, the map has 16; make one"):
         inpaint_map(
@@ -312,7 +414,7 @@ def test_a_sky_model_and_what_contradicts_it() -> None:
         )
     with pytest.raises(SpectrumError, match="sky_model is a ndarray; expected a SkyModel"):
         inpaint_map(sky, mask, sky_model=spectrum(), model="kriging")
-    signal = inpaint_map(sky, mask, sky_model=model, with_noise=False, model="kriging", seed=1)
+    signal = inpaint_map(sky, mask, sky_model=model, draws=Draws(with_noise=False), model="kriging", seed=1)
     both = inpaint_map(sky, mask, sky_model=model, model="kriging", seed=1)
     assert np.std((both - signal)[~mask]) == pytest.approx(NOISE, rel=0.2)  # 60 pixels
 
@@ -320,7 +422,7 @@ def test_a_sky_model_and_what_contradicts_it() -> None:
 def test_a_spectrum_in_another_unit_is_noticed() -> None:
     mask, sky = hole_mask(), smooth_sky(15)
     with pytest.warns(
-        CmbInpaintWarning, match=r"scatter by .* and the sky model says .*C_ell, not D_ell, in µK²"
+        CmbInpaintWarning, match=r"scatter by .* and the sky model by .*C_ell, not D_ell, in µK²"
     ):
         fill(sky, mask, cl=spectrum() * 1e-12, noise_std=NOISE * 1e-6)
     with pytest.warns(CmbInpaintWarning, match="unit= says what the map is in"):
@@ -342,10 +444,10 @@ def test_no_noise_is_singular_and_said() -> None:
 
 def test_a_plan_for_another_mask_is_noticed() -> None:
     mask, sky = hole_mask(), smooth_sky(18)
-    other = plan_inpainting(np.roll(mask, 300), model="kriging")
+    other = plan_inpainting(np.roll(mask, 300))
     holed = np.where(mask, sky, np.nan)
     lost = int(np.sum(~mask & other.valid))
-    expected = f"{lost} pixels that the plan calls observed .*is the plan for another mask"
+    expected = f"{lost} pixels that the mask calls observed .*is the plan for another mask"
     with pytest.warns(CmbInpaintWarning, match=expected):
         filled = fill(holed, plan=other)
     assert np.all(np.isfinite(filled)) and np.array_equal(filled[mask & other.valid], sky[mask & other.valid])
@@ -353,10 +455,10 @@ def test_a_plan_for_another_mask_is_noticed() -> None:
 
 def test_a_guarded_pixel_without_a_value_is_filled_with_a_plan_too() -> None:
     mask, sky = hole_mask(), smooth_sky(18)
-    plan = plan_inpainting(mask, model="kriging", guard=2)
+    plan = plan_inpainting(mask, guard=2)
     guarded = np.flatnonzero(mask & ~plan.valid)
     sky[guarded[:3]] = [np.nan, np.nan, hp.UNSEEN]
-    with pytest.warns(CmbInpaintWarning, match="^3 pixels that the plan calls observed"):
+    with pytest.warns(CmbInpaintWarning, match="^3 pixels that the mask calls observed"):
         filled = fill(sky, plan=plan)
     assert np.all(np.isfinite(filled)) and not np.any(filled == hp.UNSEEN)
     assert np.array_equal(filled[guarded[3:]], sky[guarded[3:]]), "those that have a value keep it"
@@ -380,7 +482,7 @@ def test_progress_tells_the_stages() -> None:
 def test_models_of_the_users_own_are_not_confused() -> None:
     """Two inpainters of one name on one plan: the second is not answered with what was kept of the first."""
     mask, sky = hole_mask(), smooth_sky(20)
-    plan = plan_inpainting(mask, model="gaussian")
+    plan = plan_inpainting(mask)
     rough, exact = GaussianInpainter(tolerance=0.3), GaussianInpainter(tolerance=1e-8)
     a, b = (fill(sky, plan=plan, model=m, fill="prediction") for m in (rough, exact))
     assert np.max(np.abs(a - b)) > 1e-4 * sky.std()
@@ -392,7 +494,7 @@ def test_realization_i_is_the_same_whatever_the_batch(model: str, refine: int | 
     mask, sky = hole_mask(), smooth_sky(21)
     options = {"model": model, "refine": refine}
     three = fill(sky, mask, n_realizations=3, **options)
-    later = fill(sky, mask, n_realizations=2, first_realization=1, **options)
+    later = fill(sky, mask, n_realizations=2, draws=Draws(first=1), **options)
     # Transforms may split their sums otherwise: rounding.
     np.testing.assert_allclose(later, three[1:], atol=1e-8, rtol=0)
     assert np.std((three[1] - three[0])[~mask]) > 1.0

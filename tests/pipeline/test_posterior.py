@@ -15,7 +15,7 @@ def test_error_map_is_the_posterior_width() -> None:
     mask[200:240] = False
     ell = np.arange(17)
     model = SkyModel(nside, np.where(ell < 2, 100.0, 1 / (1.0 + ell) ** 2), 0.3)
-    plan = plan_inpainting(mask, model="gaussian")
+    plan = plan_inpainting(mask)
     width = error_map(plan, model, n=60, seed=0)
     exact = DenseSolver(plan.valid, model).std()
     assert not width[mask].any()

@@ -5,8 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cmbinpaint import inpaint_map
-from cmbinpaint.pipeline import InpaintInfo
+from cmbinpaint import InpaintInfo, inpaint_map
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims import fiducial_cl, simulate_sky
 from tests.validation.worlds import valid_at

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import chi2
 
 from cmbinpaint.errors import CmbInpaintError
-from cmbinpaint.pipeline.models import find_inpainter
+from cmbinpaint.pipeline.models import load_model
 from cmbinpaint.sphere.harmonics import Harmonics, draw_alm
 from cmbinpaint.studies.estimator_performance import EstimatorEnsemble, evaluate
 from cmbinpaint.studies.sky_estimators import (
@@ -26,7 +26,7 @@ SKIES = 48
 @pytest.fixture(scope="module")
 def result() -> EstimatorEnsemble:
     setup = standard_setup(valid_at(8), 0, bands=3)
-    return study_sky_estimators(setup, find_inpainter("gaussian", 8), SKIES, realizations=2, samples=6)
+    return study_sky_estimators(setup, load_model("gaussian"), SKIES, realizations=2, samples=6)
 
 
 def test_figures_of_numbers_by_hand() -> None:
@@ -78,7 +78,7 @@ def test_responses_and_the_limit(result: EstimatorEnsemble) -> None:
 def test_the_response_is_a_derivative() -> None:
     """Paired skies with a band made stronger and weaker, phases the same, the model told the same."""
     setup = standard_setup(valid_at(8), 0, bands=3)
-    run = _Run(setup, find_inpainter("kriging", 8))
+    run = _Run(setup, load_model("kriging"))
     moved, moves = run.responses(12, lambda: None)
     response = moved[PREDICTION].mean(0)[1] / moves.mean(0)[1]
     rng = np.random.default_rng(5)
@@ -100,4 +100,4 @@ def test_too_little_is_refused() -> None:
     with pytest.raises(
         CmbInpaintError, match="19 skies, 20 samples and 4 realizations given; expected 20, 2 and 1"
     ):
-        study_sky_estimators(setup, find_inpainter("gaussian", 8), 19)
+        study_sky_estimators(setup, load_model("gaussian"), 19)

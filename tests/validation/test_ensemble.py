@@ -121,4 +121,4 @@ def test_a_model_refined_to_an_accuracy_is_recorded_so(tmp_path) -> None:
     made = Ensemble(SETUP, [Candidate("refined", Refined(16))], tmp_path)
     for unit in made.missing(1):
         made.make(unit)
-    assert made.records["refined"].read(0)["steps"] == -1  # no number of steps was asked for
+    assert made.records["refined"].read(0)["steps"] == 3  # what 0.1 posterior standard deviations took

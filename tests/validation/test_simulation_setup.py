@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cmbinpaint.errors import MaskError, SpectrumError
-from cmbinpaint.pipeline.filling import draw_observation, realization_rng
+from cmbinpaint.pipeline.filler import draw_observation, realization_rng
 from cmbinpaint.spectra.bandpowers import Bandpowers
 from cmbinpaint.validation.simulation_setup import SimulationSetup, sky_rng
 from tests.validation.worlds import setup_at, valid_at

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cmbinpaint.pipeline.models import find_inpainter
+from cmbinpaint.pipeline.models import load_model
 from cmbinpaint.studies.drawings import estimators as plots
 from cmbinpaint.studies.estimator_performance import EstimatorEnsemble
 from cmbinpaint.studies.sky_estimators import standard_setup, study_sky_estimators
@@ -13,7 +13,7 @@ from tests.validation.worlds import valid_at
 @pytest.fixture(scope="module")
 def result() -> EstimatorEnsemble:
     setup = standard_setup(valid_at(8), 0, bands=3)
-    return study_sky_estimators(setup, find_inpainter("kriging", 8), 20, realizations=1, samples=2)
+    return study_sky_estimators(setup, load_model("kriging"), 20, realizations=1, samples=2)
 
 
 @pytest.mark.parametrize("kind", ["bias", "response", "effective"])

@@ -1,4 +1,4 @@
-"""Predictions and realizations from any predictor, refined towards the exact mean.
+"""Predictions and realizations from any model, refined towards the exact mean.
 
 Inputs: a predictor, a plan, a sky model, an observed map. Outputs: filled maps.
 

@@ -6,8 +6,8 @@ import pytest
 from cmbinpaint.errors import CmbInpaintWarning
 from cmbinpaint.gaussian.coarse_to_fine import CoarseToFineInpainter
 from cmbinpaint.gaussian.dense import DenseSolver
-from cmbinpaint.pipeline.filling import Filler, draw_observation, realization_rng
-from cmbinpaint.pipeline.models import find_inpainter
+from cmbinpaint.pipeline.filler import Filler, draw_observation, realization_rng
+from cmbinpaint.pipeline.models import load_model
 from cmbinpaint.problem.model import Predictor
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.sky_model import SkyModel
@@ -31,7 +31,7 @@ def plan(seed: int = 0) -> InpaintingPlan:
 
 
 def filler(name: str = "gaussian", refine: int | None = 0) -> Filler:
-    return Filler.prepare(find_inpainter(name), plan(), model(), refine)
+    return Filler.prepare(load_model(name), plan(), model(), refine)
 
 
 @pytest.mark.parametrize("name", ["gaussian", "kriging", "diffusive"])
