@@ -20,7 +20,7 @@ from cmbinpaint.sphere import masks
 from cmbinpaint.sphere.input_warnings import warn_if_suspicious
 from cmbinpaint.sphere.maps import SkyInput, check_values, to_ring, validate_map
 from cmbinpaint.sphere.power import validate_noise
-from cmbinpaint.sphere.units import known_unit, unit_factor
+from cmbinpaint.sphere.units import unit_factor
 
 # A sky model that is this many times above or below what the data show is in another unit.
 _OTHER_SCALE = 100.0
