@@ -172,12 +172,12 @@ def _draw(comparison: "SpectraComparison", path: Path, title: str) -> None:
     factor = ell * (ell + 1) / (2 * np.pi)
     given = {
         "target": comparison.target,
-        "filled": comparison.inpainted,
+        "filled": comparison.filled,
         "observed part, decoupled": comparison.observed,
     }
     roles = dict(zip(given, ("target", "filled", "observed"), strict=True))
     spectra = {name: cl * factor for name, cl in given.items() if cl is not None}
-    reference = comparison.inpainted if comparison.target is None else comparison.target
+    reference = comparison.filled if comparison.target is None else comparison.target
     window = (
         "beam and pixel window divided out" if comparison.beam_divided else "beam and pixel window included"
     )

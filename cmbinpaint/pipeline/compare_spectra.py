@@ -1,4 +1,4 @@
-"""Compare the power spectra of an inpainted map, its target and the observed part of the sky.
+"""Compare the power spectra of a filled map, its target and the observed part of the sky.
 
 Inputs: maps as users give them, a mask or weights. Outputs: `SpectraComparison`, numbers only.
 """
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from cmbinpaint._types import FloatArray
 from cmbinpaint.errors import MapError, MaskError, SpectrumError
+from cmbinpaint.problem.options import refuse_old_names
 from cmbinpaint.spectra.bandpowers import Bandpowers, log_bands
 from cmbinpaint.spectra.full_sky import anafast
 from cmbinpaint.spectra.mode_coupling import master, narrowest_band, pseudo_cl
@@ -37,7 +38,7 @@ class SpectraTable(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class SpectraComparison:
-    """Spectra and bandpowers of an inpainted map and what it is compared with; None where nothing was given.
+    """Spectra and bandpowers of a filled map and what it is compared with; None where nothing was given.
 
     All bandpowers are means of C_ell with weights 2 ell + 1, in the square of `unit`.
 
@@ -45,9 +46,9 @@ class SpectraComparison:
     ----------
     bands
         The bands of all bandpowers; `bands.centers` are their multipoles.
-    inpainted_cl, target_cl
+    filled_cl, target_cl
         (lmax+1,) full-sky `anafast`.
-    inpainted, target
+    filled, target
         (n,) bandpowers of these.
     observed_over_fsky
         (n,) pseudo-bandpowers of the observed map times the weights, over the mean squared weight: right only
@@ -55,12 +56,12 @@ class SpectraComparison:
     observed
         (n,) decoupled bandpowers of the observed map (MASTER): what the observed sky alone says.
     transfer
-        (n,) C(inpainted) / C(target), 1 is perfect.
+        (n,) C(filled) / C(target), 1 is perfect.
     residual
-        (n,) C(inpainted) - C(target).
+        (n,) C(filled) - C(target).
     cosmic_std
         (n,) cosmic standard deviation of a full-sky bandpower, `C sqrt(2 / modes)`, C the target's if there
-        is one, else the inpainted map's.
+        is one, else the filled map's.
     observed_std
         (n,) the same of `observed`, with the modes that the weights leave.
     fsky
@@ -74,9 +75,9 @@ class SpectraComparison:
     """
 
     bands: Bandpowers
-    inpainted_cl: FloatArray
+    filled_cl: FloatArray
     target_cl: FloatArray | None
-    inpainted: FloatArray
+    filled: FloatArray
     target: FloatArray | None
     observed_over_fsky: FloatArray | None
     observed: FloatArray | None
@@ -111,7 +112,7 @@ class SpectraComparison:
         columns: dict[str, FloatArray] = {
             "ell_min": self.bands.edges[:-1].astype(np.float64),
             "ell_max": (self.bands.edges[1:] - 1).astype(np.float64),
-            "inpainted": self.inpainted * factor,
+            "filled": self.filled * factor,
         }
         for name in ("target", "observed", "observed_over_fsky"):
             values = getattr(self, name)
@@ -140,8 +141,9 @@ def _cell(name: str, value: float) -> str:
     return f"{value:.3f}" if name == "transfer" else f"{value:+.2f}" if name == "sigmas" else f"{value:.4g}"
 
 
+@refuse_old_names(inpainted="filled=...")
 def compare_spectra(
-    inpainted: Any,
+    filled: Any,
     *,
     target: Any = None,
     observed: Any = None,
@@ -151,19 +153,19 @@ def compare_spectra(
     bins: Bandpowers | Sequence[int] | int | None = None,
     nest: bool = False,
 ) -> SpectraComparison:
-    """Compare power spectra: of an inpainted map, its target, and the observed part of the sky.
+    """Compare power spectra: of a filled map, its target, and the observed part of the sky.
 
     One filled sky scatters by full-sky cosmic variance by construction: a transfer near 1 within `cosmic_std`
     is all that a single sky can show. Noise is not taken out of any spectrum.
 
     Parameters
     ----------
-    inpainted
+    filled
         (npix,) map without holes, any type that `inpaint_map` takes.
     target
-        (npix,) the true full sky, if known, as the instrument would see it (beam and noise as in `inpainted`).
+        (npix,) the true full sky, if known, as the instrument would see it (beam and noise as in `filled`).
     observed
-        (npix,) the map before inpainting; None with a mask given: the inpainted map, which equals it there.
+        (npix,) the map before it was filled; None with a mask given: the filled map, which equals it there.
     mask
         (npix,) mask, 1 = observed, or any weights >= 0, apodized ones too; None with `observed` given: where it
         is known.
@@ -193,27 +195,27 @@ def compare_spectra(
     ----------
     MASTER: Hivon et al. 2002, ApJ 567, 2.
     """
-    sky = _take_filled(inpainted, "the inpainted map", nest)
-    weights, seen = _take_observed(sky, observed, mask, nest)
+    sky = _validate_filled(filled, "the filled map", nest)
+    weights, seen = _observed_weights(sky, observed, mask, nest)
     last, divisor = _beam_and_lmax(beam, lmax, sky.nside)
     least = 1 if weights is None else narrowest_band(weights)
-    bands = _take_bands(bins, last, least)
+    bands = _validate_bands(bins, last, least)
 
-    inpainted_cl = anafast(sky.values, last) / divisor
+    filled_cl = anafast(sky.values, last) / divisor
     target_cl = None
     if target is not None:
-        true = _same_kind(_take_filled(target, "the target", nest), sky, "the target")
+        true = _same_kind(_validate_filled(target, "the target", nest), sky, "the target")
         target_cl = anafast(true, last) / divisor
-    reference = inpainted_cl if target_cl is None else target_cl
-    power, goal = bands.bin(inpainted_cl), None if target_cl is None else bands.bin(target_cl)
-    # What the beam does to a whole band depends on the spectrum within it: take the inpainted map's.
-    window = _ratio(bands.bin(inpainted_cl * divisor), power)
+    reference = filled_cl if target_cl is None else target_cl
+    power, goal = bands.bin(filled_cl), None if target_cl is None else bands.bin(target_cl)
+    # What the beam does to a whole band depends on the spectrum within it: take the filled map's.
+    window = _ratio(bands.bin(filled_cl * divisor), power)
     parts = _observed_bandpowers(seen, weights, bands, sky.nside, window)
     return SpectraComparison(
         bands=bands,
-        inpainted_cl=inpainted_cl,
+        filled_cl=filled_cl,
         target_cl=target_cl,
-        inpainted=power,
+        filled=power,
         target=goal,
         observed_over_fsky=parts[0],
         observed=parts[1],
@@ -241,7 +243,7 @@ def _cosmic_std(cl: FloatArray, bands: Bandpowers, weights: FloatArray | None = 
     return np.sqrt(2 * bands.bin(cl**2) / modes)
 
 
-def _take_filled(sky: Any, name: str, nest: bool) -> SkyInput:
+def _validate_filled(sky: Any, name: str, nest: bool) -> SkyInput:
     taken = validate_map(sky, nest=nest)
     if not taken.known.all():
         raise MapError(
@@ -252,17 +254,17 @@ def _take_filled(sky: Any, name: str, nest: bool) -> SkyInput:
 
 
 def _same_kind(other: SkyInput, sky: SkyInput, name: str) -> FloatArray:
-    """Return the other map's values in the inpainted map's unit."""
+    """Return the other map's values in the filled map's unit."""
     if other.nside != sky.nside:
         raise MapError(
-            f"{name} has nside {other.nside}, the inpainted map nside {sky.nside}; they must be equal"
+            f"{name} has nside {other.nside}, the filled map nside {sky.nside}; they must be equal"
         )
     if other.unit is None or sky.unit is None:
         return other.values
     return other.values * unit_factor(other.unit, sky.unit)
 
 
-def _take_observed(
+def _observed_weights(
     sky: SkyInput, observed: Any, mask: Any, nest: bool
 ) -> tuple[FloatArray | None, FloatArray]:
     """Return the weights of the observed map, None if nothing is said of one, and its values."""
@@ -272,13 +274,13 @@ def _take_observed(
     values = _same_kind(taken, sky, "the observed map")
     weights = taken.known.astype(np.float64)
     if mask is not None:
-        weights *= _take_weights(mask, sky.nside, nest)
+        weights *= _validate_weights(mask, sky.nside, nest)
     if not weights.any():
         raise MaskError("the observed map has no pixel that is known and has weight; give another mask")
     return weights, values
 
 
-def _take_weights(mask: Any, nside: int, nest: bool) -> FloatArray:
+def _validate_weights(mask: Any, nside: int, nest: bool) -> FloatArray:
     """Return a mask or weights as float64 RING."""
     values = np.ma.filled(mask, 0) if isinstance(mask, np.ma.MaskedArray) else np.asarray(mask)
     if values.dtype.kind == "f" and np.all(values >= 0) and np.any((values != 0) & (values != 1)):
@@ -310,7 +312,7 @@ def _beam_and_lmax(beam: npt.ArrayLike | None, lmax: int | None, nside: int) -> 
     return last, window[: last + 1] ** 2
 
 
-def _take_bands(bins: Bandpowers | Sequence[int] | int | None, lmax: int, least: int) -> Bandpowers:
+def _validate_bands(bins: Bandpowers | Sequence[int] | int | None, lmax: int, least: int) -> Bandpowers:
     if bins is None:
         most = max(1, (lmax - 1) // least)
         return log_bands(2, lmax, min(_BANDS, most), min_width=min(least, lmax - 1))

@@ -179,7 +179,7 @@ class _Several:
     def of(cls, first: FloatArray, others: Iterable[FloatArray], spectra: SpectraComparison) -> "_Several":
         bands = spectra.bands
         factor = bands.centers * (bands.centers + 1) / (2 * np.pi)
-        dls = [spectra.inpainted * factor]
+        dls = [spectra.filled * factor]
         total = squares = None
         for sky in others:
             if sky.shape != first.shape:

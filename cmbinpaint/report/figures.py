@@ -101,7 +101,7 @@ def draw_spectra(report: "MapReport") -> Figure:
     found = report.spectra
     ell = found.bands.centers
     factor = ell * (ell + 1) / (2 * np.pi)
-    given = {"truth": found.target, "filled": found.inpainted, "observed part, decoupled": found.observed}
+    given = {"truth": found.target, "filled": found.filled, "observed part, decoupled": found.observed}
     roles = dict(zip(given, ("truth", "filled", "observed"), strict=True))
     spectra = {name: cl * factor for name, cl in given.items() if cl is not None}
     roles = {name: roles[name] for name in spectra}

@@ -29,7 +29,7 @@ print(result.table().text)
 # noise, as the maps do.
 
 factor = result.bands.centers * (result.bands.centers + 1) / (2 * np.pi)
-spectra = {"truth": result.target, "filled": result.inpainted, "observed, decoupled": result.observed}
+spectra = {"truth": result.target, "filled": result.filled, "observed, decoupled": result.observed}
 figure = draw_comparison(
     result.bands.centers,
     {name: power * factor for name, power in spectra.items()},

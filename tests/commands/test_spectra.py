@@ -46,7 +46,7 @@ def test_the_table_is_anafast_in_bands(folder, tmp_path, capsys) -> None:
     said = capsys.readouterr()
     assert said.err == "" and f"{tmp_path / 'out.csv'}\n{tmp_path / 'out.png'}\n" in said.out
     cls = {
-        "inpainted": healpy.anafast(fits.read_map(folder / "filled.fits")[0], lmax=LMAX),
+        "filled": healpy.anafast(fits.read_map(folder / "filled.fits")[0], lmax=LMAX),
         "target": healpy.anafast(1e6 * fits.read_map(folder / "truth.fits")[0], lmax=LMAX),
     }
     table = rows(tmp_path / "out.csv")
@@ -58,7 +58,7 @@ def test_the_table_is_anafast_in_bands(folder, tmp_path, capsys) -> None:
         for name, power in band.items():
             # anafast's own iterations and the sums agree to single digits of 1e-6.
             assert row[name] == pytest.approx(power * center * (center + 1) / (2 * np.pi), rel=1e-4)
-        assert row["transfer"] == pytest.approx(band["inpainted"] / band["target"], rel=1e-4)
+        assert row["transfer"] == pytest.approx(band["filled"] / band["target"], rel=1e-4)
     assert (tmp_path / "out.png").stat().st_size > 5000
 
 
@@ -80,13 +80,13 @@ def test_the_observed_part_is_decoupled(folder, tmp_path) -> None:
     assert facts["nside"] == NSIDE and facts["lmax"] == LMAX and 0.75 < facts["fsky"] < 0.85
     for band in facts["bands"][2:]:
         # The same sky: cut and full differ by part of the cosmic variance only.
-        assert abs(band["observed"] - band["inpainted"]) < 3 * band["cosmic_std"]
+        assert abs(band["observed"] - band["filled"]) < 3 * band["cosmic_std"]
 
 
 def test_without_an_output_it_only_prints(folder, tmp_path, capsys, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert run(folder / "filled.fits", "--lmax", LMAX) == 0
-    assert "inpainted" in capsys.readouterr().out and not list(tmp_path.iterdir())
+    assert "filled" in capsys.readouterr().out and not list(tmp_path.iterdir())
 
 
 def test_a_beam_is_divided_out(folder, tmp_path) -> None:
@@ -102,13 +102,13 @@ def test_a_beam_is_divided_out(folder, tmp_path) -> None:
     weights = (2 * ell + 1)[band]
     divided = (cl / healpy.gauss_beam(0.1, lmax=30) ** 2 / pixel)[band]
     gain = np.average(divided, weights=weights) / np.average(cl[band], weights=weights)
-    assert without[-1]["inpainted"] / with_beam[-1]["inpainted"] == pytest.approx(gain, rel=0.01)
+    assert without[-1]["filled"] / with_beam[-1]["filled"] == pytest.approx(gain, rel=0.01)
 
 
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (["sky.fits"], "the inpainted map has"),
+        (["sky.fits"], "the filled map has"),
         (["bare.fits", "--target", "truth.fits"], "says no unit and"),
         (
             ["filled.fits", "--mask-field", "M"],

@@ -28,7 +28,7 @@ def test_a_map_equals_itself():
     result = compare_spectra(SKY, target=SKY, lmax=LMAX)
     np.testing.assert_array_equal(result.transfer, 1)
     np.testing.assert_array_equal(result.residual, 0)
-    np.testing.assert_array_equal(result.inpainted_cl, hp.anafast(SKY, lmax=LMAX))
+    np.testing.assert_array_equal(result.filled_cl, hp.anafast(SKY, lmax=LMAX))
     assert result.observed is None and result.fsky is None and result.bands.lmax == LMAX
 
 
@@ -55,7 +55,7 @@ def test_cosmic_std_is_the_scatter_of_skies():
 def test_the_observed_part_alone_gives_the_full_skys_spectrum():
     bands = Bandpowers([2, 8, 16, 33])
     results = [compare_spectra(sky_of(s), mask=VALID, lmax=LMAX, bins=bands) for s in range(40)]
-    full = np.mean([r.inpainted for r in results], axis=0)
+    full = np.mean([r.filled for r in results], axis=0)
     decoupled = np.array([r.observed for r in results])
     error = np.std(decoupled, axis=0) / np.sqrt(len(results))
     assert np.all(np.abs(decoupled.mean(axis=0) - full) < 4 * error)
@@ -77,7 +77,7 @@ def test_observed_and_mask_take_the_forms_users_have():
         mask=hp.reorder(weights, r2n=True), lmax=LMAX, nest=True,
     )  # fmt: skip
     np.testing.assert_allclose(nested.observed, soft.observed, rtol=1e-9)
-    np.testing.assert_allclose(nested.inpainted, soft.inpainted, rtol=1e-12)
+    np.testing.assert_allclose(nested.filled, soft.filled, rtol=1e-12)
     assert soft.fsky == pytest.approx(weights.mean())
 
 
@@ -86,7 +86,7 @@ def test_the_beam_is_divided_out_and_stated():
     smooth = hp.smoothing(SKY, fwhm=np.radians(6), lmax=LMAX, iter=10)
     plain = compare_spectra(SKY, mask=VALID, lmax=20)
     divided = compare_spectra(smooth, target=smooth, mask=VALID, lmax=20, beam=beam)
-    np.testing.assert_allclose(divided.inpainted, plain.inpainted, rtol=1e-3)
+    np.testing.assert_allclose(divided.filled, plain.filled, rtol=1e-3)
     np.testing.assert_allclose(divided.observed[5:], plain.observed[5:], rtol=0.3)
     assert divided.beam_divided and "divided by the beam given" in divided.statement
     assert "beam and pixel window in" in plain.statement
@@ -98,7 +98,7 @@ def test_the_table_says_what_the_numbers_say():
     result = compare_spectra(1.1 * SKY, target=SKY, mask=VALID, lmax=LMAX, bins=[2, 10, 33])
     table = result.table()
     assert table.columns == (
-        "ell_min", "ell_max", "inpainted", "target", "observed", "observed_over_fsky", "cosmic_std",
+        "ell_min", "ell_max", "filled", "target", "observed", "observed_over_fsky", "cosmic_std",
         "transfer", "sigmas",
     )  # fmt: skip
     row = dict(zip(table.columns, table.rows[0], strict=True))
@@ -119,7 +119,7 @@ def test_the_table_says_what_the_numbers_say():
             MapError,
             "the target has 3072 pixels that are NaN, UNSEEN",
         ),
-        ({"target": np.ones(12)}, MapError, "the target has nside 1, the inpainted map nside 16"),
+        ({"target": np.ones(12)}, MapError, "the target has nside 1, the filled map nside 16"),
         ({"mask": np.ones(12)}, MaskError, "the mask has nside 1, the map nside 16"),
         ({"mask": np.zeros(12 * NSIDE**2)}, MaskError, "no pixel that is known and has weight"),
         ({"bins": [2, 100]}, SpectrumError, "the bands reach ell = 99, the spectra end at lmax = 47"),
@@ -135,5 +135,5 @@ def test_what_cannot_be_compared_is_refused(options, error, text):
 
 
 def test_holes_in_the_inpainted_map_are_refused():
-    with pytest.raises(MapError, match=r"the inpainted map has .* fill it with inpaint_map"):
+    with pytest.raises(MapError, match=r"the filled map has .* fill it with inpaint_map"):
         compare_spectra(np.where(VALID, SKY, hp.UNSEEN))

@@ -28,7 +28,7 @@ def test_the_facts_are_the_plans_and_the_maps() -> None:
 def test_spectra_are_anafasts_of_the_first_map() -> None:
     w, found = world(), report(3, truth=world().truth)
     cl = healpy.anafast(w.fills[0], lmax=2 * 16)
-    np.testing.assert_allclose(found.spectra.inpainted_cl, cl, rtol=1e-6)
+    np.testing.assert_allclose(found.spectra.filled_cl, cl, rtol=1e-6)
     assert found.spectra.lmax == 32 < HIGHEST_MULTIPOLE and found.spectra.target is not None
 
 

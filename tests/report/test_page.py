@@ -170,7 +170,7 @@ def test_the_spectra_are_the_reports() -> None:
     drawn = {line.get_label(): line for line in upper.lines}
     for name, cl in (
         ("truth", found.target),
-        ("filled", found.inpainted),
+        ("filled", found.filled),
         ("observed part, decoupled", found.observed),
         (r"holes = 0, over $f_{\rm sky}$", found.observed_over_fsky),
     ):
