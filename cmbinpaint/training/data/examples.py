@@ -11,7 +11,7 @@ import numpy as np
 from cmbinpaint._types import AnyArray, BoolArray, Float32Array
 from cmbinpaint.errors import RecipeError
 from cmbinpaint.training.data.planck_colors import LIMIT_uK, to_rgb
-from cmbinpaint.training.recipes.recipe import _number
+from cmbinpaint.training.recipes.checks import check_number
 
 
 @dataclass(frozen=True)
@@ -68,4 +68,4 @@ def check_channels(channels: Any, limit_uK: Any) -> None:
     """
     if isinstance(channels, bool) or channels not in (1, 3):
         raise RecipeError(f"[data] channels is {channels!r}; give 1 (temperature) or 3 (RGB)")
-    _number("[data]", "limit_uK", limit_uK, above=0.0)
+    check_number("[data]", "limit_uK", limit_uK, above=0.0)

@@ -21,7 +21,7 @@ from cmbinpaint.training.data.masks import Bounded, MaskSource, RandomShapes
 from cmbinpaint.training.data.planck_colors import LIMIT_uK
 from cmbinpaint.training.data.skies import field_rms, split_number
 from cmbinpaint.training.data.sky import draw_fields, plane_power
-from cmbinpaint.training.recipes.recipe import _integer, _number
+from cmbinpaint.training.recipes.checks import check_integer, check_number
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,11 @@ class FlatStream:
     masks: MaskSource = field(default_factory=lambda: Bounded(RandomShapes()))
 
     def __post_init__(self) -> None:
-        _integer("[data]", "batch_size", self.batch_size, least=1)
-        _integer("[data]", "side", self.side, least=8)
-        _number("[data]", "step_arcmin", self.step_arcmin, above=0.0)
+        check_integer("[data]", "batch_size", self.batch_size, least=1)
+        check_integer("[data]", "side", self.side, least=8)
+        check_number("[data]", "step_arcmin", self.step_arcmin, above=0.0)
         for key in ("beam_fwhm_arcmin", "noise_uK"):
-            _number("[data]", key, getattr(self, key), least=0.0)
+            check_number("[data]", key, getattr(self, key), least=0.0)
         check_channels(self.channels, self.limit_uK)
 
     def batch(self, index: int, split: str = "train") -> HoleBatch:

@@ -24,7 +24,7 @@ from cmbinpaint.plane.tangent import PatchGrid, TangentPlane
 from cmbinpaint.sphere.maps import npix_to_nside
 from cmbinpaint.sphere.masks import validate_mask
 from cmbinpaint.training.data.pictures import read_pictures
-from cmbinpaint.training.recipes.recipe import _integer, _number, _one_of, _unknown
+from cmbinpaint.training.recipes.checks import check_choice, check_integer, check_keys, check_number
 
 Holes = Literal["dark", "bright"]
 _TRIES = 300  # draws for one mask before its source is called unfit
@@ -52,7 +52,7 @@ class RandomShapes:
     most: int = shapes.QUARTER_SHAPES
 
     def __post_init__(self) -> None:
-        _integer("[masks]", "most", self.most, least=1)
+        check_integer("[masks]", "most", self.most, least=1)
 
     def draw(self, n: int, side: int, rng: np.random.Generator) -> BoolArray:
         return np.stack([shapes.random_shapes(side, rng, most=self.most) for _ in range(n)])
@@ -114,8 +114,8 @@ class Pictures:
     dilation_px: tuple[int, int] = (5, 47)
 
     def __post_init__(self) -> None:
-        _one_of("[masks]", "holes", self.holes, get_args(Holes))
-        _number("[masks]", "rotation_deg", self.rotation_deg, least=0.0, most=180.0)
+        check_choice("[masks]", "holes", self.holes, get_args(Holes))
+        check_number("[masks]", "rotation_deg", self.rotation_deg, least=0.0, most=180.0)
         low, high = _range("dilation_px", self.dilation_px)
         if not (low >= 1 and low == int(low) and high == int(high)):
             raise RecipeError(f"[masks] dilation_px is {self.dilation_px!r}; give whole numbers, 1 or more")
@@ -162,9 +162,9 @@ class SkyCuts:
     threshold: float | None = None
 
     def __post_init__(self) -> None:
-        _number("[masks]", "step_arcmin", self.step_arcmin, above=0.0)
+        check_number("[masks]", "step_arcmin", self.step_arcmin, above=0.0)
         if self.threshold is not None:
-            _number("[masks]", "threshold", self.threshold, above=0.0, most=1.0)
+            check_number("[masks]", "threshold", self.threshold, above=0.0, most=1.0)
 
     @cached_property
     def valid(self) -> BoolArray:
@@ -239,9 +239,9 @@ def build_masks(table: Mapping[str, Any]) -> MaskSource:
         key: tuple(value) if isinstance(value, list) else value for key, value in table.items()
     }
     kind, share = options.pop("kind", "shapes"), options.pop("hole_share", None)
-    _one_of("[masks]", "kind", kind, tuple(KINDS))
+    check_choice("[masks]", "kind", kind, tuple(KINDS))
     known = [f.name for f in fields(KINDS[kind])]
-    _unknown(f"[masks] of kind {kind!r}:", options, [*known, "hole_share", "kind"])
+    check_keys(f"[masks] of kind {kind!r}:", options, [*known, "hole_share", "kind"])
     needed = {"pictures": "folder", "sky": "mask"}.get(kind)
     if needed and not isinstance(options.get(needed), str):
         raise RecipeError(f"[masks] of kind {kind!r} needs {needed}, a path; it is {options.get(needed)!r}")
@@ -259,7 +259,7 @@ def _range(key: str, value: Any, most: float = float("inf")) -> tuple[float, flo
     if not isinstance(value, list | tuple) or len(value) != 2:
         raise RecipeError(f"[masks] {key} is {value!r}; give two numbers, the least and the most")
     for number in value:
-        _number("[masks]", key, number, least=0.0, most=most)
+        check_number("[masks]", key, number, least=0.0, most=most)
     if value[0] > value[1]:
         raise RecipeError(f"[masks] {key} is {list(value)}; the least comes first")
     return float(value[0]), float(value[1])

@@ -20,7 +20,7 @@ from cmbinpaint.training.data.masks import build_masks
 from cmbinpaint.training.data.reader import StoredSkies
 from cmbinpaint.training.data.sky import PatchBatch, SkyStream
 from cmbinpaint.training.data.stored import StoredStream
-from cmbinpaint.training.recipes.recipe import _one_of, _unknown
+from cmbinpaint.training.recipes.checks import check_choice, check_keys
 
 __all__ = ["AnyStream", "PatchBatch", "build_stream"]
 
@@ -49,11 +49,11 @@ def build_stream(data: Mapping[str, Any], seed: int) -> AnyStream:
         key: tuple(value) if isinstance(value, list) else value for key, value in data.items()
     }
     kind = options.pop("kind", "sky-stream")
-    _one_of("[data]", "kind", kind, ("sky-stream", "stored"))
+    check_choice("[data]", "kind", kind, ("sky-stream", "stored"))
     if kind == "stored":
         return _stored(options, seed)
     inputs = options.pop("inputs", "guess")
-    _one_of("[data]", "inputs", inputs, ("guess", "holes"))
+    check_choice("[data]", "inputs", inputs, ("guess", "holes"))
     if inputs == "holes":
         _check(options, FlatStream, [])
         return FlatStream(seed=seed, **_with_masks(options))
@@ -81,7 +81,7 @@ def _stored(options: dict[str, Any], seed: int) -> StoredStream:
 def _check(options: Mapping[str, Any], stream: type[Any], more: list[str]) -> None:
     hidden = {"seed", "splits", "skies"} if stream is not SkyStream else {"seed", "splits"}
     own = [f.name for f in fields(stream) if f.name not in hidden]
-    _unknown("[data]", options, ["kind", *(["inputs"] if not more else []), *more, *own])
+    check_keys("[data]", options, ["kind", *(["inputs"] if not more else []), *more, *own])
 
 
 def _with_masks(options: dict[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from cmbinpaint.sims.theory import Cosmology, theory_cl
 from cmbinpaint.sphere.harmonics import draw_alm
 from cmbinpaint.sphere.power import pixel_variance
 from cmbinpaint.sphere.windows import gaussian_beam
-from cmbinpaint.training.recipes.recipe import _integer, _number, _unknown
+from cmbinpaint.training.recipes.checks import check_integer, check_keys, check_number
 
 SPLITS = ("train", "validation", "test")
 _RECIPES = Path(__file__).parents[1] / "recipes"
@@ -92,10 +92,10 @@ class DataSetRecipe:
             raise RecipeError(f"{where} name is {self.name!r}; give the data set a name")
         for key, least in (("seed", 0), ("skies", 1), ("patches", 1), ("side", 8), ("margin", 0), ("lmax", 2),
                            ("skies_per_shard", 1)):  # fmt: skip
-            _integer(where, key, getattr(self, key), least=least)
-        _number(where, "step_arcmin", self.step_arcmin, above=0.0)
+            check_integer(where, key, getattr(self, key), least=least)
+        check_number(where, "step_arcmin", self.step_arcmin, above=0.0)
         for key in ("beam_fwhm_arcmin", "noise_uK"):
-            _number(where, key, getattr(self, key), least=0.0)
+            check_number(where, key, getattr(self, key), least=0.0)
         if not isinstance(self.pixel_window, bool):
             raise RecipeError(f"{where} pixel_window is {self.pixel_window!r}; give true or false")
         self._check_classes(where)
@@ -106,7 +106,7 @@ class DataSetRecipe:
         if not isinstance(self.ns, list | tuple) or not self.ns:
             raise RecipeError(f"{where} ns is {self.ns!r}; give a list of spectral indices, one a class")
         for value in self.ns:
-            _number(where, "ns", value, least=-1.0, most=3.0)
+            check_number(where, "ns", value, least=-1.0, most=3.0)
         if list(self.ns) != sorted(set(self.ns)):
             raise RecipeError(f"{where} ns is {list(self.ns)}; give ascending values, each once")
         object.__setattr__(self, "ns", tuple(float(value) for value in self.ns))
@@ -115,7 +115,7 @@ class DataSetRecipe:
         if not isinstance(self.split, list | tuple) or len(self.split) != len(SPLITS):
             raise RecipeError(f"{where} split is {self.split!r}; give the shares of {', '.join(SPLITS)}")
         for share in self.split:
-            _number(where, "split", share, least=0.0, most=1.0)
+            check_number(where, "split", share, least=0.0, most=1.0)
         if abs(sum(self.split) - 1) > 1e-9:
             raise RecipeError(
                 f"{where} split is {list(self.split)}, which adds to {sum(self.split):g}, not 1"
@@ -172,7 +172,7 @@ class DataSetRecipe:
         RecipeError
             For an unknown, absent, ill-typed or out-of-range entry.
         """
-        _unknown("data set:", table, [f.name for f in fields(cls)])
+        check_keys("data set:", table, [f.name for f in fields(cls)])
         for key in ("name", "seed"):
             if key not in table:
                 raise RecipeError(f"data set: {key} is missing; a data set needs name and seed")

@@ -19,7 +19,7 @@ from cmbinpaint.training.data.order import balanced_order, plain_order
 from cmbinpaint.training.data.planck_colors import LIMIT_uK
 from cmbinpaint.training.data.reader import StoredSkies
 from cmbinpaint.training.data.skies import SPLITS, split_number
-from cmbinpaint.training.recipes.recipe import _integer
+from cmbinpaint.training.recipes.checks import check_integer
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,13 @@ class StoredStream:
     masks: MaskSource = field(default_factory=lambda: Bounded(RandomShapes()))
 
     def __post_init__(self) -> None:
-        _integer("[data]", "batch_size", self.batch_size, least=1)
+        check_integer("[data]", "batch_size", self.batch_size, least=1)
         check_channels(self.channels, self.limit_uK)
         for key in ("augment", "balanced"):
             if not isinstance(getattr(self, key), bool | None):
                 raise RecipeError(f"[data] {key} is {getattr(self, key)!r}; give true or false")
         if self.only_patch is not None:
-            _integer("[data]", "only_patch", self.only_patch, least=0)
+            check_integer("[data]", "only_patch", self.only_patch, least=0)
             if self.balanced:
                 raise RecipeError("[data] only_patch and balanced contradict each other; drop one")
             if self.only_patch >= self.skies.count("train"):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from cmbinpaint.errors import RecipeError
+from cmbinpaint.training.recipes.checks import check_choice, check_integer, check_keys, check_number
 from cmbinpaint.training.recipes.recipe_sections import (
     ClassesRecipe,
     OptimizerRecipe,
@@ -23,10 +24,6 @@ from cmbinpaint.training.recipes.recipe_sections import (
     StageRecipe,
     make_part,
 )
-from cmbinpaint.training.run.checks import integer as _integer
-from cmbinpaint.training.run.checks import number as _number
-from cmbinpaint.training.run.checks import one_of as _one_of
-from cmbinpaint.training.run.checks import unknown_keys as _unknown
 
 Precision = Literal["fp32", "bf16", "auto"]
 # Those of `cmbinpaint.nn.losses`; named here so that reading a recipe needs no torch.
@@ -114,19 +111,19 @@ class Recipe:
         where = "recipe:"
         if not isinstance(self.name, str) or not self.name:
             raise RecipeError(f"{where} name is {self.name!r}; give the run a name")
-        _integer(where, "seed", self.seed, least=0)
+        check_integer(where, "seed", self.seed, least=0)
         for key in ("accumulate", "checkpoint_every", "validate_every", "log_every"):
-            _integer(where, key, getattr(self, key), least=1)
+            check_integer(where, key, getattr(self, key), least=1)
         for key in ("validation_batches", "workers", "keep_checkpoints"):
-            _integer(where, key, getattr(self, key), least=0)
+            check_integer(where, key, getattr(self, key), least=0)
         if self.threads is not None:
-            _integer(where, "threads", self.threads, least=1)
+            check_integer(where, "threads", self.threads, least=1)
         if self.start is not None and (not isinstance(self.start, str) or not self.start):
             raise RecipeError(
                 f"{where} start is {self.start!r}; give a network's name or the path of its card"
             )
-        _one_of(where, "precision", self.precision, get_args(Precision))
-        _number(where, "ema_decay", self.ema_decay, least=0.0, below=1.0)
+        check_choice(where, "precision", self.precision, get_args(Precision))
+        check_number(where, "ema_decay", self.ema_decay, least=0.0, below=1.0)
         for key in ("data", "model", "loss"):
             if not isinstance(getattr(self, key), Mapping):
                 raise RecipeError(f"{where} {key} is {getattr(self, key)!r}; write a table [{key}]")
@@ -137,7 +134,7 @@ class Recipe:
     def _check_stages(self) -> None:
         object.__setattr__(self, "stage", tuple(self.stage))
         if not self.stage:
-            _integer("recipe:", "steps", self.steps, least=1)
+            check_integer("recipe:", "steps", self.steps, least=1)
         elif self.steps not in (None, sum(stage.steps for stage in self.stage)):
             raise RecipeError(
                 f"recipe: steps is {self.steps} and there are stages; drop steps, they say how many"
@@ -166,9 +163,9 @@ class Recipe:
                 )
 
     def _check_loss(self) -> None:
-        _unknown("[loss]", self.loss, LOSS_TERMS)
+        check_keys("[loss]", self.loss, LOSS_TERMS)
         for key, weight in self.loss.items():
-            _number("[loss]", key, weight, least=0.0)
+            check_number("[loss]", key, weight, least=0.0)
         active = [key for key, weight in self.loss.items() if weight > 0]
         if not active:
             raise RecipeError(f"[loss] has no term with a positive weight; known: {', '.join(LOSS_TERMS)}")
@@ -200,7 +197,7 @@ class Recipe:
             For an unknown, absent, ill-typed or out-of-range entry.
         """
         known = [f.name for f in fields(cls)]
-        _unknown("recipe:", table, known)
+        check_keys("recipe:", table, known)
         for key in ("name", "seed", *([] if "stage" in table else ["steps"])):
             if key not in table:
                 raise RecipeError(f"recipe: {key} is missing; a recipe needs name, seed and steps")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeVar, get_args
 
 from cmbinpaint.errors import RecipeError
-from cmbinpaint.training.run.checks import integer, number, one_of, unknown_keys
+from cmbinpaint.training.recipes.checks import check_choice, check_integer, check_keys, check_number
 
 Schedule = Literal["cosine", "constant"]
 Algorithm = Literal["adam", "adamw"]
@@ -51,19 +51,19 @@ class OptimizerRecipe:
 
     def __post_init__(self) -> None:
         where = "[optimizer]"
-        one_of(where, "algorithm", self.algorithm, get_args(Algorithm))
-        one_of(where, "schedule", self.schedule, get_args(Schedule))
-        number(where, "lr", self.lr, above=0.0)
+        check_choice(where, "algorithm", self.algorithm, get_args(Algorithm))
+        check_choice(where, "schedule", self.schedule, get_args(Schedule))
+        check_number(where, "lr", self.lr, above=0.0)
         if not isinstance(self.betas, list | tuple) or len(self.betas) != 2:
             raise RecipeError(f"{where} betas is {self.betas!r}; give two numbers from 0 to below 1")
         for beta in self.betas:
-            number(where, "betas", beta, least=0.0, below=1.0)
+            check_number(where, "betas", beta, least=0.0, below=1.0)
         object.__setattr__(self, "betas", (float(self.betas[0]), float(self.betas[1])))
-        number(where, "weight_decay", self.weight_decay, least=0.0)
-        integer(where, "warmup_steps", self.warmup_steps, least=0)
-        number(where, "final_lr_share", self.final_lr_share, least=0.0, most=1.0)
+        check_number(where, "weight_decay", self.weight_decay, least=0.0)
+        check_integer(where, "warmup_steps", self.warmup_steps, least=0)
+        check_number(where, "final_lr_share", self.final_lr_share, least=0.0, most=1.0)
         if self.grad_clip is not None:
-            number(where, "grad_clip", self.grad_clip, least=0.0)
+            check_number(where, "grad_clip", self.grad_clip, least=0.0)
 
 
 @dataclass(frozen=True)
@@ -100,15 +100,15 @@ class StageRecipe:
         if not isinstance(self.name, str) or not self.name:
             raise RecipeError(f"[[stage]] name is {self.name!r}; give the stage a name")
         for key in ("epochs", "steps_per_epoch"):
-            integer(self.where, key, getattr(self, key), least=1)
+            check_integer(self.where, key, getattr(self, key), least=1)
         if self.lr is not None:
-            number(self.where, "lr", self.lr, above=0.0)
+            check_number(self.where, "lr", self.lr, above=0.0)
         if not isinstance(self.freeze_encoder_norm, bool):
             raise RecipeError(
                 f"{self.where} freeze_encoder_norm is {self.freeze_encoder_norm!r}; give true or false"
             )
         if self.patience is not None:
-            integer(self.where, "patience", self.patience, least=1)
+            check_integer(self.where, "patience", self.patience, least=1)
             if self.patience >= self.epochs:
                 raise RecipeError(
                     f"{self.where} patience is {self.patience}, with {self.epochs} epochs at most it can never "
@@ -148,7 +148,7 @@ class PerceptualRecipe:
     def __post_init__(self) -> None:
         if not isinstance(self.weights, str) or not self.weights:
             raise RecipeError(f"[perceptual] weights is {self.weights!r}; give 'vgg16-cmb' or a file")
-        one_of("[perceptual]", "scale", self.scale, get_args(PictureScale))
+        check_choice("[perceptual]", "scale", self.scale, get_args(PictureScale))
 
 
 @dataclass(frozen=True)
@@ -174,10 +174,10 @@ class SkyRecipe:
 
     def __post_init__(self) -> None:
         for key in ("step_arcmin", "noise_over_rms"):
-            number("[sky]", key, getattr(self, key), above=0.0)
-        number("[sky]", "fwhm_arcmin", self.fwhm_arcmin, least=0.0)
+            check_number("[sky]", key, getattr(self, key), above=0.0)
+        check_number("[sky]", "fwhm_arcmin", self.fwhm_arcmin, least=0.0)
         if self.rms_uK is not None:
-            number("[sky]", "rms_uK", self.rms_uK, above=0.0)
+            check_number("[sky]", "rms_uK", self.rms_uK, above=0.0)
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ class ClassesRecipe:
 
     def __post_init__(self) -> None:
         if self.crop is not None:
-            integer("[classes]", "crop", self.crop, least=8)
+            check_integer("[classes]", "crop", self.crop, least=8)
 
 
 def make_part(kind: type[Part], table: Any, where: str) -> Part:
@@ -208,7 +208,7 @@ def make_part(kind: type[Part], table: Any, where: str) -> Part:
     """
     if not isinstance(table, Mapping):
         raise RecipeError(f"recipe: {where.strip('[]')} is {table!r}; write a table {where}")
-    unknown_keys(where, table, [f.name for f in fields(kind)])  # type: ignore[arg-type]
+    check_keys(where, table, [f.name for f in fields(kind)])  # type: ignore[arg-type]
     try:
         return kind(**table)
     except TypeError as error:

@@ -10,7 +10,7 @@ from typing import Any
 from cmbinpaint.errors import RecipeError
 
 
-def unknown_keys(where: str, table: Mapping[str, Any], known: list[str] | tuple[str, ...]) -> None:
+def check_keys(where: str, table: Mapping[str, Any], known: list[str] | tuple[str, ...]) -> None:
     """Refuse the first key that is not known, with the nearest one that is."""
     for key in table:
         if key not in known:
@@ -19,7 +19,7 @@ def unknown_keys(where: str, table: Mapping[str, Any], known: list[str] | tuple[
             raise RecipeError(f"{where} unknown key {key!r}{hint} known: {', '.join(known)}")
 
 
-def one_of(where: str, key: str, value: Any, known: tuple[str, ...]) -> None:
+def check_choice(where: str, key: str, value: Any, known: tuple[str, ...]) -> None:
     """Refuse a value that is none of those known."""
     if value not in known:
         near = get_close_matches(str(value), known, n=1)
@@ -27,7 +27,7 @@ def one_of(where: str, key: str, value: Any, known: tuple[str, ...]) -> None:
         raise RecipeError(f"{where} {key} is {value!r}; known: {', '.join(known)}{hint}")
 
 
-def integer(where: str, key: str, value: Any, *, least: int) -> None:
+def check_integer(where: str, key: str, value: Any, *, least: int) -> None:
     """Refuse what is no whole number, or too small."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise RecipeError(f"{where} {key} is {value!r}, a {type(value).__name__}; give a whole number")
@@ -35,7 +35,7 @@ def integer(where: str, key: str, value: Any, *, least: int) -> None:
         raise RecipeError(f"{where} {key} is {value}; give {least} or more")
 
 
-def number(
+def check_number(
     where: str,
     key: str,
     value: Any,
