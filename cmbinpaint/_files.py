@@ -41,6 +41,13 @@ def write_whole(path: Path, content: bytes | str) -> None:
         stream.write(content.encode() if isinstance(content, str) else content)
 
 
+def read_regular(path: Path) -> bytes:
+    """Read a file; a device or a pipe raises OSError instead of never ending."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return path.read_bytes()
+
+
 def sync_folder(folder: Path) -> None:
     """Have the names in a folder on disk; where folders cannot be synced, names get there on their own."""
     try:

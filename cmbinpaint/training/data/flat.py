@@ -55,8 +55,8 @@ class FlatStream:
     masks: MaskSource = field(default_factory=lambda: Bounded(RandomShapes()))
 
     def __post_init__(self) -> None:
-        check_integer("[data]", "batch_size", self.batch_size, least=1)
-        check_integer("[data]", "side", self.side, least=8)
+        check_integer("[data]", "batch_size", self.batch_size, least=1, most=2**16)
+        check_integer("[data]", "side", self.side, least=8, most=8192)
         check_number("[data]", "step_arcmin", self.step_arcmin, above=0.0)
         for key in ("beam_fwhm_arcmin", "noise_uK"):
             check_number("[data]", key, getattr(self, key), least=0.0)

@@ -7,6 +7,7 @@ Inputs: a folder. Outputs: `Manifest`, read with suspicion and written whole.
 is ever opened.
 """
 
+import errno
 import hashlib
 import json
 import re
@@ -15,7 +16,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from cmbinpaint._files import write_whole
+from cmbinpaint._files import read_regular, write_whole
 from cmbinpaint.errors import CmbInpaintError, DataSetError
 from cmbinpaint.training.data.skies import SPLITS, DataSetRecipe, split_skies
 
@@ -110,13 +111,13 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table = json.loads(read_regular(path))
     except OSError as error:
         raise DataSetError(
             f"{folder} is no data set: {MANIFEST} cannot be read ({error.strerror}); "
             "make one with `cmbinpaint dataset`"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataSetError(f"{path}: not JSON ({error}); make the data set again") from error
     if not isinstance(table, dict) or table.get("format") != FORMAT:
         raise DataSetError(f"{path}: not a data set's manifest of format {FORMAT}")
@@ -161,6 +162,8 @@ def _check_entry(path: Path, entry: Any, name: str, digest: str, planned: Mappin
 
 def file_hash(path: Path) -> str:
     """sha256 of a file, read in pieces."""
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while piece := file.read(_CHUNK):

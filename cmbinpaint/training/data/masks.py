@@ -24,7 +24,14 @@ from cmbinpaint.plane.tangent import PatchGrid, TangentPlane
 from cmbinpaint.sphere.maps import npix_to_nside
 from cmbinpaint.sphere.masks import validate_mask
 from cmbinpaint.training.data.pictures import read_pictures
-from cmbinpaint.training.recipes.checks import check_choice, check_integer, check_keys, check_number
+from cmbinpaint.training.recipes.checks import (
+    check_choice,
+    check_flag,
+    check_integer,
+    check_keys,
+    check_number,
+    check_range,
+)
 
 Holes = Literal["dark", "bright"]
 _TRIES = 300  # draws for one mask before its source is called unfit
@@ -52,7 +59,7 @@ class RandomShapes:
     most: int = shapes.QUARTER_SHAPES
 
     def __post_init__(self) -> None:
-        check_integer("[masks]", "most", self.most, least=1)
+        check_integer("[masks]", "most", self.most, least=1, most=10_000)
 
     def draw(self, n: int, side: int, rng: np.random.Generator) -> BoolArray:
         return np.stack([shapes.random_shapes(side, rng, most=self.most) for _ in range(n)])
@@ -83,8 +90,8 @@ class Circles:
     centered: bool = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "radius_px", _range("radius_px", self.radius_px))
-        _flag("centered", self.centered)
+        object.__setattr__(self, "radius_px", check_range("[masks]", "radius_px", self.radius_px, least=0.0))
+        check_flag("[masks]", "centered", self.centered)
 
     def draw(self, n: int, side: int, rng: np.random.Generator) -> BoolArray:
         radii = rng.uniform(*self.radius_px, size=n)
@@ -116,7 +123,7 @@ class Pictures:
     def __post_init__(self) -> None:
         check_choice("[masks]", "holes", self.holes, get_args(Holes))
         check_number("[masks]", "rotation_deg", self.rotation_deg, least=0.0, most=180.0)
-        low, high = _range("dilation_px", self.dilation_px)
+        low, high = check_range("[masks]", "dilation_px", self.dilation_px, least=0.0)
         if not (low >= 1 and low == int(low) and high == int(high)):
             raise RecipeError(f"[masks] dilation_px is {self.dilation_px!r}; give whole numbers, 1 or more")
         object.__setattr__(self, "dilation_px", (int(low), int(high)))
@@ -197,7 +204,9 @@ class Bounded:
     hole_share: tuple[float, float] = (0.001, 0.9)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "hole_share", _range("hole_share", self.hole_share, most=1.0))
+        object.__setattr__(
+            self, "hole_share", check_range("[masks]", "hole_share", self.hole_share, least=0.0, most=1.0)
+        )
 
     def draw(self, n: int, side: int, rng: np.random.Generator) -> BoolArray:
         return np.stack([self._one(side, rng) for _ in range(n)])
@@ -253,18 +262,3 @@ def _mirrored(place: Any, size: int) -> Any:
     """Nearest pixel of positions along an axis that goes on as its mirror image."""
     index = np.rint(place).astype(np.int64) % (2 * size)
     return np.minimum(index, 2 * size - 1 - index)
-
-
-def _range(key: str, value: Any, most: float = float("inf")) -> tuple[float, float]:
-    if not isinstance(value, list | tuple) or len(value) != 2:
-        raise RecipeError(f"[masks] {key} is {value!r}; give two numbers, the least and the most")
-    for number in value:
-        check_number("[masks]", key, number, least=0.0, most=most)
-    if value[0] > value[1]:
-        raise RecipeError(f"[masks] {key} is {list(value)}; the least comes first")
-    return float(value[0]), float(value[1])
-
-
-def _flag(key: str, value: Any) -> None:
-    if not isinstance(value, bool):
-        raise RecipeError(f"[masks] {key} is {value!r}; give true or false")

@@ -7,7 +7,6 @@ evaluated from its a_lm at their pixels' centers, at places and angles of their 
 map is ever made and nothing is interpolated. Every sky is a pure function of (seed, class, sky).
 """
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -23,7 +22,7 @@ from cmbinpaint.sims.theory import Cosmology, theory_cl
 from cmbinpaint.sphere.harmonics import draw_alm
 from cmbinpaint.sphere.power import pixel_variance
 from cmbinpaint.sphere.windows import gaussian_beam
-from cmbinpaint.training.recipes.checks import check_integer, check_keys, check_number
+from cmbinpaint.training.recipes.checks import check_flag, check_integer, check_keys, check_number, read_toml
 
 SPLITS = ("train", "validation", "test")
 _RECIPES = Path(__file__).parents[1] / "recipes"
@@ -90,21 +89,24 @@ class DataSetRecipe:
         where = "data set:"
         if not isinstance(self.name, str) or not self.name:
             raise RecipeError(f"{where} name is {self.name!r}; give the data set a name")
-        for key, least in (("seed", 0), ("skies", 1), ("patches", 1), ("side", 8), ("margin", 0), ("lmax", 2),
-                           ("skies_per_shard", 1)):  # fmt: skip
-            check_integer(where, key, getattr(self, key), least=least)
+        check_integer(where, "seed", self.seed, least=0)
+        limits = {
+            "skies": (1, 10**6), "patches": (1, 10**5), "side": (8, 8192), "margin": (0, 8192), "lmax": (2, 20_000),
+            "skies_per_shard": (1, 10**6),
+        }  # fmt: skip
+        for key, (least, most) in limits.items():
+            check_integer(where, key, getattr(self, key), least=least, most=most)
         check_number(where, "step_arcmin", self.step_arcmin, above=0.0)
         for key in ("beam_fwhm_arcmin", "noise_uK"):
             check_number(where, key, getattr(self, key), least=0.0)
-        if not isinstance(self.pixel_window, bool):
-            raise RecipeError(f"{where} pixel_window is {self.pixel_window!r}; give true or false")
+        check_flag(where, "pixel_window", self.pixel_window)
         self._check_classes(where)
         self._check_split(where)
         self._check_room(where)
 
     def _check_classes(self, where: str) -> None:
-        if not isinstance(self.ns, list | tuple) or not self.ns:
-            raise RecipeError(f"{where} ns is {self.ns!r}; give a list of spectral indices, one a class")
+        if not isinstance(self.ns, list | tuple) or not 0 < len(self.ns) < 100:
+            raise RecipeError(f"{where} ns is {self.ns!r}; give a list of spectral indices, one per class")
         for value in self.ns:
             check_number(where, "ns", value, least=-1.0, most=3.0)
         if list(self.ns) != sorted(set(self.ns)):
@@ -190,15 +192,7 @@ class DataSetRecipe:
         file = Path(path)
         if not file.is_file() and str(path) in list_data_recipes():
             file = _RECIPES / f"{path}.toml"
-        try:
-            table = tomllib.loads(file.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise RecipeError(
-                f"cannot read data set recipe {str(path)!r} ({error.strerror}); give a TOML file or one of: "
-                f"{', '.join(list_data_recipes())}"
-            ) from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise RecipeError(f"{file} is not TOML: {error}") from error
+        table = read_toml(file, f"data set recipe {str(path)!r}", ", ".join(list_data_recipes()))
         try:
             return cls.from_mapping(table)
         except CmbInpaintError as error:

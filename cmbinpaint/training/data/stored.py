@@ -19,7 +19,7 @@ from cmbinpaint.training.data.order import balanced_order, plain_order
 from cmbinpaint.training.data.planck_colors import LIMIT_uK
 from cmbinpaint.training.data.reader import StoredSkies
 from cmbinpaint.training.data.skies import SPLITS, split_number
-from cmbinpaint.training.recipes.checks import check_integer
+from cmbinpaint.training.recipes.checks import check_flag, check_integer
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,11 @@ class StoredStream:
     masks: MaskSource = field(default_factory=lambda: Bounded(RandomShapes()))
 
     def __post_init__(self) -> None:
-        check_integer("[data]", "batch_size", self.batch_size, least=1)
+        check_integer("[data]", "batch_size", self.batch_size, least=1, most=2**16)
         check_channels(self.channels, self.limit_uK)
-        for key in ("augment", "balanced"):
-            if not isinstance(getattr(self, key), bool | None):
-                raise RecipeError(f"[data] {key} is {getattr(self, key)!r}; give true or false")
+        check_flag("[data]", "augment", self.augment)
+        if self.balanced is not None:
+            check_flag("[data]", "balanced", self.balanced)
         if self.only_patch is not None:
             check_integer("[data]", "only_patch", self.only_patch, least=0)
             if self.balanced:

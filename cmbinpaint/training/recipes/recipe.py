@@ -8,14 +8,19 @@ and in `parts`.
 """
 
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from cmbinpaint.errors import RecipeError
-from cmbinpaint.training.recipes.checks import check_choice, check_integer, check_keys, check_number
+from cmbinpaint.training.recipes.checks import (
+    check_choice,
+    check_integer,
+    check_keys,
+    check_number,
+    read_toml,
+)
 from cmbinpaint.training.recipes.recipe_sections import (
     ClassesRecipe,
     OptimizerRecipe,
@@ -114,10 +119,11 @@ class Recipe:
         check_integer(where, "seed", self.seed, least=0)
         for key in ("accumulate", "checkpoint_every", "validate_every", "log_every"):
             check_integer(where, key, getattr(self, key), least=1)
-        for key in ("validation_batches", "workers", "keep_checkpoints"):
+        for key in ("validation_batches", "keep_checkpoints"):
             check_integer(where, key, getattr(self, key), least=0)
+        check_integer(where, "workers", self.workers, least=0, most=1024)
         if self.threads is not None:
-            check_integer(where, "threads", self.threads, least=1)
+            check_integer(where, "threads", self.threads, least=1, most=1024)
         if self.start is not None and (not isinstance(self.start, str) or not self.start):
             raise RecipeError(
                 f"{where} start is {self.start!r}; give a network's name or the path of its card"
@@ -228,15 +234,7 @@ class Recipe:
                     f"{file.stem!r} is a data set's recipe, for `cmbinpaint dataset`; to train give a TOML file or one "
                     f"of: {', '.join(list_recipes())}"
                 )
-        try:
-            table = tomllib.loads(file.read_text(encoding="utf-8"))
-        except OSError as error:
-            known = ", ".join(list_recipes()) or "none"
-            raise RecipeError(
-                f"cannot read recipe {str(path)!r} ({error.strerror}); give a TOML file or one of: {known}"
-            ) from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise RecipeError(f"{file} is not TOML: {error}") from error
+        table = read_toml(file, f"recipe {str(path)!r}", ", ".join(list_recipes()))
         try:
             return cls.from_mapping(table)
         except RecipeError as error:

@@ -8,7 +8,13 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeVar, get_args
 
 from cmbinpaint.errors import RecipeError
-from cmbinpaint.training.recipes.checks import check_choice, check_integer, check_keys, check_number
+from cmbinpaint.training.recipes.checks import (
+    check_choice,
+    check_flag,
+    check_integer,
+    check_keys,
+    check_number,
+)
 
 Schedule = Literal["cosine", "constant"]
 Algorithm = Literal["adam", "adamw"]
@@ -103,10 +109,7 @@ class StageRecipe:
             check_integer(self.where, key, getattr(self, key), least=1)
         if self.lr is not None:
             check_number(self.where, "lr", self.lr, above=0.0)
-        if not isinstance(self.freeze_encoder_norm, bool):
-            raise RecipeError(
-                f"{self.where} freeze_encoder_norm is {self.freeze_encoder_norm!r}; give true or false"
-            )
+        check_flag(self.where, "freeze_encoder_norm", self.freeze_encoder_norm)
         if self.patience is not None:
             check_integer(self.where, "patience", self.patience, least=1)
             if self.patience >= self.epochs:

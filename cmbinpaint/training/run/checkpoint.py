@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from cmbinpaint._files import sync_folder, write_whole
+from cmbinpaint._files import read_regular, sync_folder, write_whole
 from cmbinpaint.errors import CheckpointError, CmbInpaintWarning
 
 KEEP = 3
@@ -147,7 +147,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     for group in _GROUPS:
         name = f"{group}.safetensors"
         try:
-            content = (folder / name).read_bytes()
+            content = read_regular(folder / name)
         except OSError as error:
             raise CheckpointError(f"{folder / name}: cannot be read ({error.strerror})") from error
         found, expected = hashlib.sha256(content).hexdigest(), manifest["files"][name]
@@ -262,10 +262,10 @@ def _write_files(folder: Path, checkpoint: Checkpoint) -> None:
 def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / "manifest.json"
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = json.loads(read_regular(path))
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: not JSON ({error})") from error
     if not isinstance(manifest, dict) or manifest.get("format") != _FORMAT:
         raise CheckpointError(f"{path}: not a checkpoint manifest of format {_FORMAT}")

@@ -11,6 +11,7 @@ import pytest
 from cmbinpaint._files import write_whole
 from cmbinpaint.errors import DataSetError
 from cmbinpaint.training.data.manifest import file_hash, read_manifest, write_manifest
+from cmbinpaint.training.data.reader import StoredSkies
 
 
 def damage(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
@@ -52,6 +53,8 @@ def test_what_is_written_is_read(copy: Path) -> None:
             "the sha256 of 'train_c00_0000.npy' is '12'; 64 hexadecimal",
         ),
         (lambda t: t["recipe"].update(skies=-1), "data set: skies is -1; give 1 or more"),
+        (lambda t: t["recipe"].update(skies=10**18), f"data set: skies is {10**18}; give 1000000 or less"),
+        (lambda t: t["shards"].append("x"), "an entry is absent or of the wrong type"),
         (lambda t: t["recipe"].update(colour=1), "data set: unknown key 'colour'"),
         (lambda t: t.pop("shards"), "an entry is absent or of the wrong type ('shards')"),
         (lambda t: t.update(class_rms_uK=[1.0]), "class_rms_uK is [1.0]; 2 positive numbers are needed"),
@@ -69,9 +72,19 @@ def test_no_manifest_and_no_json(tmp_path: Path) -> None:
         DataSetError, match=r"is no data set: manifest\.json cannot be read .*`cmbinpaint dataset`"
     ):
         read_manifest(tmp_path)
-    (tmp_path / "manifest.json").write_text("{")
-    with pytest.raises(DataSetError, match=r"manifest\.json: not JSON"):
-        read_manifest(tmp_path)
+    for content in ("{", "[" * 100_000, "1" * 5000):
+        (tmp_path / "manifest.json").write_text(content)
+        with pytest.raises(DataSetError, match=r"manifest\.json: not "):
+            read_manifest(tmp_path)
+
+
+def test_a_device_in_a_files_place(copy: Path) -> None:
+    """Neither endless files nor pipes without a writer are read."""
+    for name in ("test_c00_0000.npy", "manifest.json"):
+        (copy / name).unlink()
+        (copy / name).symlink_to("/dev/zero")
+        with pytest.raises(DataSetError, match=rf"{name}.* \(not a regular file\)"):
+            StoredSkies.open(copy)
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:

@@ -143,8 +143,8 @@ def test_a_stopped_run_does_not_wait_for_its_shards(tiny: DataSetRecipe, built: 
 
 
 def test_too_little_room_is_seen_before_work(tmp_path: Path) -> None:
-    huge = DataSetRecipe(name="huge", seed=0, skies=10**9)
-    with pytest.raises(DataSetError, match=r"needs 1024000\.00 GB and .* GB free; make room, or lower skies"):
+    huge = DataSetRecipe(name="huge", seed=0, skies=10**6, ns=tuple(np.linspace(0.5, 1.5, 99)))
+    with pytest.raises(DataSetError, match=r"needs 101376\.00 GB and .* GB free; make room, or lower skies"):
         build_dataset(huge, tmp_path)
 
 

@@ -147,6 +147,11 @@ DAMAGE = {
     "truncated": (truncate("model.safetensors", 30), "model.safetensors: sha256 is"),
     "empty": (truncate("optimizer.safetensors", 0), "optimizer.safetensors: sha256 is"),
     "half manifest": (truncate("manifest.json", 40), "manifest.json: not JSON"),
+    "deep manifest": (lambda f: (f / "manifest.json").write_text("[" * 100_000), "manifest.json: not JSON"),
+    "device": (
+        lambda f: [(f / "ema.safetensors").unlink(), (f / "ema.safetensors").symlink_to("/dev/zero")],
+        "ema.safetensors: cannot be read (not a regular file)",
+    ),
     "manifest not utf-8": (lambda f: (f / "manifest.json").write_bytes(b"\xff"), "manifest.json: not JSON"),
     "other format": (edit_manifest(lambda m: m.update(format=99)), "not a checkpoint manifest of format 1"),
     "position": (edit_manifest(lambda m: m.update(position=3)), "position is 3; a table is needed"),
