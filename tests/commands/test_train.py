@@ -30,7 +30,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, step: int, number: int | None) -> 
         weights = Path(folder) / "small.json" if step == 200 else None
         return TrainResult(Path(folder), step, 200, math.nan, score, number, weights)
 
-    monkeypatch.setattr("cmbinpaint.training.run.loop.train", train)
+    monkeypatch.setattr("cmbinpaint.training.run.train.train", train)
     return calls
 
 

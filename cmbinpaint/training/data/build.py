@@ -1,6 +1,6 @@
 """What each stage of a recipe reads, and how a batch becomes tensors.
 
-Inputs: a `Recipe`, the processes. Outputs: one `prefetch.Stream` a stage; tensors on a device.
+Inputs: a `Recipe`, the processes. Outputs: one `loader.Stream` per stage; tensors on a device.
 """
 
 import json
@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from cmbinpaint.errors import RecipeError
-from cmbinpaint.training.data.prefetch import Stream
+from cmbinpaint.training.data.loader import RowsOfProcess, Stream
 from cmbinpaint.training.recipes.recipe import Recipe
 from cmbinpaint.training.run.classifier import ClassStream
-from cmbinpaint.training.run.distributed import Shard, World
+from cmbinpaint.training.run.distributed import World
 
 
 def open_streams(recipe: Recipe, stream: Stream | None, world: World) -> list[Stream]:
@@ -38,7 +38,7 @@ def open_streams(recipe: Recipe, stream: Stream | None, world: World) -> list[St
                 raise RecipeError(f"{stage.where} data = {stage.data}: {error}") from error
         if recipe.classes is not None:
             source = ClassStream(source, recipe.classes.crop)  # type: ignore[arg-type]
-        streams.append(source if world.size == 1 else Shard(source, world.rank, world.size))
+        streams.append(source if world.size == 1 else RowsOfProcess(source, world.rank, world.size))
     return streams
 
 

@@ -6,21 +6,20 @@ A shard is a pure function of the recipe and the spectra, and appears under its 
 completed by the next; the outcome is, byte for byte, that of an undisturbed run with the same libraries.
 """
 
-import fcntl
 import io
-import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from cmbinpaint import __version__
-from cmbinpaint._files import write_whole
+from cmbinpaint._files import held_folder, write_whole
 from cmbinpaint._types import AnyArray, FloatArray
 from cmbinpaint.errors import DataSetError
+from cmbinpaint.training.data.loader import read_batches
 from cmbinpaint.training.data.manifest import (
     MANIFEST,
     SPECTRA,
@@ -30,7 +29,6 @@ from cmbinpaint.training.data.manifest import (
     read_manifest,
     write_manifest,
 )
-from cmbinpaint.training.data.prefetch import Prefetcher
 from cmbinpaint.training.data.skies import DataSetRecipe, class_spectra, field_rms, sky_patches
 
 _STOP = ".stop"  # while it is there no shard goes on
@@ -70,9 +68,12 @@ def build_dataset(
     root = Path(folder)
     try:
         _take_folder(root)
-        with _locked(root):
-            manifest = _begin(root, recipe)
-            return _complete(root, manifest, workers, progress)
+        with held_folder(root, "makes the data set", DataSetError):
+            _clean(root)
+            try:
+                return _complete(root, _begin(root, recipe), workers, progress)
+            finally:
+                _clean(root)
     except OSError as error:
         raise DataSetError(
             f"cannot write to {root} ({error.strerror}); what is done is kept: make room, then the same "
@@ -87,24 +88,6 @@ def _take_folder(root: Path) -> None:
         raise DataSetError(
             f"{root} holds {sorted(foreign)[0]!r} and no data set; give an empty or a new folder"
         )
-
-
-@contextmanager
-def _locked(root: Path) -> Iterator[None]:
-    """Hold the folder; the lock dies with the process, however that ends."""
-    handle = os.open(root, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DataSetError(f"another process makes the data set in {root}; wait for it") from None
-        _clean(root)
-        try:
-            yield
-        finally:
-            _clean(root)
-    finally:
-        os.close(handle)
 
 
 def _clean(root: Path) -> None:
@@ -147,8 +130,9 @@ def _complete(root: Path, manifest: Manifest, workers: int, progress: Progress |
     tell(total - len(missing), total)
     if missing:
         maker = _Maker(root, manifest.recipe, missing)
-        with Prefetcher(maker, min(workers, len(missing))) as made, _stopping(root):
-            for number, digest in enumerate(made.batches(range(len(missing))), 1):
+        made = read_batches(maker, range(len(missing)), workers=min(workers, len(missing)))
+        with closing(made), _stopping(root):
+            for number, digest in enumerate(made, 1):
                 manifest = replace(manifest, hashes={**manifest.hashes, missing[number - 1].file: digest})
                 write_manifest(root, manifest)
                 tell(total - len(missing) + number, total)
@@ -169,7 +153,7 @@ def _stopping(root: Path) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Maker:
-    """Makes shard number `index` of `shards`, writes it, and gives its sha256; a `prefetch.Stream`."""
+    """Makes shard number `index` of `shards`, writes it, and gives its sha256; a `loader.Stream`."""
 
     root: Path
     recipe: DataSetRecipe

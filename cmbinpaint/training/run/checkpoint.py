@@ -225,7 +225,7 @@ def check_fits(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> N
         found = state[name]
         if found.shape != tensor.shape or found.dtype != tensor.dtype:
             raise CheckpointError(
-                f"tensor {name!r} is {_describe(found)} in the checkpoint and {_describe(tensor)} in this "
+                f"tensor {name!r} is {describe(found)} in the checkpoint and {describe(tensor)} in this "
                 f"network; {_OTHER}"
             )
     for name in state:
@@ -236,7 +236,8 @@ def check_fits(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> N
 _OTHER = "the recipe's [model] changed: use the one that the run began with, or another output folder"
 
 
-def _describe(tensor: Tensor) -> str:
+def describe(tensor: Tensor) -> str:
+    """Type and shape, for errors."""
     return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
 
 
@@ -283,6 +284,11 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
             )
     if missing := sorted(wanted - files.keys()):
         raise CheckpointError(f"{path}: does not name {missing[0]!r}")
+    for name, digest in files.items():
+        if not isinstance(digest, str):
+            raise CheckpointError(f"{path}: the sha256 of {name!r} is {digest!r}; text is needed")
+    if _NAME.fullmatch(folder.name) and step_of(folder) != step:
+        raise CheckpointError(f"{path}: is of step {step}, the folder's name says {step_of(folder)}")
     return manifest
 
 

@@ -1,17 +1,16 @@
 """Several processes that train one network, as torchrun starts them.
 
-Inputs: torchrun's environment. Outputs: a `World`, the shard of a batch that is this process's, batch norm over all
-shards.
+Inputs: torchrun's environment. Outputs: a `World`; the network as several processes train it.
 
-Every process reads the whole batch's recipe and keeps its share of the rows, so that n processes take the very step
-that one would take with the same batch, up to the rounding of sums. Their output folder must be one that all see;
-the first process writes it.
+Every process makes the whole batch and keeps its fraction of the rows, so that n processes take the very step that one
+would take with the same batch, up to the rounding of sums; but on CPUs batch norm is that of each process. Their
+output folder must be one that all see; the first process writes it.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,9 +18,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from cmbinpaint.errors import DeviceError, RecipeError
+from cmbinpaint.errors import DeviceError
 from cmbinpaint.nn.devices import find_device
-from cmbinpaint.training.data.prefetch import Stream
 
 
 @dataclass(frozen=True)
@@ -49,6 +47,12 @@ class World:
         if self.size == 1:
             return number
         return int(self._reduce(torch.tensor(number), dist.ReduceOp.MAX))
+
+    def spread(self, tensors: Iterable[Tensor]) -> None:
+        """Overwrite tensors by the first process's."""
+        if self.size > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor, 0)
 
     def wait(self) -> None:
         """Go on when all processes are here."""
@@ -97,71 +101,14 @@ def join_world(device: str) -> Iterator[tuple[World, torch.device]]:
         dist.destroy_process_group()
 
 
-@dataclass(frozen=True)
-class Shard:
-    """The rows of each batch that are one process's; a `prefetch.Stream`."""
+def synchronize_batch_norm(model: nn.Module, world: World, device: torch.device) -> nn.Module:
+    """Have batch norm look at the rows of all processes, on the devices that torch can do it on (CUDA).
 
-    stream: Stream
-    rank: int
-    size: int
-
-    def batch(self, index: int, split: str = "train") -> Any:
-        """Batch `index`, rows rank, rank + size, ...
-
-        Raises
-        ------
-        RecipeError
-            If the rows cannot be shared equally.
-        """
-        batch = self.stream.batch(index, split)
-        arrays = {f.name: getattr(batch, f.name) for f in fields(batch)}
-        rows = {array.shape[0] for array in arrays.values()}
-        if any(n % self.size for n in rows):
-            raise RecipeError(
-                f"a batch of {max(rows)} cannot be shared equally by {self.size} processes; make the batch a "
-                "multiple of that"
-            )
-        return replace(
-            batch, **{name: array[self.rank :: self.size].copy() for name, array in arrays.items()}
-        )
-
-
-class SharedBatchNorm2d(nn.BatchNorm2d):
-    """Batch norm over the shards of all processes, on any device."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalize (B, C, H, W); in training by the statistics of the whole batch."""
-        if not self.training:
-            return super().forward(x)
-        wide = x.float()
-        count = wide.numel() / wide.shape[1] * dist.get_world_size()
-        mean = _sum_over_processes(wide.sum((0, 2, 3))) / count
-        centered = wide - mean[:, None, None]
-        variance = _sum_over_processes(centered.square().sum((0, 2, 3))) / count
-        self._remember(mean, variance, count)
-        y = centered * torch.rsqrt(variance + self.eps)[:, None, None]
-        return (y * self.weight[:, None, None] + self.bias[:, None, None]).to(x.dtype)
-
-    @torch.no_grad()
-    def _remember(self, mean: Tensor, variance: Tensor, count: float) -> None:
-        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
-            return
-        share = self.momentum if self.momentum is not None else 0.1
-        self.num_batches_tracked.add_(1)
-        self.running_mean.lerp_(mean, share)
-        self.running_var.lerp_(variance * count / max(count - 1, 1), share)
-
-
-def share_batch_norm(module: nn.Module) -> nn.Module:
-    """Replace the batch norms of a network by `SharedBatchNorm2d` with the same state."""
-    for name, child in module.named_children():
-        if type(child) is nn.BatchNorm2d:
-            shared = SharedBatchNorm2d(child.num_features, child.eps, child.momentum, child.affine)
-            shared.load_state_dict(child.state_dict())
-            setattr(module, name, shared)
-        else:
-            share_batch_norm(child)
-    return module
+    On CPUs each process normalizes by its own rows, and the running means are the first process's (`World.spread`).
+    """
+    if world.size == 1 or device.type != "cuda":
+        return model
+    return nn.SyncBatchNorm.convert_sync_batchnorm(model)
 
 
 def wrap(model: nn.Module, world: World, device: torch.device) -> nn.Module:
@@ -169,23 +116,3 @@ def wrap(model: nn.Module, world: World, device: torch.device) -> nn.Module:
     if world.size == 1:
         return model
     return DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
-
-
-class _Sum(torch.autograd.Function):
-    """Sum over processes, with the gradient of the sum over processes of what follows."""
-
-    @staticmethod
-    def forward(ctx: Any, tensor: Tensor) -> Tensor:
-        total = tensor.clone()
-        dist.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        total = gradients[0].clone()
-        dist.all_reduce(total)
-        return total
-
-
-def _sum_over_processes(tensor: Tensor) -> Tensor:
-    return _Sum.apply(tensor)

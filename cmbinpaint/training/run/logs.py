@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from cmbinpaint._files import write_whole
+from cmbinpaint._files import read_regular, write_whole
 from cmbinpaint.errors import CheckpointError
 
 
@@ -33,7 +33,7 @@ class CsvLog:
     Raises
     ------
     CheckpointError
-        If the disk refuses.
+        If the disk refuses, or the file there is damaged.
     """
 
     def __init__(self, path: Path, columns: Sequence[str], step: int) -> None:
@@ -74,16 +74,29 @@ class CsvLog:
     def _rows_until(self, step: int) -> list[list[str]]:
         if not self.path.exists():
             return []
-        with self.path.open(newline="", encoding="utf-8") as file:
-            header, *rows = list(csv.reader(file)) or [[]]
+        try:
+            header, *rows = list(csv.reader(io.StringIO(read_regular(self.path).decode(), newline=""))) or [
+                []
+            ]
+        except OSError as error:
+            raise CheckpointError(
+                f"the log {self.path} cannot be read ({error.strerror}); {_ASIDE}"
+            ) from error
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise CheckpointError(f"the log {self.path} is damaged: {error}; {_ASIDE}") from error
+        if rows and header[:1] != ["step"]:
+            raise CheckpointError(f"the log {self.path} is damaged: its first column is not 'step'; {_ASIDE}")
         # A row cut short by a crash has no business in the log either.
         whole = [
             dict(zip(header, row, strict=True))
             for row in rows
-            if len(row) == len(header) and row[0].isdigit()
+            if len(row) == len(header) and row[0].isdecimal()
         ]
-        kept = [row for row in whole if int(row["step"]) <= step]
+        kept = [row for row in whole if len(row["step"]) < 20 and int(row["step"]) <= step]
         return [[row.get(column, "nan") for column in self.columns] for row in kept]
+
+
+_ASIDE = "checkpoints are untouched: move the log away, then the same command resumes"
 
 
 class EventLog:

@@ -1,6 +1,6 @@
 """The training loop: reads batches, takes steps, keeps logs, validates, and can be stopped at any moment.
 
-Inputs: a `Recipe` and an output folder. Outputs: checkpoints, ``training.csv``, ``validation.csv``.
+Inputs: a recipe, its streams, the state to go on from. Outputs: checkpoints, ``training.csv``, ``validation.csv``.
 
 A run's state is its checkpoint and nothing else: batches are functions of (seed, split, index), so a run that
 was interrupted, however, goes on to the same weights as one that was not (bit for bit on a CPU with equal
@@ -10,33 +10,25 @@ threads). Started by torchrun, each process takes its share of every batch, and 
 import json
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 from tqdm import tqdm
 
-from cmbinpaint.errors import CheckpointError, ConvergenceError
-from cmbinpaint.training.data.build import open_streams, to_tensors
-from cmbinpaint.training.data.prefetch import Prefetcher, Stream, WorkerError
+from cmbinpaint.errors import CheckpointError, ConvergenceError, RecipeError
+from cmbinpaint.training.data.build import to_tensors
+from cmbinpaint.training.data.loader import Stream, WorkerError, read_batches
 from cmbinpaint.training.recipes.recipe import Recipe
 from cmbinpaint.training.recipes.recipe_sections import StageRecipe
-from cmbinpaint.training.run.checkpoint import (
-    list_checkpoints,
-    save_checkpoint,
-)
+from cmbinpaint.training.run.checkpoint import list_checkpoints, save_checkpoint
 from cmbinpaint.training.run.classifier import ClassKeeper
-from cmbinpaint.training.run.distributed import join_world
-from cmbinpaint.training.run.export import export_weights
 from cmbinpaint.training.run.logs import Meter, RunLogs
-from cmbinpaint.training.run.objective import AnyScore, ScoreKeeper, build_loss, check_model, count_patches
+from cmbinpaint.training.run.objective import AnyScore, ScoreKeeper, build_loss, count_patches
 from cmbinpaint.training.run.position import Position
-from cmbinpaint.training.run.process_state import StopSignals, private_torch
-from cmbinpaint.training.run.resume import initial_network, restore
+from cmbinpaint.training.run.process_state import StopSignals
 from cmbinpaint.training.run.state import TrainingState
 
 logger = logging.getLogger(__name__)
@@ -45,110 +37,8 @@ Progress = Callable[[int, int, float], None]
 _KEPT_CHECKS = 64  # validation batches that stay in memory; of more, each is read anew
 
 
-@dataclass(frozen=True)
-class TrainResult:
-    """How a run ended.
-
-    Attributes
-    ----------
-    out_dir
-        Its folder.
-    step, steps
-        Optimizer steps done, and wanted: those done and those that the stages leave at most.
-    loss
-        Loss of the last step taken; NaN if none was.
-    score
-        The last validation; None if there was none.
-    signal
-        The signal that stopped it; None otherwise.
-    weights
-        The card of the trained network (`export.export_weights`); None of an unfinished run, in other processes
-        than the first, or when the network was given.
-    """
-
-    out_dir: Path
-    step: int
-    steps: int
-    loss: float
-    score: AnyScore | None
-    signal: int | None
-    weights: Path | None = None
-
-    @property
-    def finished(self) -> bool:
-        """Whether all steps are done."""
-        return self.step >= self.steps
-
-
-def train(
-    recipe: Recipe | str | Path,
-    out_dir: str | Path,
-    *,
-    resume: bool = True,
-    resume_from: str | Path | None = None,
-    device: str = "auto",
-    progress: Progress | None = None,
-    stop_after: int | None = None,
-    stream: Stream | None = None,
-    model: nn.Module | None = None,
-) -> TrainResult:
-    """Train a network.
-
-    Parameters
-    ----------
-    recipe
-        What to do, or the TOML file that says it.
-    out_dir
-        Folder of logs and checkpoints; made if absent.
-    resume
-        Go on from the newest whole checkpoint in `out_dir`; False refuses a folder that has one.
-    resume_from
-        Go on from this checkpoint instead; see `resume.restore`.
-    device
-        ``"auto"`` (an accelerator if there is one), ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
-    progress
-        Called as ``progress(step, steps, loss)`` after each step, instead of the bar shown on a terminal.
-    stop_after
-        Stop, resumable, after this many steps of this call.
-    stream, model
-        Instead of those that the recipe describes.
-
-    Returns
-    -------
-    TrainResult
-        Steps done, the last loss and validation, and the signal that stopped it, if one did.
-
-    Raises
-    ------
-    CheckpointError
-        If the folder's checkpoints do not belong to this recipe, none is whole, or the disk is full.
-    ConvergenceError
-        If the loss or its gradient is not finite; the last good state is kept.
-    DeviceError
-        If the device is not there.
-    RecipeError
-        If the recipe's data, model, start or stages do not fit each other.
-    WeightsError
-        If the weights that the recipe starts with are not there or damaged.
-    """
-    recipe = recipe if isinstance(recipe, Recipe) else Recipe.read(recipe)
-    out = Path(out_dir)
-    with join_world(device) as (world, place), private_torch(recipe, place):
-        network = model or initial_network(recipe)
-        check_model(network, recipe)
-        streams = open_streams(recipe, stream, world)
-        state = TrainingState(network, recipe, place, world)
-        position = restore(state, out, recipe, resume=resume, resume_from=resume_from)
-        world.wait()  # all have read before the first one writes
-        with StopSignals() as stop:
-            result = _Run(recipe, out, state, position, streams, stop, progress).go(stop_after)
-        if result.finished and model is None and world.first:
-            return replace(result, weights=export_weights(out))
-        return result
-
-
-class _Run:
-    """One call of `train`."""
+class Run:
+    """One call of `train`: what is left of a run, or a part of it."""
 
     def __init__(
         self,
@@ -156,6 +46,7 @@ class _Run:
         out: Path,
         state: TrainingState,
         position: Position,
+        losses: Mapping[str, Any],
         streams: Sequence[Stream],
         stop: StopSignals,
         progress: Progress | None,
@@ -166,18 +57,40 @@ class _Run:
         self.criterion = build_loss(recipe, state.device)
         self.channels = int(recipe.model.get("channels", 1))
         self.keeper: Any = ScoreKeeper if recipe.classes is None else ClassKeeper
-        self.loss = math.nan
         self.score: AnyScore | None = None
-        self.figures: dict[str, float] = {}  # of the last validation
+        self.loss: float = math.nan if losses.get("training") is None else losses["training"]
+        self.figures: dict[str, Any] = dict(losses.get("validation") or {})
         self.saved_step = state.step if list_checkpoints(out / "checkpoints") else -1
         self.signal = 0
 
-    def go(self, stop_after: int | None) -> TrainResult:
+    def check_recipe(self) -> None:
+        """Try each stage's first batch on the network, so that what does not fit is refused before any work."""
+        tried: list[Stream] = []
+        for stage, stream in zip(self.recipe.plan, self.streams, strict=True):
+            if any(stream is other for other in tried):
+                continue
+            tried.append(stream)
+            batch = next(read_batches(stream, (0,)))
+            try:
+                self.state.begin_step()
+                inputs, truth = to_tensors(batch, self.state.device)
+                with torch.no_grad(), self.state.autocast():
+                    self.criterion.terms(self.state.model(**inputs), truth, inputs)
+            except (TypeError, KeyError, ValueError, RuntimeError) as error:
+                where = stage.where if self.recipe.stage else "recipe:"
+                raise RecipeError(
+                    f"{where} [data], [model] and [loss] do not fit each other: {error}"
+                ) from error
+            finally:
+                self.state.abandon_step()
+
+    def go(self, stop_after: int | None) -> None:
         """Take the remaining steps, or `stop_after` of them."""
         plan, first = self.recipe.plan, self.state.step
         self.last = first + self.position.steps_left(plan)
         if stop_after is not None:
             self.last = min(self.last, first + stop_after)
+        self._look_for_signals()
         with ExitStack() as stack:
             self.logs = RunLogs(
                 stack, self.out, self.criterion.names, self.keeper.columns, first, self.world.first
@@ -195,55 +108,58 @@ class _Run:
                     break
                 self.position = self.position.next_stage()
             self._save()
-        step = self.state.step
-        steps = step + self.position.steps_left(plan)
-        return TrainResult(self.out, step, steps, self.loss, self.score, self.signal or None)
 
     def _paused(self) -> bool:
         return self.signal != 0 or self.state.step >= self.last
 
     def _stage(self, stage: StageRecipe) -> None:
         """Take a stage's remaining steps, as far as this call goes."""
+        self.checks: list[Any] = []  # the validation batches, once made
+        if self._validation_is_due(stage):  # a signal came before it
+            self.saved_step = -1
+            self._validate_and_save(stage)
         if self.position.over(stage) or self._paused():
             return
         self.state.begin_stage(stage, self.position.step)
         logger.info("stage %s from step %d", stage.name, self.state.step)
         first, size = self.state.step, self.recipe.accumulate
         last = min(self.last, first + stage.steps - self.position.step)
-        checks: list[Any] = []  # the validation batches, once made
-        with Prefetcher(self.streams[self.position.stage], self.recipe.workers) as prefetcher:
-            batches = prefetcher.batches(range(first * size, last * size))
-            while self.state.step < last and not self.signal:
+        numbers = range(first * size, last * size)
+        with closing(self._read(numbers, "train", workers=self.recipe.workers)) as batches:
+            while self.state.step < last and not self.signal and not self.position.over(stage):
                 try:
                     self._step(batches)
                 except WorkerError:
-                    if not self.stop.signal or self.world.size > 1:
+                    if not self._ended_by_signal():
                         raise
-                    # The signal went to the whole group and ended the workers first: what was begun is undone.
-                    self.signal = self.stop.signal
                     self.state.abandon_step()
                     break
-                self._after_step(stage, prefetcher, checks)
-                if self.position.over(stage):
-                    break
-            batches.close()  # type: ignore[attr-defined]
+                self._after_step(stage)
 
-    def _after_step(self, stage: StageRecipe, prefetcher: Prefetcher, checks: list[Any]) -> None:
+    def _read(self, indices: Sequence[int], split: str, *, workers: int) -> Generator[Any, None, None]:
+        return read_batches(self.streams[self.position.stage], indices, split, workers=workers)
+
+    def _after_step(self, stage: StageRecipe) -> None:
         self.position = self.position.advanced()
-        step, epoch_ends = self.state.step, self.position.epoch_ends(stage)
+        step, plan = self.state.step, self.recipe.plan
         self.bar.set_postfix(loss=f"{self.loss:.4g}", stage=stage.name, refresh=False)
         self.bar.update()
         if self.progress is not None and self.world.first:
-            self.progress(step, step + self.position.steps_left(self.recipe.plan), self.loss)
-        self.signal = self.world.highest(self.stop.signal or 0)
-        if step % self.recipe.log_every == 0 or step == self.last or epoch_ends:
+            self.progress(step, step + self.position.steps_left(plan), self.loss)
+        self._look_for_signals()
+        if step % self.recipe.log_every == 0 or step == self.last or self.position.epoch_ends(stage):
             row = self.meter.row(step, self.state.learning_rate(step - 1))
             self.logs.training({**row, **self._place(stage)})
-        if self.recipe.validation_batches and (step % self.recipe.validate_every == 0 or epoch_ends):
-            self._validate(stage, prefetcher, checks)
-            self.meter.restart()
-        if step % self.recipe.checkpoint_every == 0 or epoch_ends or step == self.position.best_step:
-            self._save()
+        self._validate_and_save(stage)
+
+    def _look_for_signals(self) -> None:
+        self.signal = self.world.highest(self.stop.signal or 0)
+
+    def _ended_by_signal(self) -> bool:
+        """Whether workers died of a signal to the whole group, which this process got as well."""
+        if self.stop.signal and self.world.size == 1:
+            self.signal = self.stop.signal
+        return self.signal != 0
 
     def _place(self, stage: StageRecipe) -> dict[str, float]:
         return {"stage": self.position.stage + 1, "epoch": self.position.epoch(stage)}
@@ -287,14 +203,33 @@ class _Run:
             f"{self.recipe.seed}); {kept}; lower [optimizer] lr, or use precision = 'fp32'"
         )
 
-    def _validate(self, stage: StageRecipe, prefetcher: Prefetcher, checks: list[Any]) -> None:
-        indices = range(self.recipe.validation_batches)
-        kept = len(indices) <= _KEPT_CHECKS
-        if kept and not checks:
-            checks.extend(prefetcher.batches(indices, "validation"))
+    def _validation_is_due(self, stage: StageRecipe) -> bool:
+        """Whether the last step is one to validate at, and this was not done."""
+        step = self.state.step
+        asked = step % self.recipe.validate_every == 0 or self.position.epoch_ends(stage)
+        return self.recipe.validation_batches > 0 and asked and self.position.checked < step
+
+    def _validate_and_save(self, stage: StageRecipe) -> None:
+        step = self.state.step
+        if self._validation_is_due(stage):
+            try:
+                self._validate(stage)
+            except WorkerError:
+                if not self._ended_by_signal():
+                    raise
+            self.meter.restart()
+        best = step == self.position.best_step
+        if step % self.recipe.checkpoint_every == 0 or self.position.epoch_ends(stage) or best:
+            self._save()
+
+    def _validate(self, stage: StageRecipe) -> None:
+        """Score the running mean of the weights; when a signal comes, this is left to the run that resumes."""
         keeper = self.keeper(self.criterion)
-        with torch.no_grad():
-            for batch in checks if kept else prefetcher.batches(indices, "validation"):
+        with torch.no_grad(), closing(self._validation_batches()) as batches:
+            for batch in batches:
+                self._look_for_signals()
+                if self.signal:
+                    return
                 inputs, truth = to_tensors(batch, self.state.device)
                 with self.state.autocast():
                     keeper.add(self.state.ema(**inputs), truth, inputs)
@@ -304,6 +239,20 @@ class _Run:
         self.position = self.position.validated(self.score.loss, step, stage)
         self.logs.validation({"step": step, **self._place(stage), **self.figures})
         logger.info("step %d: %s", step, self.score.summary())
+
+    def _validation_batches(self) -> Generator[Any, None, None]:
+        """The same ones each time; few are made once in a stage, in this process."""
+        if self.checks:
+            yield from self.checks
+            return
+        indices, made = range(self.recipe.validation_batches), []
+        few = len(indices) <= _KEPT_CHECKS
+        with closing(self._read(indices, "validation", workers=0 if few else self.recipe.workers)) as batches:
+            for batch in batches:
+                if few:
+                    made.append(batch)
+                yield batch
+        self.checks = made
 
     def _save(self) -> None:
         if self.state.step == self.saved_step:

@@ -3,6 +3,7 @@
 Inputs: stages, validation losses. Outputs: `Position`, a pure function of what happened.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
@@ -25,6 +26,8 @@ class Position:
         Lowest validation loss in it, and the run's step of that; None before the first.
     stale
         Whole epochs since the one of that.
+    checked
+        The run's step of the last validation.
     """
 
     stage: int = 0
@@ -32,6 +35,7 @@ class Position:
     best: float | None = None
     best_step: int | None = None
     stale: int = 0
+    checked: int = 0
 
     def advanced(self) -> "Position":
         """After one more step."""
@@ -47,11 +51,11 @@ class Position:
 
     def validated(self, loss: float, run_step: int, stage: StageRecipe) -> "Position":
         """After a validation at the run's step `run_step`."""
-        if self.best is None or loss < self.best:
-            return replace(self, best=loss, best_step=run_step, stale=0)
+        if math.isfinite(loss) and (self.best is None or loss < self.best):
+            return replace(self, best=loss, best_step=run_step, stale=0, checked=run_step)
         began = run_step - stage.steps_per_epoch
         stale = self.epoch_ends(stage) and (self.best_step is None or self.best_step <= began)
-        return replace(self, stale=self.stale + stale)
+        return replace(self, stale=self.stale + stale, checked=run_step)
 
     def over(self, stage: StageRecipe) -> bool:
         """Whether the stage is done."""
@@ -66,7 +70,7 @@ class Position:
 
     def next_stage(self) -> "Position":
         """At the start of the stage after this; the best so far stays known until it has one of its own."""
-        return Position(stage=self.stage + 1, best_step=self.best_step)
+        return Position(stage=self.stage + 1, best_step=self.best_step, checked=self.checked)
 
     def to_mapping(self) -> dict[str, Any]:
         """As JSON can hold it."""
@@ -74,7 +78,7 @@ class Position:
 
     @classmethod
     def from_mapping(cls, table: Mapping[str, Any], run_step: int, plan: Sequence[StageRecipe]) -> "Position":
-        """What `to_mapping` gave; a manifest without it is of a run in one stage.
+        """What `to_mapping` returned; a manifest without it is of a run in one stage.
 
         Raises
         ------
@@ -82,12 +86,18 @@ class Position:
             If the entries are none of a position in these stages.
         """
         if not table:
-            return cls(step=run_step)
+            return cls(step=run_step, checked=run_step)
+        table = {"checked": run_step, **table}  # manifests of earlier versions lack it
         known = {f.name for f in fields(cls)}
-        if set(table) != known or not isinstance(table["stage"], int) or not isinstance(table["step"], int):
+        if set(table) != known:
             raise CheckpointError(
                 f"the checkpoint's position has entries {sorted(table)}; expected {sorted(known)}"
             )
+        for key, value in table.items():
+            kinds = {"best": float | int | None, "best_step": int | None}.get(key, int)
+            wrong = not isinstance(value, kinds) or isinstance(value, bool)
+            if wrong or (key != "best" and value is not None and value < 0):
+                raise CheckpointError(f"the checkpoint's position has {key} = {value!r}, which no run has")
         if not 0 <= table["stage"] < len(plan):
             raise CheckpointError(
                 f"the checkpoint is in stage {table['stage'] + 1}, the recipe has {len(plan)}; use the recipe that "

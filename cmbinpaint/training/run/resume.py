@@ -6,7 +6,9 @@ Inputs: a recipe, a run's folder, a fresh `TrainingState`. Outputs: the network;
 
 import logging
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -68,7 +70,7 @@ def initial_network(recipe: Recipe) -> nn.Module:
 
 def restore(
     state: TrainingState, out: Path, recipe: Recipe, *, resume: bool, resume_from: str | Path | None
-) -> Position:
+) -> tuple[Position, Mapping[str, Any]]:
     """Bring `state` to the checkpoint that the run goes on from, if there is one.
 
     Parameters
@@ -76,7 +78,7 @@ def restore(
     state
         As made for the recipe.
     out
-        The run's folder; made if absent.
+        The run's folder.
     recipe
         What the run does.
     resume
@@ -88,7 +90,7 @@ def restore(
 
     Returns
     -------
-    Where the run stands.
+    Where the run stands, and its last losses.
 
     Raises
     ------
@@ -100,15 +102,14 @@ def restore(
         raise CheckpointError(
             f"{folder} holds checkpoints of an earlier run; resume it, or use another folder"
         )
-    out.mkdir(parents=True, exist_ok=True)
     checkpoint = _choose(folder, resume, resume_from)
     if checkpoint is None:
-        return Position()
+        return Position(), {}
     _compare_recipes(checkpoint, recipe)
     position = Position.from_mapping(checkpoint.position, checkpoint.step, recipe.plan)
     state.restore(checkpoint)
     logger.info("resumed at step %d", state.step)
-    return position
+    return position, checkpoint.losses
 
 
 def final_checkpoint(out_dir: str | Path, *, best: bool = False) -> Checkpoint:

@@ -16,8 +16,8 @@ from cmbinpaint.errors import CheckpointError
 from cmbinpaint.nn.devices import computes_bf16
 from cmbinpaint.training.recipes.recipe import Recipe
 from cmbinpaint.training.recipes.recipe_sections import StageRecipe
-from cmbinpaint.training.run.checkpoint import Checkpoint, TensorDict, check_fits
-from cmbinpaint.training.run.distributed import World, share_batch_norm, wrap
+from cmbinpaint.training.run.checkpoint import Checkpoint, TensorDict, check_fits, describe
+from cmbinpaint.training.run.distributed import World, synchronize_batch_norm, wrap
 
 
 class TrainingState:
@@ -49,8 +49,7 @@ class TrainingState:
     ) -> None:
         self.recipe, self.device, self.world = recipe, device, world or World()
         self.step = 0
-        if self.world.size > 1:
-            model = share_batch_norm(model)
+        model = synchronize_batch_norm(model, self.world, device)
         self.model = model.to(device).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         self.ema = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.bf16 = recipe.precision == "bf16" or (recipe.precision == "auto" and computes_bf16(device))
@@ -117,6 +116,7 @@ class TrainingState:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
+        self.world.spread(self.model.buffers())  # running means of batch norm, where each process has its own
         self._update_mean()
 
     @torch.no_grad()
@@ -150,7 +150,7 @@ class TrainingState:
         Raises
         ------
         CheckpointError
-            If it is of another architecture; names the first tensor that differs.
+            If it is of another architecture, or lacks what its run had; names the first tensor that differs.
         """
         expected = self.model.state_dict()
         for state in (checkpoint.model, checkpoint.ema):
@@ -159,7 +159,10 @@ class TrainingState:
         self.ema.load_state_dict(checkpoint.ema)
         self._restore_optimizer(checkpoint.optimizer)
         self.step = checkpoint.step
-        self._set_random_states(checkpoint.random)
+        try:
+            self._set_random_states(checkpoint.random)
+        except (KeyError, RuntimeError, TypeError) as error:
+            raise CheckpointError(f"the checkpoint's random state is none of torch's ({error})") from error
 
     def _random_states(self) -> TensorDict:
         states = {"cpu": torch.get_rng_state()}
@@ -183,20 +186,24 @@ class TrainingState:
 
     def _restore_optimizer(self, tensors: Mapping[str, Tensor]) -> None:
         parameters = dict(self.model.named_parameters())
+        whole = {"step", "exp_avg", "exp_avg_sq"}
         for name, value in tensors.items():
             parameter, _, what = name.rpartition("/")
-            if parameter not in parameters:
+            if parameter not in parameters or what not in whole:
                 raise CheckpointError(
                     f"the optimizer's tensor {name!r} belongs to no parameter of this network"
                 )
             weight = parameters[parameter]
+            shape = torch.Size() if what == "step" else weight.shape
+            if value.shape != shape or value.dtype != torch.float32:
+                raise CheckpointError(
+                    f"the optimizer's tensor {name!r} is {describe(value)}; its parameter needs float32 {tuple(shape)}"
+                )
             if what == "step":
                 own = value.clone()
-            elif value.shape == weight.shape:
-                own = torch.empty_like(weight).copy_(value)  # in the weight's own memory order
             else:
-                raise CheckpointError(
-                    f"the optimizer's tensor {name!r} has shape {tuple(value.shape)}; its parameter has "
-                    f"{tuple(weight.shape)}"
-                )
+                own = torch.empty_like(weight).copy_(value)  # in the weight's own memory order
             self.optimizer.state[weight][what] = own.detach()
+        for name, weight in parameters.items():
+            if missing := sorted(whole - (self.optimizer.state.get(weight) or dict.fromkeys(whole)).keys()):
+                raise CheckpointError(f"the checkpoint has no tensor '{name}/{missing[0]}' of the optimizer")

@@ -1,7 +1,6 @@
 """Making data sets: killed at any moment they are completed to the very same bytes."""
 
 import contextlib
-import fcntl
 import json
 import os
 import re
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cmbinpaint._files import held_folder
 from cmbinpaint.errors import DataSetError
 from cmbinpaint.training.data.manifest import read_manifest, write_manifest
 from cmbinpaint.training.data.reader import StoredSkies
@@ -108,14 +108,14 @@ def test_a_folder_with_other_things_is_refused(tiny: DataSetRecipe, tmp_path: Pa
         build_dataset(tiny, tmp_path)
 
 
-def test_a_folder_in_use_is_refused(tiny: DataSetRecipe, copy: Path) -> None:
-    handle = os.open(copy, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        with pytest.raises(DataSetError, match="another process makes the data set in"):
-            build_dataset(tiny, copy)
-    finally:
-        os.close(handle)
+def test_a_folder_in_use_is_refused(tiny: DataSetRecipe, built: Path, copy: Path) -> None:
+    with (
+        held_folder(copy, "makes the data set", DataSetError),
+        pytest.raises(DataSetError, match=f"another process \\({os.getpid()} on .*\\) makes the data set in"),
+    ):
+        build_dataset(tiny, copy)
+    build_dataset(tiny, copy)
+    assert content(copy) == content(built)
 
 
 def test_a_stopped_run_does_not_wait_for_its_shards(tiny: DataSetRecipe, built: Path, tmp_path: Path) -> None:

@@ -32,6 +32,37 @@ def test_rows_beyond_the_resumed_step_are_dropped(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "b.csv"]
 
 
+@pytest.mark.parametrize(
+    "content, text",
+    [
+        (b"1,0.5\n2,0.25\n", "its first column is not 'step'"),
+        (b"step,loss\n1,\xff\xfe\n", "'utf-8' codec can't decode byte 0xff"),
+        (b"loss,step\n0.5,1\n", "its first column is not 'step'"),
+        (b'step,loss\n1,"' + b"9" * 200_000, "field larger than field limit"),
+    ],
+)
+def test_a_damaged_log_is_named_and_left_alone(tmp_path: Path, content: bytes, text: str) -> None:
+    (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(
+        CheckpointError, match=rf"the log \S*a\.csv is damaged: {text}.*; checkpoints are untouched"
+    ):
+        CsvLog(tmp_path / "a.csv", ("step", "loss"), 1)
+    assert (tmp_path / "a.csv").read_bytes() == content
+    (tmp_path / "a.csv").unlink()
+    (tmp_path / "a.csv").symlink_to("/dev/zero")
+    with pytest.raises(
+        CheckpointError, match=r"a\.csv cannot be read \(not a regular file\); checkpoints are"
+    ):
+        CsvLog(tmp_path / "a.csv", ("step", "loss"), 1)
+
+
+@pytest.mark.parametrize("content", [b"", b"step,loss\n", b"step,loss\n" + b"9" * 5000 + b",1\n", b"1"])
+def test_rows_that_no_run_wrote_go(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.csv").write_bytes(content)
+    with CsvLog(tmp_path / "a.csv", ("step", "loss"), 10**30):
+        assert (tmp_path / "a.csv").read_text() == "step,loss\n"
+
+
 def test_an_unwritable_log(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=re.escape("cannot write the log") + ".*No such file"):
         CsvLog(tmp_path / "absent" / "a.csv", ("step",), 0)

@@ -1,18 +1,24 @@
 """The loop: an interrupted run equals an undisturbed one, and faults leave a good state behind."""
 
 import csv
+import hashlib
 import importlib.util
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from cmbinpaint.errors import (
     CheckpointError,
@@ -20,9 +26,12 @@ from cmbinpaint.errors import (
     CmbInpaintWarning,
     ConvergenceError,
     DeviceError,
+    MaskError,
+    RecipeError,
 )
-from cmbinpaint.training import final_weights, load_latest, train
-from cmbinpaint.training.run.checkpoint import list_checkpoints, step_of
+from cmbinpaint.nn.models import build_model
+from cmbinpaint.training import Recipe, final_weights, load_latest, train
+from cmbinpaint.training.run.checkpoint import list_checkpoints, read_checkpoint, step_of
 
 HERE = Path(__file__).parents[1]
 
@@ -38,6 +47,13 @@ def load(name: str) -> ModuleType:
 
 
 toy, toy_stream = load("toy"), load("toy_stream")
+
+
+@dataclass(frozen=True)
+class Pair:
+    x: np.ndarray
+    valid: np.ndarray
+    truth: np.ndarray
 
 
 @pytest.fixture
@@ -232,6 +248,129 @@ def test_other_architecture(tmp_path: Path) -> None:
         CheckpointError, match=r"tensor 'first.weight' is float32 \(4, 2, 3, 3\) in the checkpoint and"
     ):
         train(toy.toy_recipe(), tmp_path, device="cpu", stream=toy_stream.ToyStream(), model=toy.toy_model(5))
+
+
+def rewrite(path: Path, change: Callable[[dict], object]) -> None:
+    """Change a checkpoint's tensors or manifest; the hashes fit what is then there."""
+    manifest = json.loads((path.parent / "manifest.json").read_text())
+    if path.suffix == ".json":
+        change(manifest)
+    else:
+        tensors = load_file(path)
+        change(tensors)
+        save_file(tensors, path)
+        manifest["files"][path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (path.parent / "manifest.json").write_text(json.dumps(manifest))
+
+
+CONTENT = {
+    "no moment": ("optimizer", lambda t: t.pop("last.bias/exp_avg"), "no tensor 'last.bias/exp_avg' of the optimizer"),
+    "no such moment": ("optimizer", lambda t: t.update({"last.bias/max": torch.ones(1)}), "'last.bias/max' belongs"),
+    "moment of integers": (
+        "optimizer", lambda t: t.update({"last.bias/exp_avg": torch.ones(1).int()}), "is int32 (1,); its parameter"
+    ),
+    "random state of floats": ("random", lambda t: t.update(cpu=t["cpu"].float()), "random state is none of torch's"),
+    "short random state": ("random", lambda t: t.update(cpu=t["cpu"][:5].clone()), "random state is none of torch's"),
+    "no random state": ("random", lambda t: t.update(x=t.pop("cpu")), "random state is none of torch's"),
+    "stale": ("json", lambda m: m["position"].update(stale="x"), "position has stale = 'x', which no run has"),
+    "hash": ("json", lambda m: m["files"].update({"ema.safetensors": 5}), "the sha256 of 'ema.safetensors' is 5"),
+    "step": ("json", lambda m: m.update(step=7), "is of step 7, the folder's name says 1"),
+    "recipe": ("json", lambda m: m["recipe"].update(steps=10**25), "the checkpoint's recipe cannot be read"),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:damaged checkpoint")
+@pytest.mark.parametrize("kind", CONTENT)
+def test_hashes_that_fit_and_content_that_does_not(tmp_path: Path, kind: str) -> None:
+    run(tmp_path, stop_after=1)
+    file, change, text = CONTENT[kind]
+    name = "manifest.json" if file == "json" else f"{file}.safetensors"
+    rewrite(tmp_path / "checkpoints" / "step_00000001" / name, change)
+    with pytest.raises(CheckpointError, match=re.escape(text)):
+        run(tmp_path)
+
+
+def test_a_second_training_in_one_folder_is_refused(tmp_path: Path) -> None:
+    def second(step: int, steps: int, loss: float) -> None:
+        if step == 2:
+            with pytest.raises(CheckpointError, match=rf"another process \({os.getpid()} on .*\) trains in"):
+                run(tmp_path)
+
+    train(
+        toy.toy_recipe(), tmp_path, device="cpu", stream=toy_stream.ToyStream(), model=toy.toy_model(), progress=second
+    )  # fmt: skip
+    assert [row["step"] for row in read(tmp_path / "training.csv")] == [1, 2, 3, 4, 5, 6]
+    assert not (tmp_path / ".lock").exists()
+
+
+@pytest.mark.parametrize("step", [3, 5])
+def test_a_signal_drops_the_validation_for_the_run_that_resumes(
+    tmp_path: Path, straight: Path, step: int
+) -> None:
+    """It comes during the step before a validation (3) and where none is due (5); nothing is lost either way."""
+
+    def stop(now: int, steps: int, loss: float) -> None:
+        if now == step:
+            signal.raise_signal(signal.SIGTERM)
+
+    train(
+        toy.toy_recipe(), tmp_path, device="cpu", stream=toy_stream.ToyStream(), model=toy.toy_model(), progress=stop
+    )  # fmt: skip
+    assert [row["step"] for row in read(tmp_path / "validation.csv")] == [3][: step > 3]
+    run(tmp_path, stop_after=0)
+    assert [row["step"] for row in read(tmp_path / "validation.csv")] == [3]
+    run(tmp_path)
+    assert (tmp_path / "validation.csv").read_bytes() == (straight / "validation.csv").read_bytes()
+    one, two = (load_latest(folder / "checkpoints") for folder in (straight, tmp_path))
+    assert one is not None and two is not None and (one.position, one.losses) == (two.position, two.losses)
+
+
+def test_losses_outlive_an_interruption(tmp_path: Path, straight: Path) -> None:
+    """A checkpoint between two validations knows the one before, also of a run that was stopped in between."""
+    every = {"keep_checkpoints": 0, "checkpoint_every": 1}
+    run(tmp_path / "whole", **every)
+    run(tmp_path / "parts", stop_after=4, **every)
+    run(tmp_path / "parts", **every)
+    one, two = (
+        read_checkpoint(tmp_path / n / "checkpoints" / "step_00000005").losses for n in ("whole", "parts")
+    )
+    assert one == two and one["validation"]["hole"] > 0
+
+
+@pytest.mark.parametrize(
+    "changes, text",
+    [
+        ({"loss": {"cross_entropy": 1.0}, "classes": {}}, "[classes] needs data with classes"),
+        (
+            {"loss": {"hole": 1.0}},
+            "recipe: [data], [model] and [loss] do not fit each other: features of shape (3, 2",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_work(tmp_path: Path, changes: dict, text: str) -> None:
+    class Bare(toy_stream.ToyStream):  # type: ignore[name-defined, misc]
+        def batch(self, index: int, split: str = "train") -> object:
+            return Pair(
+                *(getattr(super(Bare, self).batch(index, split), name) for name in ("x", "valid", "truth"))
+            )
+
+    recipe = Recipe.from_mapping({**toy.toy_recipe().to_mapping(), **changes})
+    network = build_model({"family": "pconv", "encoder": [[4, 3]], "decoder": []})
+    with pytest.raises(RecipeError, match=re.escape(text)):
+        train(recipe, tmp_path, device="cpu", stream=Bare(), model=network)
+    assert [path.name for path in tmp_path.iterdir()] == []
+
+
+def test_a_batch_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    class Unfit(toy_stream.ToyStream):  # type: ignore[name-defined, misc]
+        def batch(self, index: int, split: str = "train") -> object:
+            if index == 5:
+                raise MaskError("no mask fits")
+            return super().batch(index, split)
+
+    with pytest.raises(MaskError, match=r"^train batch 5: no mask fits"):
+        run(tmp_path, stream=Unfit())
+    assert newest(tmp_path) == 2
 
 
 def test_other_recipe(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Stages end when they should, and a position survives its way through a manifest."""
 
 import json
+import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -62,17 +64,19 @@ def test_steps_that_are_left() -> None:
 
 
 def test_the_best_of_a_stage_is_known_until_the_next_has_one() -> None:
-    after = Position(stage=0, step=6, best=0.1, best_step=6).next_stage()
-    assert after == Position(stage=1, best_step=6)
+    after = Position(stage=0, step=6, best=0.1, best_step=6, checked=5).next_stage()
+    assert after == Position(stage=1, best_step=6, checked=5)
     assert after.validated(5.0, 11, TWO[1]).best_step == 11
 
 
 @given(st.floats(0, 1e9) | st.none(), st.integers(0, 1))
 def test_json_round_trip(best: float | None, stage: int) -> None:
-    position = Position(stage, 3, best, 7, 2)
+    position = Position(stage, 3, best, 7, 2, checked=8)
     again = Position.from_mapping(json.loads(json.dumps(position.to_mapping())), 99, TWO)
     assert again == position
-    assert Position.from_mapping({}, 12, TWO) == Position(step=12)
+    assert Position.from_mapping({}, 12, TWO) == Position(step=12, checked=12)
+    earlier = {key: value for key, value in position.to_mapping().items() if key != "checked"}
+    assert Position.from_mapping(earlier, 9, TWO) == replace(position, checked=9), "before `checked` was kept"
 
 
 def test_what_is_no_position_is_refused() -> None:
@@ -80,5 +84,14 @@ def test_what_is_no_position_is_refused() -> None:
         CheckpointError, match="the checkpoint is in stage 3, the recipe has 2; use the recipe"
     ):
         Position.from_mapping(Position(stage=2).to_mapping(), 0, TWO)
-    with pytest.raises(CheckpointError, match=r"position has entries \['stage'\]; expected"):
+    with pytest.raises(CheckpointError, match=r"position has entries \['checked', 'stage'\]; expected"):
         Position.from_mapping({"stage": 0}, 0, TWO)
+    for key, value in (("stale", "x"), ("step", True), ("best", "low"), ("best_step", 1.5), ("step", -1)):
+        with pytest.raises(CheckpointError, match=rf"position has {key} = {value!r}, which no run has"):
+            Position.from_mapping({**Position().to_mapping(), key: value}, 0, TWO)
+
+
+def test_a_loss_that_is_not_finite_is_no_best() -> None:
+    position = Position().validated(math.nan, 2, TWO[0])
+    assert (position.best, position.best_step, position.checked) == (None, None, 2)
+    assert position.validated(0.5, 4, TWO[0]).best == 0.5
