@@ -157,7 +157,7 @@ def test_spectra_carry_beam_and_pixel(tiny: DataSetRecipe, built: Path) -> None:
     [
         ({"skys": 3}, "data set: unknown key 'skys'; did you mean 'skies'"),
         ({"skies": 0}, "data set: skies is 0; give 1 or more"),
-        ({"ns": []}, "data set: ns is []; give a list of spectral indices, one a class"),
+        ({"ns": []}, "data set: ns is []; give a list of spectral indices, one per class"),
         ({"ns": [1.0, 0.9]}, "data set: ns is [1.0, 0.9]; give ascending values, each once"),
         ({"ns": [1.0, 1.0]}, "give ascending values, each once"),
         ({"ns": [9.0]}, "data set: ns is 9.0; it must be at most 3.0"),
