@@ -16,7 +16,7 @@ Polarization: with psi the angle, from south to east, at which the geodesic of t
 """
 
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import ducc0
 import numpy as np
@@ -177,9 +177,10 @@ class Frames:
         south = np.stack([z * x / ring, z * y / ring, -ring])
         return cls(vectors, south, east)
 
-    def __getitem__(self, index: AnyArray) -> Self:
-        """The frames of some of the points, numbered along the second axis."""
-        return type(self)(self.vectors[:, index], self.south[:, index], self.east[:, index])
+    def __getitem__(self, index: Any) -> Self:
+        """The frames of some of the points; the index is of the axes after the first."""
+        index = (slice(None), *(index if isinstance(index, tuple) else (index,)))
+        return type(self)(self.vectors[index], self.south[index], self.east[index])
 
 
 def geodesic_phases(first: Frames, second: Frames) -> tuple[ComplexArray, ComplexArray]:

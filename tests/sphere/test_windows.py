@@ -9,6 +9,8 @@ from cmbinpaint.errors import SpectrumError, UnitsError
 from cmbinpaint.sims import fiducial_cl, simulate_sky
 from cmbinpaint.spectra import Bandpowers
 from cmbinpaint.sphere import windows
+from cmbinpaint.sphere.ell_matrix import EllMatrix
+from cmbinpaint.sphere.harmonics import Harmonics
 
 # The fit of the pixel window to its definition, relative amplitude; its docstring states it.
 WINDOW_FIT = 1e-4
@@ -122,3 +124,42 @@ def test_the_window_ends_at_four_nside():
         match="lmax is 65; expected a whole number from 0 to 64: the pixel window of nside 16 ends there",
     ):
         windows.pixel_window(16, 65)
+
+
+@pytest.mark.parametrize("nside", [8, 16])
+def test_the_window_of_polarization_is_its_definition(nside):
+    computed = windows.computed_pixel_window(nside, 4 * nside, spin=2)
+    np.testing.assert_allclose(windows.pixel_window(nside, 4 * nside, spin=2)[2:], computed[2:], rtol=2e-4)
+    assert (
+        np.abs(computed / windows.pixel_window(nside, 4 * nside) - 1)[2:].max() > 5e-4
+    )  # it is not that of T
+    np.testing.assert_allclose(
+        windows.pixel_window(2, 8, spin=2), windows.computed_pixel_window(2, 8, spin=2, subdivisions=16)
+    )
+
+
+@pytest.mark.parametrize("ell", [4, 16, 28])
+def test_averaged_q_and_u_have_the_power_that_the_window_says(ell):
+    nside, fine, n = 8, 128, 6
+    harmonics, ratio = Harmonics(fine, ell), []
+    for seed in range(n):
+        spectra = np.zeros((2, ell + 1))
+        spectra[:, ell] = 1.0, 0.5
+        sky = harmonics.synthesis(EllMatrix.from_spectra(spectra).draw(np.random.default_rng(seed)))
+        ratio.append(np.mean(np.square(hp.ud_grade(sky, nside))) / np.mean(np.square(sky)))
+    expected = windows.pixel_window(nside, ell, spin=2)[ell] ** 2
+    # 256 sub-pixels miss 1/256 of what is averaged out; the shapes of pixels are sampled by 2 ell + 1 modes
+    assert np.mean(ratio) == pytest.approx(
+        expected, abs=4 * np.std(ratio) / np.sqrt(n - 1) + (1 - expected) / 256
+    )
+    assert np.std(ratio) < 0.02
+
+
+def test_a_gaussian_beam_of_polarization_is_healpys():
+    fwhm = np.radians(5)
+    expected = hp.gauss_beam(fwhm, 50, pol=True)[:, 1]
+    np.testing.assert_allclose(windows.gaussian_beam(fwhm, 50, spin=2)[2:], expected[2:], rtol=1e-12)
+    both = windows.map_window(16, 40, fwhm=fwhm, spin=2)
+    np.testing.assert_allclose(
+        both[2:], (expected[:41] * windows.pixel_window(16, 40, spin=2))[2:], rtol=1e-12
+    )
