@@ -214,7 +214,8 @@ def _fill(
     solves: list[Progress | None] = []
 
     def watch(progress: Progress) -> None:
-        solves[-1] = progress
+        if progress.stage == "solve":
+            solves[-1] = progress
         clock.report(progress)
 
     clock.report(Progress("fill", 0, len(indices)))
