@@ -136,7 +136,7 @@ class ReportJob:
     def _numbers(self) -> "tuple[MapReport, MapInfo, str]":
         """Return the numbers, what the first filled file says of itself, and what the error map is."""
         from cmbinpaint.pipeline.posterior import error_map
-        from cmbinpaint.report.contents import LEAST_SPREAD, report_on
+        from cmbinpaint.report.contents import LEAST_REALIZATIONS, report_on
 
         args, info = self.args, self.info
         sky_model, unit = self._assumed()
@@ -149,14 +149,14 @@ class ReportJob:
         elif args.error_sims is not None:
             error = error_map(self.plan, sky_model, n=args.error_sims, seed=0)
             source = f"Posterior standard deviation of the signal, from {args.error_sims} simulations"
-        elif len(self.filled) >= LEAST_SPREAD:
+        elif len(self.filled) >= LEAST_REALIZATIONS:
             source = f"Spread of {len(self.filled)} realizations, noise included"
         same = first.unit == info.unit and first.dtype == info.dtype
         numbers = report_on(
             files.in_work_unit(self.sky, info),
             _each(values, self.filled[1:], files),
             self.plan,
-            truth=None if args.truth is None else files.read_full(args.truth),
+            target=None if args.truth is None else files.read_full(args.truth),
             error=error,
             sky_model=sky_model,
             unit=unit,

@@ -26,7 +26,7 @@ from cmbinpaint._types import AnyArray, FloatArray
 from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.plots.figures import COLORS, new_axes, styled
 
-Colors = Literal["planck", "gray", "spread"]
+Colors = Literal["planck", "gray", "deviation"]
 _UNIT_LABELS = {"uK_CMB": "µK", "mK_CMB": "mK", "K_CMB": "K"}
 
 
@@ -47,9 +47,9 @@ def _colormap(colors: Colors) -> Colormap:
         return planck_colormap()
     if colors == "gray":
         return colormaps["gray"].with_extremes(bad="#ffffff")
-    if colors == "spread":
+    if colors == "deviation":
         return colormaps["cividis_r"].with_extremes(bad=COLORS["hole"])
-    raise CmbInpaintError(f"colors is {colors!r}; known: planck, gray, spread")
+    raise CmbInpaintError(f"colors is {colors!r}; known: planck, gray, deviation")
 
 
 def symmetric_limit(sky: AnyArray, quantile: float = 0.995) -> float:
@@ -96,9 +96,9 @@ def draw_sky(
     title
         Above the picture.
     outline
-        (npix,) map, True = observed: the rims of its holes are drawn as lines.
+        (npix,) map, True = observed: the edges of its holes are drawn as lines.
     colors
-        `"planck"`, `"gray"` for black and white, or `"spread"` for what is not negative: from 0 to `limit`.
+        `"planck"`, `"gray"` for black and white, or `"deviation"` for what is not negative: from 0 to `limit`.
     pixels
         Width of the picture; twice this at most is worth printing.
     colorbar
@@ -126,7 +126,7 @@ def draw_sky(
     if colors == "gray":
         _hatch(ax, image).set_clip_path(border)
     if outline is not None:
-        _rims(ax, _look_up(np.ma.array(np.asarray(outline, dtype=float)), picture), extent, 0.45)
+        _outline(ax, _look_up(np.ma.array(np.asarray(outline, dtype=float)), picture), extent, 0.45)
     ax.set(xlim=(-2.02, 2.02), ylim=(-1.02, 1.02))
     return _finish(ax, image, title, unit, colorbar)
 
@@ -162,7 +162,7 @@ def draw_patch(
     unit, limit, title, pixels, colorbar, ax
         As in `draw_sky`.
     outline
-        (npix,) map, True = observed: the rims of its holes are drawn as lines.
+        (npix,) map, True = observed: the edges of its holes are drawn as lines.
 
     Returns
     -------
@@ -209,7 +209,7 @@ def draw_field(
     unit, limit, title, colors, colorbar, ax
         As in `draw_sky`.
     outline
-        (side, side), True = observed: the rims of its holes are drawn as lines.
+        (side, side), True = observed: the edges of its holes are drawn as lines.
 
     Returns
     -------
@@ -223,7 +223,7 @@ def draw_field(
     if colors == "gray":
         _hatch(ax, image)
     if outline is not None:
-        _rims(ax, np.ma.array(np.asarray(outline, dtype=float)), extent, 0.7)
+        _outline(ax, np.ma.array(np.asarray(outline, dtype=float)), extent, 0.7)
     ax.set_axis_on()
     ax.set(xlabel="offset to the east [deg]", ylabel="offset to the north [deg]")
     ax.grid(False)
@@ -245,7 +245,7 @@ def draw_before_after(
 ) -> Figure:
     """Draw one patch side by side: with its holes, filled, and the target where it is known.
 
-    Parameters are those of `draw_patch`; all share one color scale. The rims of the holes of `before` are
+    Parameters are those of `draw_patch`; all share one color scale. The edges of the holes of `before` are
     drawn on the others.
 
     Returns
@@ -260,9 +260,9 @@ def draw_before_after(
     figure = Figure(figsize=(3.7 * len(panels) + 0.8, 4.1))
     axes = figure.subplots(1, len(panels), sharey=True)
     for ax, (title, sky) in zip(axes, panels, strict=True):
-        rims = None if sky is before else observed
+        outline = None if sky is before else observed
         draw_patch(
-            sky, lon_deg, lat_deg, side_deg=side_deg, nest=nest, limit=limit, title=title, outline=rims,
+            sky, lon_deg, lat_deg, side_deg=side_deg, nest=nest, limit=limit, title=title, outline=outline,
             colorbar=False, ax=ax,
         )  # fmt: skip
         if ax is not axes[0]:
@@ -295,7 +295,7 @@ def _show(
     limit: float,
     colors: Colors,
 ) -> AxesImage:
-    scale = Normalize(0.0 if colors == "spread" else -limit, limit)
+    scale = Normalize(0.0 if colors == "deviation" else -limit, limit)
     return ax.imshow(picture, extent=extent, cmap=_colormap(colors), norm=scale, aspect="equal")
 
 
@@ -309,10 +309,10 @@ def _hatch(ax: Axes, image: AxesImage) -> ContourSet:
     return drawn
 
 
-def _rims(
+def _outline(
     ax: Axes, observed: np.ma.MaskedArray, extent: tuple[float, float, float, float], width: float
 ) -> None:
-    """Draw the rims of holes; a contour of nothing but holes, or of none, would warn."""
+    """Draw the edges of holes; a contour of nothing but holes, or of none, would warn."""
     if 0 < observed.mean() < 1:
         ax.contour(observed, levels=[0.5], colors="#111111", linewidths=width, extent=extent)
 

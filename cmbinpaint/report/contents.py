@@ -1,6 +1,6 @@
 """All numbers of a report on one filled map: what was filled, how it looks, and what its spectrum says.
 
-Inputs: a map with holes, the maps made of it, a plan; perhaps the truth, an error map, a sky model.
+Inputs: a map with holes, the maps made of it, a plan; perhaps the target, an error map, a sky model.
 Outputs: `MapReport`, small whatever the resolution.
 """
 
@@ -21,8 +21,8 @@ from cmbinpaint.spectra.full_sky import anafast, dl_from_cl
 
 # Highest multipole of a report: at nside 2048 the spectra then take a minute or two for each map.
 HIGHEST_MULTIPOLE = 2000
-# Fewer realizations say too little of their spread in a pixel: of ten it is known to a quarter.
-LEAST_SPREAD = 10
+# With fewer realizations the standard deviation of a pixel is too uncertain: of ten it is known to a quarter.
+LEAST_REALIZATIONS = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,7 @@ class MapReport:
     Attributes
     ----------
     nside, unit
-        Of the maps; the unit is None if nobody said.
+        Of the maps; the unit is None if unspecified.
     fsky
         Fraction of the sky used as data.
     n_observed, n_changed
@@ -44,13 +44,13 @@ class MapReport:
     spectra
         Of the first filled map, beam, pixel window and noise in.
     n_maps
-        How many filled maps came.
-    mean_dl, spread_dl
+        How many filled maps there are.
+    mean_dl, std_dl
         (n,) mean and standard deviation of the bandpowers of D_ell over several filled maps, else None.
     model_ell, model_dl
         (m,) multipoles and D_ell, noise in, of the sky model; None without one.
-    error_is_spread
-        Whether the error map is the spread of the filled maps.
+    error_is_scatter
+        Whether the error map is the standard deviation of the filled maps.
     """
 
     nside: int
@@ -67,10 +67,10 @@ class MapReport:
     spectra: SpectraComparison
     n_maps: int
     mean_dl: FloatArray | None
-    spread_dl: FloatArray | None
+    std_dl: FloatArray | None
     model_ell: FloatArray | None
     model_dl: FloatArray | None
-    error_is_spread: bool
+    error_is_scatter: bool
 
 
 def report_on(
@@ -78,7 +78,7 @@ def report_on(
     filled: Iterable[FloatArray],
     plan: InpaintingPlan,
     *,
-    truth: FloatArray | None = None,
+    target: FloatArray | None = None,
     error: FloatArray | None = None,
     sky_model: SkyModel | None = None,
     unit: str | None = None,
@@ -92,13 +92,14 @@ def report_on(
     before
         (npix,) float64, RING: the map with holes; what it has in holes is not read.
     filled
-        (npix,) float64 maps, RING, each taken and let go in turn: the first is shown, all count in the spread.
+        (npix,) float64 maps, RING, each read and dropped in turn: the first is shown, all
+        count in the standard deviation.
     plan
         What was filled.
-    truth
+    target
         (npix,) the true full sky, or None.
     error
-        (npix,) standard deviation in the holes (of `error_map`, say); None: the spread of the filled maps, if there
+        (npix,) standard deviation in the holes (of `error_map`, say); None: that of the filled maps, if there
         are ten or more.
     sky_model
         Whose power is drawn beside the maps', or None.
@@ -112,33 +113,33 @@ def report_on(
     Raises
     ------
     MapError
-        If no filled map came, or one still has holes, or a size differs.
+        If no filled map is given, or one still has holes, or a size differs.
     MaskError
         If nothing was filled.
     """
     maps_left = iter(filled)
     first = next(maps_left, None)
     if first is None:
-        raise MapError("no filled map came; give at least one")
-    for name, other in (("before", before), ("filled", first), ("truth", truth), ("error", error)):
+        raise MapError("no filled map given; give at least one")
+    for name, other in (("before", before), ("filled", first), ("target", target), ("error", error)):
         if other is not None and other.shape != plan.valid.shape:
             raise MapError(f"{name} has shape {other.shape}; the plan is for {plan.valid.shape}")
     holes = hole_table(plan.targets, plan.depth)
     last = min(2 * plan.nside, HIGHEST_MULTIPOLE) if lmax is None else lmax
     hidden = np.where(plan.valid, before, np.nan)
     spectra = replace(
-        compare_spectra(first, target=truth, observed=hidden, mask=plan.valid, lmax=last), unit=unit
+        compare_spectra(first, target=target, observed=hidden, mask=plan.valid, lmax=last), unit=unit
     )
     del hidden
     several = _Several.of(first, maps_left, spectra)
-    is_spread = error is None and several.n >= LEAST_SPREAD
+    is_scatter = error is None and several.n >= LEAST_REALIZATIONS
     maps = Maps(
         before=before,
-        after=first,
+        filled=first,
         observed=~plan.targets & np.isfinite(before),
         holes=plan.targets,
-        truth=truth,
-        error=several.spread if is_spread else error,
+        target=target,
+        error=several.std if is_scatter else error,
     )
     mean = float(np.mean(before, where=plan.valid))
     chosen = [("the largest hole", holes.largest[0])]
@@ -159,10 +160,10 @@ def report_on(
         spectra=spectra,
         n_maps=several.n,
         mean_dl=several.mean_dl,
-        spread_dl=several.spread_dl,
+        std_dl=several.std_dl,
         model_ell=model_ell,
         model_dl=model_dl,
-        error_is_spread=is_spread,
+        error_is_scatter=is_scatter,
     )
 
 
@@ -171,9 +172,9 @@ class _Several:
     """Filled maps taken together, one in memory at a time beside two sums."""
 
     n: int
-    spread: FloatArray | None
+    std: FloatArray | None
     mean_dl: FloatArray | None
-    spread_dl: FloatArray | None
+    std_dl: FloatArray | None
 
     @classmethod
     def of(cls, first: FloatArray, others: Iterable[FloatArray], spectra: SpectraComparison) -> "_Several":
@@ -186,9 +187,9 @@ class _Several:
                 raise MapError(f"a filled map has shape {sky.shape}, the first {first.shape}")
             if total is None or squares is None:
                 total, squares = np.zeros(first.size), np.zeros(first.size)
-            away = sky - first  # differences: no digits are lost to a monopole
-            total += away
-            squares += np.square(away)
+            difference = sky - first  # no digits are lost to a monopole
+            total += difference
+            squares += np.square(difference)
             dls.append(bands.bin(anafast(sky, spectra.lmax)) * factor)
         n = len(dls)
         if total is None or squares is None:
@@ -198,9 +199,9 @@ class _Several:
 
 
 def _n_changed(maps: Maps, tolerance: float) -> int:
-    changed = maps.observed & (maps.after != maps.before)
+    changed = maps.observed & (maps.filled != maps.before)
     if tolerance:
-        changed &= ~np.isclose(maps.after, maps.before, rtol=tolerance, atol=0.0)
+        changed &= ~np.isclose(maps.filled, maps.before, rtol=tolerance, atol=0.0)
     return int(np.count_nonzero(changed))
 
 

@@ -1,6 +1,6 @@
 """What a report shows of maps: the whole sky at a resolution that can be seen, and close-ups of holes.
 
-Inputs: (npix,) maps in RING, of any resolution. Outputs: `Panorama`, `CloseUp`; small, whatever came.
+Inputs: (npix,) maps in RING, of any resolution. Outputs: `Panorama`, `CloseUp`; small, whatever the resolution.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ CLOSE_UP_SIDE = 360
 # Of a close-up: its side in radii and in depths of the hole, at least this many map pixels, at most what a tangent
 # plane draws well.
 _SIDE_RADII, _SIDE_DEPTHS, _LEAST_PIXELS, _WIDEST_DEG = 2.6, 5.0, 24, 60.0
-_RIM_DEG2 = 3.0  # on a full sky, rims of smaller holes would be blots
+_OUTLINED_DEG2 = 3.0  # on a full sky, the outlines of smaller holes would be blots
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,29 +28,29 @@ class Maps:
 
     Attributes
     ----------
-    before, after
+    before, filled
         The map with holes and the filled one. What `before` has in holes is never shown.
     observed
         (npix,) bool, True where `before` is to be seen.
     holes
         (npix,) bool, True where pixels were filled.
-    truth
+    target
         The true full sky, or None.
     error
         A standard deviation in the holes, or None.
     """
 
     before: FloatArray
-    after: FloatArray
+    filled: FloatArray
     observed: BoolArray
     holes: BoolArray
-    truth: FloatArray | None
+    target: FloatArray | None
     error: FloatArray | None
 
     @property
     def nside(self) -> int:
         """Their resolution."""
-        return npix_to_nside(self.after.size)
+        return npix_to_nside(self.filled.size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +64,8 @@ class Panorama:
     nside: int
     outline: BoolArray
     before: FloatArray
-    after: FloatArray
-    truth: FloatArray | None
+    filled: FloatArray
+    target: FloatArray | None
     error: FloatArray | None
 
     @classmethod
@@ -73,19 +73,19 @@ class Panorama:
         """Reduce maps, with `offset` taken off the temperatures."""
         nside = min(maps.nside, PANORAMA_NSIDE)
 
-        def small(values: FloatArray, where: BoolArray, least: float = 0.5) -> FloatArray:
-            reduced, known = degrade(values, where, nside, least)
+        def small(values: FloatArray, where: BoolArray | None = None, least: float = 0.5) -> FloatArray:
+            known = np.ones(values.size, dtype=bool) if where is None else where
+            reduced, known = degrade(values, known, nside, least)
             return np.where(known, reduced, np.nan)
 
-        everywhere = np.ones(maps.after.size, dtype=bool)
         before = small(maps.before, maps.observed) - offset
         error = None if maps.error is None else np.sqrt(small(np.square(maps.error), maps.holes, 0.0))
         return cls(
             nside=nside,
             outline=_without_small_holes(~np.isnan(before), nside),
             before=before,
-            after=small(maps.after, everywhere) - offset,
-            truth=None if maps.truth is None else small(maps.truth, everywhere) - offset,
+            filled=small(maps.filled) - offset,
+            target=None if maps.target is None else small(maps.target) - offset,
             error=error,
         )
 
@@ -102,8 +102,8 @@ class CloseUp:
     side_deg: float
     observed: BoolArray
     before: FloatArray
-    after: FloatArray
-    truth: FloatArray | None
+    filled: FloatArray
+    target: FloatArray | None
     error: FloatArray | None
 
     @classmethod
@@ -122,15 +122,15 @@ class CloseUp:
             side_deg=side_deg,
             observed=observed,
             before=np.where(observed, maps.before[pixels] - offset, np.nan),
-            after=maps.after[pixels] - offset,
-            truth=None if maps.truth is None else maps.truth[pixels] - offset,
+            filled=maps.filled[pixels] - offset,
+            target=None if maps.target is None else maps.target[pixels] - offset,
             error=error,
         )
 
 
 def _without_small_holes(observed: BoolArray, nside: int) -> BoolArray:
     labels = hole_labels(observed)
-    small = np.flatnonzero(hole_sizes(labels) * np.degrees(pixel_size(nside)) ** 2 < _RIM_DEG2) + 1
+    small = np.flatnonzero(hole_sizes(labels) * np.degrees(pixel_size(nside)) ** 2 < _OUTLINED_DEG2) + 1
     return observed | np.isin(labels, small)
 
 

@@ -3,7 +3,7 @@
 Inputs: a `MapReport`. Outputs: the matplotlib axes drawn on.
 """
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from cmbinpaint._types import FloatArray
 from cmbinpaint.errors import CmbInpaintError
-from cmbinpaint.plots.figures import COLORS, new_axes, styled
+from cmbinpaint.plots.figures import COLORS, add_legend, new_axes, styled
 from cmbinpaint.plots.maps import Colors, draw_field, draw_sky, symmetric_limit
 from cmbinpaint.plots.spectra import draw_dl, draw_residual
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:  # drawing needs none of what makes the numbers
     from cmbinpaint.report.contents import MapReport
     from cmbinpaint.report.fields import CloseUp, Panorama
 
-Shown = Literal["before", "after", "truth", "error"]
+Shown = Literal["before", "filled", "target", "error"]
 _ZERO, _MODEL = "#8a8a8a", "#7b3f98"
 _UNITS = {"uK_CMB": "µK", "mK_CMB": "mK", "K_CMB": "K"}
 _RESIDUAL_LIMIT = 30.0
 
 
 def unit_words(unit: str | None) -> str:
-    """Return a unit as people write it; of one that nobody said, that."""
+    """Return a unit as people write it; unspecified ones as such."""
     return "map units" if unit is None else _UNITS.get(unit, unit)
 
 
@@ -45,16 +45,16 @@ def error_limit(report: "MapReport") -> float:
 def draw_panorama(
     report: "MapReport", shown: Shown, *, colors: Colors = "planck", ax: Axes | None = None
 ) -> Axes:
-    """Draw a full sky: `"before"`, `"after"` or `"truth"` on one scale, or the `"error"`.
+    """Draw a full sky: `"before"`, `"filled"` or `"target"` on one scale, or the `"error"`.
 
-    Rims of large holes are drawn on the first two.
+    Outlines of large holes are drawn on the first two.
     """
     sky, limit, colors = _chosen(report, report.panorama, shown, colors)
     return draw_sky(
         sky,
         unit=unit_words(report.unit),
         limit=limit,
-        outline=report.panorama.outline if shown in ("before", "after") else None,
+        outline=report.panorama.outline if shown in ("before", "filled") else None,
         colors=colors,
         pixels=1000,
         ax=new_axes(5.0, 2.95) if ax is None else ax,
@@ -65,7 +65,7 @@ def draw_panorama(
 def draw_close_up(
     report: "MapReport", index: int, shown: Shown, *, colors: Colors = "planck", ax: Axes | None = None
 ) -> Axes:
-    """Draw the neighborhood of a hole, `report.close_ups[index]`, with the rims of all holes in it."""
+    """Draw the neighborhood of a hole, `report.close_ups[index]`, with the outlines of all holes in it."""
     close_up = report.close_ups[index]
     sky, limit, colors = _chosen(report, close_up, shown, colors)
     return draw_field(
@@ -83,29 +83,31 @@ def _chosen(
     report: "MapReport", place: "Panorama | CloseUp", shown: Shown, colors: Colors
 ) -> tuple[FloatArray, float, Colors]:
     """Return what is shown of a place, its color limit, and the colors: an error has its own."""
-    if shown not in ("before", "after", "truth", "error"):
-        raise CmbInpaintError(f"shown is {shown!r}; known: before, after, truth, error")
+    if shown not in get_args(Shown):
+        raise CmbInpaintError(f"shown is {shown!r}; known: {', '.join(get_args(Shown))}")
     sky = getattr(place, shown)
     if sky is None:
-        raise CmbInpaintError(f"the report holds no {shown} map; it can be drawn only if one came")
-    return (sky, error_limit(report), "spread") if shown == "error" else (sky, shared_limit(report), colors)
+        raise CmbInpaintError(f"the report holds no {shown} map; it can be drawn only if one was given")
+    return (
+        (sky, error_limit(report), "deviation") if shown == "error" else (sky, shared_limit(report), colors)
+    )
 
 
 @styled
 def draw_spectra(report: "MapReport") -> Figure:
-    """Draw D_ell before and after, with the truth and the sky model where they are known, and the differences.
+    """Draw D_ell before and after, with the target and the sky model where they are known, and the differences.
 
     Before are two curves: zeros in the holes, over the sky fraction, and the observed part decoupled (MASTER) with
-    its error bars. The band is cosmic variance, of the truth or else of the filled map.
+    its error bars. The band is cosmic variance, of the target or else of the filled map.
     """
     found = report.spectra
     ell = found.bands.centers
     factor = ell * (ell + 1) / (2 * np.pi)
-    given = {"truth": found.target, "filled": found.filled, "observed part, decoupled": found.observed}
-    roles = dict(zip(given, ("truth", "filled", "observed"), strict=True))
+    given = {"target": found.target, "filled": found.filled, "observed part, decoupled": found.observed}
+    roles = dict(zip(given, ("target", "filled", "observed"), strict=True))
     spectra = {name: cl * factor for name, cl in given.items() if cl is not None}
     roles = {name: roles[name] for name in spectra}
-    reference = "truth" if "truth" in spectra else "filled"
+    reference = "target" if "target" in spectra else "filled"
     band = found.cosmic_std * factor / spectra[reference]
     figure = Figure(figsize=(6.2, 6.0))
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2.2, 1))
@@ -117,12 +119,12 @@ def draw_spectra(report: "MapReport") -> Figure:
         shown = (report.model_ell >= ell[0]) & (report.model_ell <= ell[-1])
         upper.plot(report.model_ell[shown], report.model_dl[shown], color=_MODEL, ls="--", lw=1.2,
                    zorder=1.5, label="sky model, noise in")  # fmt: skip
-    if report.mean_dl is not None and report.spread_dl is not None:
-        upper.errorbar(ell, report.mean_dl, report.spread_dl, fmt="none", ecolor=COLORS["filled"], lw=1.2,
-                       capsize=2.5, label=f"spread of {report.n_maps} fills")  # fmt: skip
+    if report.mean_dl is not None and report.std_dl is not None:
+        upper.errorbar(ell, report.mean_dl, report.std_dl, fmt="none", ecolor=COLORS["filled"], lw=1.2,
+                       capsize=2.5, label=f"standard deviation of {report.n_maps} fills")  # fmt: skip
     upper.tick_params(labelbottom=False)
     upper.set_xlabel("")
-    upper.legend(loc="best", fontsize=9)
+    add_legend(upper, fontsize=9)
     lower.set_ylabel(f"difference from\n{reference} [%]")
     return figure
 
@@ -145,12 +147,12 @@ def _draw_before(
 
 @styled
 def draw_one_point_of(report: "MapReport", *, ax: Axes | None = None) -> Axes:
-    """Draw the distribution of temperatures: observed, filled, and true in the same holes where it is known."""
+    """Draw the distribution of temperatures: observed, filled, and the target in the same holes where it is known."""
     ax = new_axes(5.6, 3.8) if ax is None else ax
     found = report.one_point
     styles = {
         "observed": ("observed pixels", COLORS["observed"], "-", 1.2),
-        "truth": ("truth in the holes", COLORS["target"], ":", 1.6),
+        "target": ("target in the holes", COLORS["target"], ":", 1.6),
         "filled": ("filled pixels", COLORS["filled"], "-", 2.0),
     }
     centers = 0.5 * (found.edges[1:] + found.edges[:-1])
@@ -163,6 +165,6 @@ def draw_one_point_of(report: "MapReport", *, ax: Axes | None = None) -> Axes:
     words = unit_words(report.unit)
     ax.set(xlabel=f"T less the observed mean [{words}]", ylabel=f"probability density [1/{words}]")
     ax.set_xlim(found.edges[0], found.edges[-1])
-    ax.set_ylim(0, 1.32 * max(float(d.max()) for d in [found.gaussian, *found.densities.values()]))
-    ax.legend(loc="upper center", ncols=2, fontsize=9)
+    ax.set_ylim(0, 1.05 * max(float(d.max()) for d in [found.gaussian, *found.densities.values()]))
+    add_legend(ax, fontsize=9)
     return ax

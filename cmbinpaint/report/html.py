@@ -24,7 +24,7 @@ h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 4px; overflow-wrap: anywh
 h2 { font-size: 1.22rem; margin: 2.4rem 0 .5rem; padding-top: .9rem; border-top: 1px solid var(--line); }
 h3 { font-size: 1.02rem; margin: 1.5rem 0 .4rem; }
 p { margin: .4rem 0 .8rem; max-width: 78ch; overflow-wrap: anywhere; }
-.soft, figcaption { color: var(--soft); font-size: .9rem; }
+.soft { color: var(--soft); font-size: .9rem; }
 nav { margin-top: 10px; font-size: .92rem; }
 nav a { display: inline-block; margin-right: 1rem; padding: 2px 0; }
 a { color: var(--accent); }
@@ -88,9 +88,9 @@ def section(anchor: str, title: str, *parts: str) -> str:
     return f'<section id="{escape(anchor)}">\n<h2>{escape(title)}</h2>\n' + "\n".join(parts) + "\n</section>"
 
 
-def paragraph(text: str, kind: str = "") -> str:
-    """Return a paragraph; `kind` is a class of the style."""
-    return f"<p{_kind(kind)}>{escape(text)}</p>"
+def remark(text: str) -> str:
+    """Return a paragraph that explains."""
+    return f'<p class="soft">{escape(text)}</p>'
 
 
 def heading(text: str) -> str:
@@ -137,13 +137,13 @@ def pairs(rows: Iterable[tuple[str, str]]) -> str:
     return f'<div class="scroll"><table class="pairs">\n{body}\n</table></div>'
 
 
-def figure(png: bytes, *, alt: str, title: str = "", caption: str = "", wide: bool = False) -> str:
+def figure(png: bytes, *, alt: str, title: str = "", wide: bool = False) -> str:
     """Return a picture that the page holds itself."""
     data = base64.b64encode(png).decode("ascii")
     above = f"<b>{escape(title)}</b>" if title else ""
-    below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
     image = f'<img src="data:image/png;base64,{data}" alt="{escape(alt)}">'
-    return f"<figure{_kind('wide' if wide else '')}>{above}{image}{below}</figure>"
+    kind = ' class="wide"' if wide else ""
+    return f"<figure{kind}>{above}{image}</figure>"
 
 
 def row(*parts: str, two: bool = False) -> str:
@@ -156,7 +156,3 @@ def links(targets: Iterable[tuple[str, str]]) -> str:
     return (
         "<nav>" + " ".join(f'<a href="#{escape(to)}">{escape(text)}</a>' for to, text in targets) + "</nav>"
     )
-
-
-def _kind(kind: str) -> str:
-    return f' class="{escape(kind)}"' if kind else ""

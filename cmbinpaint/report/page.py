@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from cmbinpaint import __version__
 from cmbinpaint.plots.figures import figure_png
+from cmbinpaint.plots.maps import Colors
 from cmbinpaint.report import html
 from cmbinpaint.report.figures import (
     Shown,
@@ -38,7 +39,7 @@ _SECTIONS = (
     ("holes", "Holes"), ("error", "Error map"), ("self-check", "Self-check"), ("input", "Input"),
     ("provenance", "Provenance"), ("cite", "How to cite"), ("gray", "In gray"),
 )  # fmt: skip
-_PANELS: tuple[tuple[Shown, str], ...] = (("before", "Before"), ("after", "After"), ("truth", "Truth"))
+_PANELS: tuple[tuple[Shown, str], ...] = (("before", "Before"), ("filled", "Filled"), ("target", "Target"))
 
 
 @dataclass(frozen=True)
@@ -107,15 +108,9 @@ def report_page(report: "MapReport", facts: ReportFacts) -> str:
         html.section("cite", "How to cite", html.listing(citations(facts.filling))),
         _gray(report),
     ]
-    head = "\n".join(
-        [
-            f"<h1>{html.escape(facts.title)}</h1>",
-            html.paragraph(_subtitle(facts), "soft"),
-            html.links(_SECTIONS),
-        ]
-    )
-    footer = html.paragraph(f"Made by cmbinpaint {__version__}: {facts.command}", "soft")
-    return html.page(f"{facts.title}: report", header=head, parts=parts, footer=footer)
+    head = [f"<h1>{html.escape(facts.title)}</h1>", html.remark(_subtitle(facts)), html.links(_SECTIONS)]
+    footer = html.remark(f"Made by cmbinpaint {__version__}: {facts.command}")
+    return html.page(f"{facts.title}: report", header="\n".join(head), parts=parts, footer=footer)
 
 
 def _subtitle(facts: ReportFacts) -> str:
@@ -137,71 +132,64 @@ def _overview(report: "MapReport", facts: ReportFacts) -> str:
         boxes.append(("filled maps; the first is shown", str(report.n_maps)))
     parts = [html.facts(boxes)]
     if report.n_changed:
-        parts.append(
-            html.note(
-                "Not the same sky.", "Observed pixels of the filled map differ from the input.", warn=True
-            )
-        )
-    if facts.warnings:
-        parts += [html.note("Warning.", text, warn=True) for text in facts.warnings]
-    else:
-        parts.append(html.paragraph("No warnings were given.", "soft"))
-    return "\n".join(parts)
+        words = "Observed pixels of the filled map differ from the input."
+        parts.append(html.note("Not the same sky.", words, warn=True))
+    parts += [html.note("Warning.", text, warn=True) for text in facts.warnings]
+    return "\n".join(parts if facts.warnings else [*parts, html.remark("No warnings were given.")])
 
 
 def _panels(report: "MapReport") -> list[tuple[Shown, str]]:
     return [panel for panel in _PANELS if getattr(report.panorama, panel[0]) is not None]
 
 
-def _scale_words(report: "MapReport") -> str:
-    unit = unit_words(report.unit)
-    return (
-        f"All maps of temperature share one linear scale, ±{shared_limit(report):g} {unit}, Planck's colors (in gray "
-        "at the end of the page); gray is not known. The mean of the observed pixels, "
-        f"{number(report.mean)} {unit}, is taken off, nothing else."
+def _full_sky(report: "MapReport", shown: Shown, title: str, colors: Colors = "planck") -> str:
+    """One picture of the full sky."""
+    dpi, alt = (_DPI, "the full sky") if colors == "planck" else (_GRAY_DPI, "in gray")
+    png = figure_png(draw_panorama(report, shown, colors=colors), dpi=dpi)
+    return html.figure(png, title=title, alt=f"{title}: {alt}")
+
+
+def _near(report: "MapReport", index: int, shown: Shown, title: str, colors: Colors = "planck") -> str:
+    """One picture of the neighborhood of a hole."""
+    png = figure_png(
+        draw_close_up(report, index, shown, colors=colors), dpi=_DPI if colors == "planck" else _GRAY_DPI
     )
+    return html.figure(png, title=title, alt=f"{title}: {report.close_ups[index].name}")
 
 
 def _maps(report: "MapReport") -> str:
-    figures = [
-        html.figure(
-            figure_png(draw_panorama(report, shown), dpi=_DPI), title=title, alt=f"{title}: the full sky"
-        )
-        for shown, title in _panels(report)
-    ]
-    words = _scale_words(report) + " Black lines are the rims of holes of 3 square degrees or more."
+    figures = [_full_sky(report, shown, title) for shown, title in _panels(report)]
+    unit = unit_words(report.unit)
+    words = (
+        f"All maps of temperature share one linear scale, ±{shared_limit(report):g} {unit}, Planck's colors (in gray "
+        "at the end of the page); gray is not known. The mean of the observed pixels, "
+        f"{number(report.mean)} {unit}, is taken off, nothing else. Black lines are the edges of holes of 3 square "
+        "degrees or more."
+    )
     if report.panorama.nside < report.nside:
         words += (
             f" Drawn from means over the pixels of nside {report.panorama.nside}, where holes smaller than half a "
             "pixel do not show."
         )
-    row = html.row(*figures, two=len(figures) == 2)
-    return html.section("maps", "Maps", row, html.paragraph(words, "soft"))
+    return html.section("maps", "Maps", html.row(*figures, two=len(figures) == 2), html.remark(words))
 
 
 def _close_ups(report: "MapReport") -> str:
     parts = []
     for index, close_up in enumerate(report.close_ups):
-        hole, name = close_up.hole, close_up.name.capitalize()
-        figures = [
-            html.figure(
-                figure_png(draw_close_up(report, index, shown), dpi=_DPI),
-                title=title,
-                alt=f"{title}: {close_up.name}",
-            )
-            for shown, title in _panels(report)
-        ]
+        hole = close_up.hole
         words = (
             f"{hole.n_pixels:,} pixels, {number(hole.area_deg2)} square degrees; its deepest pixel, {hole.depth:.1f} "
             f"pixels from the nearest datum, is at longitude {hole.lon_deg:.2f}°, latitude {hole.lat_deg:+.2f}°, the "
-            "middle of the pictures."
+            "center of the pictures."
         )
-        parts += [html.heading(name), html.row(*figures), html.paragraph(words, "soft")]
+        figures = [_near(report, index, shown, title) for shown, title in _panels(report)]
+        parts += [html.heading(close_up.name.capitalize()), html.row(*figures), html.remark(words)]
     if len(report.close_ups) > 1:
         words = (
             "Typical: half of all hole pixels outside the largest hole lie in holes no larger than this one."
         )
-        parts.append(html.paragraph(words, "soft"))
+        parts.append(html.remark(words))
     return html.section("close-ups", "Close-ups", *parts)
 
 
@@ -215,12 +203,12 @@ def _spectrum(report: "MapReport") -> str:
     if report.model_dl is not None:
         lines.append("The sky model is what was assumed of the map, noise included.")
     if found.target is None:
-        lines.append("No truth came with this map: the differences are from the filled map itself.")
+        lines.append("No target was given: the differences are from the filled map itself.")
     picture = figure_png(draw_spectra(report), dpi=_DPI)
     return html.section(
         "spectrum", "Power spectrum",
         html.figure(picture, alt="D_ell against multipole, before and after filling, and differences", wide=True),
-        html.paragraph(" ".join(lines), "soft"),
+        html.remark(" ".join(lines)),
         html.folded("The numbers of this figure", band_table(report)),
     )  # fmt: skip
 
@@ -235,7 +223,7 @@ def _one_point(report: "MapReport") -> str:
     return html.section(
         "one-point", "Distribution of temperatures",
         html.figure(picture, alt="Histograms of observed and filled pixels", wide=True),
-        html.paragraph(words, "soft"), moment_table(report),
+        html.remark(words), moment_table(report),
     )  # fmt: skip
 
 
@@ -250,38 +238,32 @@ def _holes(report: "MapReport") -> str:
     )
     return html.section(
         "holes", "Holes", html.row(by_size, by_depth), html.heading(words), hole_rows(report),
-        html.paragraph(explained, "soft"),
+        html.remark(explained),
     )  # fmt: skip
 
 
 def _error(report: "MapReport", facts: ReportFacts) -> str:
     if report.panorama.error is None:
         words = (
-            "No error map came. Ten or more realizations (--realizations 20) show their spread here; or give one with "
-            "--error-map, or have it made with --error-sims N."
+            "No error map. Ten or more realizations (--realizations 20) show their standard deviation here; or give "
+            "a map with --error-map, or have it made with --error-sims N."
         )
-        return html.section("error", "Error map", html.paragraph(words, "soft"))
-    figures = [
-        html.figure(figure_png(draw_panorama(report, "error"), dpi=_DPI), alt="Standard deviation, full sky")
-    ]
+        return html.section("error", "Error map", html.remark(words))
+    figures = [_full_sky(report, "error", "Standard deviation")]
     figures += [
-        html.figure(
-            figure_png(draw_close_up(report, index, "error"), dpi=_DPI),
-            title=close_up.name.capitalize(),
-            alt=f"Standard deviation around {close_up.name}",
-        )
+        _near(report, index, "error", close_up.name.capitalize())
         for index, close_up in enumerate(report.close_ups)
     ]
     words = f"{facts.error_source}. Light is small, dark is large, gray is observed."
     if report.panorama.nside < report.nside:
         words += " Of the full sky every pixel with a filled part is shown."
-    return html.section("error", "Error map", html.row(*figures), html.paragraph(words, "soft"))
+    return html.section("error", "Error map", html.row(*figures), html.remark(words))
 
 
 def _self_check(facts: ReportFacts) -> str:
     if facts.self_check is None:
-        words = "It did not run: cmbinpaint inpaint --self-check tests beam, noise and sky model on this very map."
-        return html.section("self-check", "Self-check", html.paragraph(words, "soft"))
+        words = "Not run: cmbinpaint inpaint --self-check tests beam, noise and sky model on this very map."
+        return html.section("self-check", "Self-check", html.remark(words))
     verdict, numbers = facts.self_check
     bad = "NOT" in verdict or "not possible" in verdict
     parts = [html.note("It does not pass." if bad else "It passes.", verdict, warn=bad)]
@@ -290,13 +272,8 @@ def _self_check(facts: ReportFacts) -> str:
 
 
 def _input(facts: ReportFacts) -> str:
-    header = html.pairs(facts.header.items())
-    return html.section(
-        "input",
-        "Input",
-        html.pairs(facts.source.items()),
-        html.folded("Its header, as the file has it", header),
-    )
+    header = html.folded("Its header, as the file has it", html.pairs(facts.header.items()))
+    return html.section("input", "Input", html.pairs(facts.source.items()), header)
 
 
 def _provenance(facts: ReportFacts) -> str:
@@ -308,24 +285,11 @@ def _provenance(facts: ReportFacts) -> str:
 
 def _gray(report: "MapReport") -> str:
     """The maps in gray: Planck's colors are dark at both ends."""
-
-    def picture(drawing: object, title: str) -> str:
-        png = figure_png(drawing, dpi=_GRAY_DPI)  # type: ignore[arg-type]
-        return html.figure(png, title=title, alt=f"{title}, in gray")
-
     panels = _panels(report)
-    full = [picture(draw_panorama(report, shown, colors="gray"), title) for shown, title in panels]
-    parts = [html.row(*full, two=len(full) == 2)]
-    for index, close_up in enumerate(report.close_ups):
-        near = [
-            picture(draw_close_up(report, index, shown, colors="gray"), f"{title}, {close_up.name}")
-            for shown, title in panels
-        ]
-        parts.append(html.row(*near))
-    words = (
-        "Black is cold and white is hot, holes are hatched. For print, and for those who see colors "
-        "otherwise."
-    )
-    return html.section(
-        "gray", "In gray", html.paragraph(words, "soft"), html.folded("The same maps in gray", *parts)
-    )
+    parts = [html.row(*(_full_sky(report, *panel, "gray") for panel in panels), two=len(panels) == 2)]
+    parts += [
+        html.row(*(_near(report, i, shown, f"{title}, {c.name}", "gray") for shown, title in panels))
+        for i, c in enumerate(report.close_ups)
+    ]
+    words = "Black is cold and white is hot, holes are hatched: for print and for readers who see colors differently."
+    return html.section("gray", "In gray", html.remark(words), html.folded("The same maps in gray", *parts))

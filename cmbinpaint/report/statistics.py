@@ -45,7 +45,7 @@ class OnePoint:
     edges
         (n+1,) of the bins.
     densities
-        Name to (n,) probability density, 1 over the unit: `"observed"`, `"filled"`, and `"truth"` in the same holes
+        Name to (n,) probability density, 1 over the unit: `"observed"`, `"filled"`, and `"target"` in the same holes
         where it is known. Values beyond the edges are counted in no bin, but in the norm.
     moments
         The same names to `Moments`.
@@ -65,9 +65,9 @@ class OnePoint:
     @classmethod
     def of(cls, maps: Maps, valid: BoolArray, offset: float) -> "OnePoint":
         """Compare the holes with the pixels used as data, with `offset` taken off both."""
-        parts = {"observed": maps.before[valid] - offset, "filled": maps.after[maps.holes] - offset}
-        if maps.truth is not None:
-            parts["truth"] = maps.truth[maps.holes] - offset
+        parts = {"observed": maps.before[valid] - offset, "filled": maps.filled[maps.holes] - offset}
+        if maps.target is not None:
+            parts["target"] = maps.target[maps.holes] - offset
         moments = {name: Moments.of(values) for name, values in parts.items()}
         span = _SPAN * (moments["observed"].std or 1.0)
         n = int(np.clip(moments["filled"].n // _PIXELS_PER_BIN, _FEWEST_BINS, _MOST_BINS))
@@ -89,10 +89,10 @@ class DepthRow:
         The bin in words, pixels.
     n_pixels
         In it.
-    filled, truth
-        Rms of the filled values and of the true ones, about the observed mean.
+    filled, target
+        Rms of the filled values and of the target's, about the observed mean.
     difference
-        Rms of filled less true.
+        Rms of filled less target.
     error
         Rms of the error map.
     """
@@ -100,7 +100,7 @@ class DepthRow:
     depth: str
     n_pixels: int
     filled: float
-    truth: float | None
+    target: float | None
     difference: float | None
     error: float | None
 
@@ -110,18 +110,12 @@ def depth_rows(maps: Maps, plan: InpaintingPlan, offset: float) -> tuple[DepthRo
     bins = DepthBins.of(plan)
 
     def rms(values: FloatArray | None) -> list[float | None]:
-        if values is None:
-            return [None] * bins.n
-        return [float(x) for x in np.sqrt(bins.mean(np.square(values)))]
+        return [None] * bins.n if values is None else np.sqrt(bins.mean(np.square(values))).tolist()
 
-    filled = bins.at(maps.after) - offset
-    truth = None if maps.truth is None else bins.at(maps.truth) - offset
+    filled = bins.at(maps.filled) - offset
+    target = None if maps.target is None else bins.at(maps.target) - offset
     error = None if maps.error is None else bins.at(maps.error)
+    difference = None if target is None else filled - target
     with np.errstate(invalid="ignore"):
-        columns = [rms(filled), rms(truth), rms(None if truth is None else filled - truth), rms(error)]
-    rows = []
-    for i, label in enumerate(bins.labels):
-        value, true, difference, spread = (column[i] for column in columns)
-        if bins.counts[i] and value is not None:
-            rows.append(DepthRow(label, int(bins.counts[i]), value, true, difference, spread))
-    return tuple(rows)
+        columns = [bins.labels, bins.counts.tolist(), *map(rms, (filled, target, difference, error))]
+    return tuple(DepthRow(*row) for row in zip(*columns, strict=True) if row[1])

@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # drawing needs none of what makes the numbers
 
 _ROUNDING = 1e-6  # of a standard deviation: a mean that was taken off
 _MOMENT_WORDS = {
-    "observed": "observed pixels", "filled": "filled pixels", "truth": "truth in the same pixels"
+    "observed": "observed pixels", "filled": "filled pixels", "target": "target in the same pixels"
 }  # fmt: skip
 
 
@@ -53,13 +53,13 @@ def hole_rows(report: "MapReport") -> str:
 
 
 def depth_table(report: "MapReport") -> str:
-    """Return root mean squares of filled values by depth, with those of truth and error map where known."""
+    """Return root mean squares of filled values by depth, with those of target and error map where known."""
     unit = unit_words(report.unit)
     columns = ["depth [px]", "pixels", f"rms filled [{unit}]"]
     cells = [[row.depth, f"{row.n_pixels:,}", number(row.filled)] for row in report.depths]
     for name, title in (
-        ("truth", "rms truth"),
-        ("difference", "rms filled − truth"),
+        ("target", "rms target"),
+        ("difference", "rms filled − target"),
         ("error", "rms error map"),
     ):
         if any(getattr(row, name) is not None for row in report.depths):
@@ -85,9 +85,9 @@ def band_table(report: "MapReport") -> str:
     """Return the bandpowers of D_ell."""
     found = report.spectra
     titles = {
-        "ell_min": "ell from", "ell_max": "to", "filled": "filled", "target": "truth",
+        "ell_min": "ell from", "ell_max": "to", 
         "observed": "observed, decoupled", "observed_over_fsky": "holes = 0, over fsky",
-        "cosmic_std": "cosmic std", "transfer": "filled / truth", "sigmas": "difference / std",
+        "cosmic_std": "cosmic std", "transfer": "filled / target", "sigmas": "difference / std",
     }  # fmt: skip
     listed = found.table()
     columns = [titles.get(name, name) for name in listed.columns]
@@ -95,19 +95,19 @@ def band_table(report: "MapReport") -> str:
         [str(int(v)) if name.startswith("ell_") else number(v) for name, v in zip(listed.columns, row, strict=True)]
         for row in listed.rows
     ]  # fmt: skip
-    if report.mean_dl is not None and report.spread_dl is not None:
-        columns += [f"mean of {report.n_maps}", "spread"]
-        for line, mean, spread in zip(rows, report.mean_dl, report.spread_dl, strict=True):
-            line += [number(mean), number(spread)]
+    if report.mean_dl is not None and report.std_dl is not None:
+        columns += [f"mean of {report.n_maps}", "std"]
+        for line, mean, std in zip(rows, report.mean_dl, report.std_dl, strict=True):
+            line += [number(mean), number(std)]
     unit = f"{unit_words(report.unit)}²"
-    return html.table(columns, rows) + html.paragraph(f"D_ell in {unit}.", "soft")
+    return html.table(columns, rows) + html.remark(f"D_ell in {unit}.")
 
 
 _METHODS = {
     "network": (
         "The network, CoMBInE's: Montefalcone et al. 2020, arXiv 2011.01433; partial convolutions: Liu et al. 2018, "
         "arXiv 1804.07723.",
-        "Polished towards the exact mean by conjugate gradients: Seljebotn et al. 2014, arXiv 1308.5299.",
+        "Refined towards the exact mean by conjugate gradients: Seljebotn et al. 2014, arXiv 1308.5299.",
     ),
     "gaussian": ("The exact Gaussian mean on the sphere: Seljebotn et al. 2014, arXiv 1308.5299.",),
     "kriging": (
@@ -120,7 +120,7 @@ _METHODS = {
 def citations(filling: Mapping[str, str]) -> tuple[str, ...]:
     """Return what to cite for a map filled so; `filling` has `"software"`, `"model"` and `"fill"` where known."""
     model = filling.get("model", "")
-    family = model if model in _METHODS else "kriging" if model.startswith("kriging") else "network"
+    family = model if model in _METHODS else "network"
     works = [f"{filling.get('software', f'cmbinpaint {__version__}')}: see CITATION.cff in its repository."]
     if model:
         works += _METHODS[family]
@@ -129,7 +129,7 @@ def citations(filling: Mapping[str, str]) -> tuple[str, ...]:
     works += [
         "The spectrum that sky models start from is CAMB's: Lewis, Challinor & Lasenby 2000, arXiv astro-ph/9911177.",
         "Pseudo-spectra and their decoupling (MASTER): Hivon et al. 2002, ApJ 567, 2.",
-        "HEALPix: Górski et al. 2005, ApJ 622, 759; its Python door healpy: Zonca et al. 2019, JOSS 4, 1298.",
-        "The map itself: as those who made it ask, with the file and its sha256 above.",
+        "HEALPix: Górski et al. 2005, ApJ 622, 759; its Python interface healpy: Zonca et al. 2019, JOSS 4, 1298.",
+        "The map itself: as its authors ask, with the file and its sha256 above.",
     ]
     return tuple(works)

@@ -102,7 +102,7 @@ def test_truth_error_map_and_several_maps_of_any_name_are_taken_in(folder, words
     assert capsys.readouterr().err == ""
     assert "<h1>&lt;b&gt;r??.fits</h1>" in (tmp_path / "report.html").read_text(encoding="utf-8")
     page = said(tmp_path / "report.html")
-    assert "3 filled maps" in page and "mean of 3" in page and "rms filled − truth [µK]" in page
+    assert "3 filled maps" in page and "mean of 3" in page and "rms filled − target [µK]" in page
     assert "Standard deviation from error.fits." in page
     table = page[page.index("Filled values by depth") :]
     assert " 5 (1.3" in table  # µK: the first row ends with the error map's value
@@ -153,7 +153,7 @@ def test_a_map_without_a_unit_is_reported_in_its_own_and_warnings_are_kept(folde
     sky[np.flatnonzero(valid_at(NSIDE))[0]] = 1e10
     path = fits.write_map(tmp_path / "bare.fits", sky)
     out = tmp_path / "out.fits"
-    assert run("inpaint", path, "-o", out, "--seed", 1, "--model", "kriging", "--report", tmp_path) == 0
+    assert run("inpaint", path, "-o", out, "--seed", 1, "--report", tmp_path) == 0
     assert capsys.readouterr().err.count("has no TUNIT") == 1
     warned = [e for e in fits.read_map(out, unit="uK")[1].history if e.startswith("warning: ")]
     assert len(warned) == 2 and "standard deviations from the rest" in warned[1]

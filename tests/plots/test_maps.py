@@ -162,14 +162,14 @@ def test_the_hatching_is_where_nothing_is_known() -> None:
 
 
 def test_a_spread_goes_from_zero_up_and_from_light_to_dark(latitude: np.ndarray) -> None:
-    ax = plots.draw_sky(np.abs(latitude), pixels=100, limit=90, colors="spread")
+    ax = plots.draw_sky(np.abs(latitude), pixels=100, limit=90, colors="deviation")
     assert ax.images[0].get_clim() == (0, 90)
     luminance = ax.images[0].cmap(np.linspace(0, 1, 20))[:, :3] @ [0.2126, 0.7152, 0.0722]
     assert np.all(np.diff(luminance) < 0)
 
 
 def test_unknown_colors_list_the_known(latitude: np.ndarray) -> None:
-    with pytest.raises(CmbInpaintError, match="colors is 'jet'; known: planck, gray, spread"):
+    with pytest.raises(CmbInpaintError, match="colors is 'jet'; known: planck, gray, deviation"):
         plots.draw_sky(latitude, pixels=100, colors="jet")
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from cmbinpaint.errors import MapError, MaskError
 from cmbinpaint.problem.plan import InpaintingPlan
-from cmbinpaint.report.contents import HIGHEST_MULTIPOLE, LEAST_SPREAD, MapReport, report_on
+from cmbinpaint.report.contents import HIGHEST_MULTIPOLE, LEAST_REALIZATIONS, MapReport, report_on
 from tests.report.world_of_a_fill import world
 
 
@@ -16,39 +16,39 @@ def report(n: int = 1, **options: object) -> MapReport:
 
 
 def test_the_facts_are_the_plans_and_the_maps() -> None:
-    w, found = world(), report(truth=world().truth)
+    w, found = world(), report(target=world().target)
     assert (found.nside, found.unit, found.fsky) == (16, "uK_CMB", pytest.approx(w.plan.valid.mean()))
     assert (found.n_observed, found.n_changed, found.n_maps) == (w.plan.valid.sum(), 0, 1)
-    assert found.mean == pytest.approx(w.truth[w.plan.valid].mean())
+    assert found.mean == pytest.approx(w.target[w.plan.valid].mean())
     assert (found.holes.n_holes, found.holes.n_pixels) == (w.plan.n_holes, w.plan.targets.sum())
     assert [c.name for c in found.close_ups] == ["the largest hole", "a typical hole"]
-    np.testing.assert_allclose(found.panorama.after, w.fills[0] - found.mean)
+    np.testing.assert_allclose(found.panorama.filled, w.fills[0] - found.mean)
 
 
 def test_spectra_are_anafasts_of_the_first_map() -> None:
-    w, found = world(), report(3, truth=world().truth)
+    w, found = world(), report(3, target=world().target)
     cl = healpy.anafast(w.fills[0], lmax=2 * 16)
     np.testing.assert_allclose(found.spectra.filled_cl, cl, rtol=1e-6)
     assert found.spectra.lmax == 32 < HIGHEST_MULTIPOLE and found.spectra.target is not None
 
 
 def test_several_maps_have_mean_and_spread() -> None:
-    w, found = world(), report(LEAST_SPREAD)
+    w, found = world(), report(LEAST_REALIZATIONS)
     bands = found.spectra.bands
     factor = bands.centers * (bands.centers + 1) / (2 * np.pi)
     dls = [bands.bin(healpy.anafast(sky, lmax=32)) * factor for sky in w.fills]
     np.testing.assert_allclose(found.mean_dl, np.mean(dls, axis=0), rtol=1e-6)
-    np.testing.assert_allclose(found.spread_dl, np.std(dls, axis=0, ddof=1), rtol=1e-4)
-    assert found.error_is_spread and found.n_maps == LEAST_SPREAD
+    np.testing.assert_allclose(found.std_dl, np.std(dls, axis=0, ddof=1), rtol=1e-4)
+    assert found.error_is_scatter and found.n_maps == LEAST_REALIZATIONS
     spread = np.where(w.plan.targets, w.fills.std(axis=0, ddof=1), np.nan)
     np.testing.assert_allclose(found.panorama.error, spread, rtol=1e-9)
 
 
 def test_few_maps_are_no_error_map_and_a_given_one_counts() -> None:
-    assert report(LEAST_SPREAD - 1).panorama.error is None
+    assert report(LEAST_REALIZATIONS - 1).panorama.error is None
     given = np.where(world().plan.targets, 5.0, 0.0)
-    found = report(LEAST_SPREAD, error=given)
-    assert not found.error_is_spread and np.nanmax(np.abs(found.panorama.error - 5.0)) < 1e-12
+    found = report(LEAST_REALIZATIONS, error=given)
+    assert not found.error_is_scatter and np.nanmax(np.abs(found.panorama.error - 5.0)) < 1e-12
 
 
 def test_changed_pixels_are_counted_beyond_the_tolerance() -> None:
@@ -89,19 +89,19 @@ def test_guarded_pixels_are_shown_and_are_no_data() -> None:
     found = report_on(w.before, w.fills[:1], guarded)
     assert found.n_observed == w.plan.valid.sum() and found.fsky == pytest.approx(guarded.valid.mean())
     np.testing.assert_array_equal(np.isnan(found.panorama.before), w.plan.targets)
-    assert found.mean == pytest.approx(w.truth[guarded.valid].mean())
+    assert found.mean == pytest.approx(w.target[guarded.valid].mean())
 
 
 def test_bad_input_is_refused() -> None:
     w = world()
-    with pytest.raises(MapError, match="no filled map came; give at least one"):
+    with pytest.raises(MapError, match="no filled map given; give at least one"):
         report_on(w.before, [], w.plan)
-    with pytest.raises(MapError, match=r"truth has shape \(12,\); the plan is for \(3072,\)"):
-        report_on(w.before, w.fills[:1], w.plan, truth=np.zeros(12))
+    with pytest.raises(MapError, match=r"target has shape \(12,\); the plan is for \(3072,\)"):
+        report_on(w.before, w.fills[:1], w.plan, target=np.zeros(12))
     with pytest.raises(MapError, match=r"a filled map has shape \(12,\), the first \(3072,\)"):
         report_on(w.before, [w.fills[0], np.zeros(12)], w.plan)
     with pytest.raises(MapError, match="that are NaN, UNSEEN or masked"):
         report_on(w.before, [w.before], w.plan)
-    full = InpaintingPlan.from_valid(np.ones(w.truth.size, bool))
+    full = InpaintingPlan.from_valid(np.ones(w.target.size, bool))
     with pytest.raises(MaskError, match="no holes"):
-        report_on(w.truth, [w.truth], full)
+        report_on(w.target, [w.target], full)

@@ -32,11 +32,11 @@ def test_a_close_up_is_healpys_gnomonic_view(lon: float, lat: float) -> None:
     projection = healpy.projector.GnomonicProj(
         rot=(lon, lat), xsize=CLOSE_UP_SIDE, reso=60 * shown.side_deg / CLOSE_UP_SIDE, flipconv="astro"
     )
-    picture = projection.projmap(maps().after, lambda x, y, z: healpy.vec2pix(NSIDE, x, y, z))
+    picture = projection.projmap(maps().filled, lambda x, y, z: healpy.vec2pix(NSIDE, x, y, z))
     # healpy's grid is off by half a step in each direction: pixels at borders differ, no more.
-    assert np.mean(np.isclose(shown.after + 0.5, picture)) > 0.93
-    assert np.mean(np.isclose(shown.after[::-1] + 0.5, picture)) < 0.1
-    np.testing.assert_allclose(shown.truth, shown.after + 1)
+    assert np.mean(np.isclose(shown.filled + 0.5, picture)) > 0.93
+    assert np.mean(np.isclose(shown.filled[::-1] + 0.5, picture)) < 0.1
+    np.testing.assert_allclose(shown.target, shown.filled + 1)
 
 
 def test_a_close_up_fits_its_hole() -> None:
@@ -64,7 +64,7 @@ def test_a_panorama_of_a_small_map_is_the_map() -> None:
     given = maps()
     shown = Panorama.of(given, 0.25)
     assert shown.nside == NSIDE
-    np.testing.assert_allclose(shown.after, given.after - 0.25)
+    np.testing.assert_allclose(shown.filled, given.filled - 0.25)
     np.testing.assert_array_equal(np.isnan(shown.before), given.holes)
     np.testing.assert_allclose(shown.error, given.error)
 
@@ -72,8 +72,8 @@ def test_a_panorama_of_a_small_map_is_the_map() -> None:
 def test_a_panorama_of_a_large_map_holds_means() -> None:
     given = maps(2 * PANORAMA_NSIDE)
     shown = Panorama.of(given, 0.0)
-    assert shown.nside == PANORAMA_NSIDE and shown.after.size == 12 * PANORAMA_NSIDE**2
-    np.testing.assert_allclose(shown.after, healpy.ud_grade(given.after, PANORAMA_NSIDE), atol=1e-12)
+    assert shown.nside == PANORAMA_NSIDE and shown.filled.size == 12 * PANORAMA_NSIDE**2
+    np.testing.assert_allclose(shown.filled, healpy.ud_grade(given.filled, PANORAMA_NSIDE), atol=1e-12)
     share = healpy.ud_grade(given.observed.astype(float), PANORAMA_NSIDE)
     np.testing.assert_array_equal(np.isnan(shown.before), share < 0.5)
     np.testing.assert_array_equal(np.isnan(shown.error), share == 1)

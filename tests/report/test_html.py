@@ -43,7 +43,7 @@ def read(text: str) -> Reader:
 
 PIECES = [
     lambda t: html.section("a", t),
-    html.paragraph,
+    html.remark,
     html.heading,
     lambda t: html.note(t, t, warn=True),
     lambda t: html.listing([t, t]),
@@ -52,7 +52,7 @@ PIECES = [
     lambda t: html.facts([(t, t)]),
     lambda t: html.table([t, "b"], [[t, t]]),
     lambda t: html.pairs([(t, t)]),
-    lambda t: html.figure(b"png", alt=t, title=t, caption=t),
+    lambda t: html.figure(b"png", alt=t, title=t),
     lambda t: html.links([(t, t)]),
     lambda t: html.page(t, header="", parts=[], footer=""),
 ]
@@ -74,7 +74,7 @@ def test_text_stays_text(piece, text: str) -> None:
 
 
 def test_a_reader_sees_what_was_written_but_for_what_no_reader_sees() -> None:
-    found = read(html.paragraph("a < b & c > \"d\" 'µ' \x00\x1b\u202e\ud800 ±"))
+    found = read(html.remark("a < b & c > \"d\" 'µ' \x00\x1b\u202e\ud800 ±"))
     assert "".join(found.texts) == "a < b & c > \"d\" 'µ' ???? ±"
     assert "".join(read(html.preformatted("a\n\tb", wrap=False)).texts) == "a\n\tb"
 

@@ -38,7 +38,7 @@ def coarse():
 @functools.cache
 def full() -> MapReport:
     w = world()
-    return report_on(w.before, w.fills, w.plan, truth=w.truth, sky_model=w.info.sky_model, unit="uK_CMB")
+    return report_on(w.before, w.fills, w.plan, target=w.target, sky_model=w.info.sky_model, unit="uK_CMB")
 
 
 @functools.cache
@@ -71,7 +71,7 @@ def pictures(page: str) -> list[np.ndarray]:
 @functools.cache
 def full_page() -> str:
     passed = ("beam, noise and sky model fit this map", "")
-    return report_page(full(), facts(error_source="Spread of 10 realizations", self_check=passed))
+    return report_page(full(), facts(error_source="Standard deviation of 10 realizations", self_check=passed))
 
 
 @functools.cache
@@ -85,8 +85,8 @@ def test_a_full_report_has_everything() -> None:
     for text in (
         "filled.fits", "A map filled from sky.fits: realization, gaussian", "No warnings were given.",
         f"0 of {w.plan.valid.sum():,} observed pixels changed", "10 filled maps", "The largest hole", "A typical hole",
-        "mean of 10", "truth in the same pixels", f"all {w.plan.n_holes:,}", "rms filled − truth [µK]",
-        "Spread of 10 realizations. Light is small", "ab" * 32, HOSTILE, "Hoffman & Ribak 1991",
+        "mean of 10", "target in the same pixels", f"all {w.plan.n_holes:,}", "rms filled − target [µK]",
+        "Standard deviation of 10 realizations. Light is small", "ab" * 32, HOSTILE, "Hoffman & Ribak 1991",
         "Seljebotn et al. 2014", "cmbinpaint inpaint sky.fits",
         "Made by cmbinpaint 0.1.0: cmbinpaint report sky.fits filled.fits",
     ):  # fmt: skip
@@ -97,9 +97,9 @@ def test_a_full_report_has_everything() -> None:
 
 def test_what_is_not_known_is_not_drawn_and_the_page_says_how_to_have_it() -> None:
     said = words(bare_page())
-    for text in ("map units", "No truth came with this map", "No error map came."):
+    for text in ("map units", "No target was given", "No error map."):
         assert text in said, text
-    assert "Hoffman" not in said and "rms truth" not in said
+    assert "Hoffman" not in said and "rms target" not in said
     assert len(pictures(bare_page())) == 2 + 4 + 2 + 0 + 6
 
 
@@ -136,7 +136,7 @@ def test_a_self_check_passes_fails_or_could_not_run() -> None:
 
 
 def test_all_maps_share_one_scale_and_all_errors_another() -> None:
-    shown = ("before", "after", "truth")
+    shown = ("before", "filled", "target")
     axes = [draw_panorama(full(), one) for one in shown]
     axes += [draw_close_up(full(), index, one) for index in (0, 1) for one in shown]
     limit = shared_limit(full())
@@ -149,17 +149,17 @@ def test_all_maps_share_one_scale_and_all_errors_another() -> None:
 
 def test_holes_are_unknown_before_and_outlined_after() -> None:
     unknown = [
-        np.ma.getmaskarray(draw_close_up(bare(), 0, s).images[0].get_array()) for s in ("before", "after")
+        np.ma.getmaskarray(draw_close_up(bare(), 0, s).images[0].get_array()) for s in ("before", "filled")
     ]
     assert np.array_equal(unknown[0], ~bare().close_ups[0].observed) and not unknown[1].any()
-    assert all(draw_close_up(bare(), 0, shown).collections for shown in ("before", "after"))
-    assert all(draw_panorama(bare(), shown).collections for shown in ("before", "after"))
+    assert all(draw_close_up(bare(), 0, shown).collections for shown in ("before", "filled"))
+    assert all(draw_panorama(bare(), shown).collections for shown in ("before", "filled"))
 
 
 def test_what_the_report_lacks_cannot_be_drawn() -> None:
-    with pytest.raises(CmbInpaintError, match="holds no truth map; it can be drawn only if one came"):
-        draw_panorama(bare(), "truth")
-    with pytest.raises(CmbInpaintError, match="shown is 'afer'; known: before, after, truth, error"):
+    with pytest.raises(CmbInpaintError, match="holds no target map; it can be drawn only if one was given"):
+        draw_panorama(bare(), "target")
+    with pytest.raises(CmbInpaintError, match="shown is 'afer'; known: before, filled, target, error"):
         draw_close_up(bare(), 0, "afer")
 
 
@@ -169,7 +169,7 @@ def test_the_spectra_are_the_reports() -> None:
     factor = found.bands.centers * (found.bands.centers + 1) / (2 * np.pi)
     drawn = {line.get_label(): line for line in upper.lines}
     for name, cl in (
-        ("truth", found.target),
+        ("target", found.target),
         ("filled", found.filled),
         ("observed part, decoupled", found.observed),
         (r"holes = 0, over $f_{\rm sky}$", found.observed_over_fsky),
@@ -177,14 +177,14 @@ def test_the_spectra_are_the_reports() -> None:
         np.testing.assert_allclose(drawn[name].get_ydata(), cl * factor)
     model = drawn["sky model, noise in"]
     assert set(model.get_xdata()) <= set(full().model_ell)
-    assert lower.get_ylabel() == "difference from\ntruth [%]"
+    assert lower.get_ylabel() == "difference from\ntarget [%]"
     assert draw_spectra(bare()).axes[1].get_ylabel() == "difference from\nfilled [%]"
 
 
 def test_the_distribution_is_the_reports() -> None:
     ax = draw_one_point_of(full())
     steps = {patch.get_label(): patch.get_data() for patch in ax.patches}
-    for label, name in (("filled pixels", "filled"), ("truth in the holes", "truth")):
+    for label, name in (("filled pixels", "filled"), ("target in the holes", "target")):
         np.testing.assert_array_equal(steps[label].values, full().one_point.densities[name])
     assert ax.get_xlabel() == "T less the observed mean [µK]"
 

@@ -13,7 +13,7 @@ from tests.report.world_of_a_fill import world
 
 def maps(*, error: np.ndarray | None = None) -> Maps:
     w = world()
-    return Maps(w.before, w.fills[0], w.plan.valid, w.plan.targets, w.truth, error)
+    return Maps(w.before, w.fills[0], w.plan.valid, w.plan.targets, w.target, error)
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0.1, 1e4), st.floats(-1e3, 1e3))
@@ -39,9 +39,9 @@ def test_densities_are_of_the_right_pixels_and_integrate_to_one() -> None:
     found = OnePoint.of(given_maps, world().plan.valid, 3.0)
     width = np.diff(found.edges)
     pixels = {
-        "observed": world().truth[world().plan.valid],
+        "observed": world().target[world().plan.valid],
         "filled": world().fills[0][world().plan.targets],
-        "truth": world().truth[world().plan.targets],
+        "target": world().target[world().plan.targets],
     }
     assert list(found.densities) == list(pixels)
     for name, values in pixels.items():
@@ -59,10 +59,10 @@ def test_depths_have_the_rms_of_their_pixels() -> None:
     first = w.plan.targets & (w.plan.depth <= 1.3)
     assert rows[0].depth == "(0, 1.3]" and rows[0].n_pixels == first.sum()
     assert rows[0].filled == pytest.approx(np.sqrt(np.mean((w.fills[0][first] - 2.0) ** 2)))
-    assert rows[0].truth == pytest.approx(np.sqrt(np.mean((w.truth[first] - 2.0) ** 2)))
-    assert rows[0].difference == pytest.approx(np.sqrt(np.mean((w.fills[0] - w.truth)[first] ** 2)))
+    assert rows[0].target == pytest.approx(np.sqrt(np.mean((w.target[first] - 2.0) ** 2)))
+    assert rows[0].difference == pytest.approx(np.sqrt(np.mean((w.fills[0] - w.target)[first] ** 2)))
     assert all(row.error == pytest.approx(7.0) for row in rows)
     without = Maps(w.before, w.fills[0], w.plan.valid, w.plan.targets, None, None)
-    assert {(r.truth, r.difference, r.error) for r in depth_rows(without, w.plan, 2.0)} == {
+    assert {(r.target, r.difference, r.error) for r in depth_rows(without, w.plan, 2.0)} == {
         (None, None, None)
     }

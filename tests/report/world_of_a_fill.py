@@ -15,7 +15,7 @@ class World(NamedTuple):
     """(npix,) maps in µK, RING; (10, npix) fills."""
 
     plan: InpaintingPlan
-    truth: np.ndarray
+    target: np.ndarray
     before: np.ndarray
     fills: np.ndarray
     info: InpaintInfo
@@ -24,12 +24,12 @@ class World(NamedTuple):
 @functools.cache
 def world(nside: int = 16) -> World:
     """A band, discs and single pixels, ten realizations."""
-    truth = simulate_sky(fiducial_cl(3 * nside - 1), nside, fwhm=0.15, noise_std=2.0, seed=5)
+    target = simulate_sky(fiducial_cl(3 * nside - 1), nside, fwhm=0.15, noise_std=2.0, seed=5)
     valid = valid_at(nside).copy()
     valid[np.arange(7, valid.size, 97)] = False
-    before = np.where(valid, truth, np.nan)
+    before = np.where(valid, target, np.nan)
     plan = InpaintingPlan.from_valid(valid)
     fills, info = inpaint_map(
         before, plan=plan, unit="uK", n_realizations=10, seed=1, model="gaussian", return_info=True
     )
-    return World(plan, truth, before, fills, info)
+    return World(plan, target, before, fills, info)
