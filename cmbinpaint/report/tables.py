@@ -85,7 +85,7 @@ def band_table(report: "MapReport") -> str:
     """Return the bandpowers of D_ell."""
     found = report.spectra
     titles = {
-        "ell_min": "ell from", "ell_max": "to", 
+        "ell_min": "ell from", "ell_max": "to",
         "observed": "observed, decoupled", "observed_over_fsky": "holes = 0, over fsky",
         "cosmic_std": "cosmic std", "transfer": "filled / target", "sigmas": "difference / std",
     }  # fmt: skip
