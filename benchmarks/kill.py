@@ -34,7 +34,7 @@ ema_decay = 0.9
 log_every = 1
 loss = { hole = 6.0, valid = 1.0, spectral = 0.1 }
 [data]
-inputs = "holes"
+kind = "flat"
 side = 64
 batch_size = 2
 [model]

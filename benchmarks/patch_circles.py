@@ -23,10 +23,9 @@ from patch_optimum import FlatModel, conditional_mean
 
 from cmbinpaint.networks.card import read_card
 from cmbinpaint.networks.store import HOME
-from cmbinpaint.plane.power import flat_cl
+from cmbinpaint.plane.power import draw_fields, flat_cl
 from cmbinpaint.plane.shapes import circle, random_shapes
 from cmbinpaint.training.data.skies import field_rms
-from cmbinpaint.training.data.sky import draw_fields, krige_patch
 from cmbinpaint.training.data.targets import Targets
 from cmbinpaint.training.run.checkpoint_models import Trained
 
@@ -57,16 +56,6 @@ def targets_of(model: FlatModel, data: np.ndarray) -> Targets:
     )
 
 
-def kriging(model: FlatModel, k: int) -> Fill:
-    def fill(data: np.ndarray, valid: np.ndarray) -> np.ndarray:
-        guess = krige_patch(valid, slice(0, SIDE), model.power, model.noise, k)
-        made = np.where(valid, data, 0.0)
-        made[:, ~valid] = guess.apply(made)
-        return made
-
-    return fill
-
-
 def network(card: str, model: FlatModel, data: np.ndarray) -> Fill:
     trained = Trained.open(card)
     filler = trained.filler(trained.states[-1], targets_of(model, data))
@@ -84,7 +73,6 @@ def study(model: FlatModel, cards: list[str], patches: int, shapes: int) -> dict
     signal, data = skies(model, patches)
     fills: dict[str, Fill] = {
         "exact": lambda d, v: conditional_mean(model, v, np.where(v, d, 0.0), width=False)[0],
-        "kriging 64": kriging(model, 64),
         **{card: network(card, model, data) for card in cards},
     }
     rows = {}

@@ -14,10 +14,9 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.ndimage import distance_transform_edt
 
-from cmbinpaint.plane.power import patch_rms
+from cmbinpaint.plane.power import draw_fields, mode_variance, patch_rms
 from cmbinpaint.plane.shapes import circle, draw_mask
 from cmbinpaint.sims.theory import fiducial_cl
-from cmbinpaint.training.data.sky import ARCMIN, draw_fields, plane_power
 
 DEPTHS = (1.3, 2.3, 4.3, 8.3)  # pixels, between the classes
 _LMAX = 6200
@@ -57,7 +56,7 @@ class FlatModel:
     @property
     def step(self) -> float:
         """Pixel side, radians."""
-        return self.step_arcmin * ARCMIN
+        return float(np.radians(self.step_arcmin / 60))
 
     @property
     def wide(self) -> int:
@@ -95,7 +94,7 @@ class FlatModel:
     @cached_property
     def power(self) -> np.ndarray:
         """Variance of each mode of the torus that fields are drawn on, twice the patch and more."""
-        return plane_power(self.cl, 2 * self.side + 2 * self.margin, self.step)
+        return mode_variance(self.cl, 2 * self.side + 2 * self.margin, self.step)
 
     @cached_property
     def precision(self) -> np.ndarray:

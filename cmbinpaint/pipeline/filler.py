@@ -8,7 +8,8 @@ A realization of the observation simulates one, `o' = s' + n'`, and gives the ho
 
 with d' what the mask leaves of o' (Hoffman & Ribak 1991, ApJ 380, L5). For the exact mean this is a draw from the
 posterior; for any linear predictor the spectrum's bias is exactly `-2 E[C_ell(F, R)]`, with F the prediction-filled
-map and R what the prediction misses.
+map and R what the prediction misses. A model that is not linear predicts twice, `o' + predict(d) - predict(d')`: as d
+and d' are draws of one distribution, the bias is the same.
 """
 
 from dataclasses import dataclass
@@ -42,6 +43,8 @@ class Filler:
         Conjugate-gradient steps after each prediction; None: as many as `ACCURACY` asks for.
     solver
         Takes these steps; None where there are none.
+    linear
+        Whether predictions are linear in the data.
     """
 
     plan: InpaintingPlan
@@ -49,6 +52,7 @@ class Filler:
     predictor: Predictor
     steps: int | None
     solver: GaussianSolver | None
+    linear: bool = True
 
     @classmethod
     def prepare(
@@ -62,11 +66,13 @@ class Filler:
         solver = None
         if steps != 0:
             solver = GaussianSolver(plan.valid, sky_model, factor=predictor.posterior)
-        return cls(plan, sky_model, predictor, steps, solver)
+        return cls(plan, sky_model, predictor, steps, solver, inpainter.is_linear)
 
     def predict(self, observed: FloatArray, *, watch: Watch | None = None) -> FloatArray:
         """The deterministic fill (npix,): data where valid, the estimate in the targets, 0 where excluded."""
-        filled = self.predictor.predict(observed, watch=watch)
+        return self._refined(self.predictor.predict(observed, watch=watch), observed, watch)
+
+    def _refined(self, filled: FloatArray, observed: FloatArray, watch: Watch | None) -> FloatArray:
         if self.solver is not None:
             filled, _ = self.solver.refine(filled, observed, self.steps, tolerance=ACCURACY, watch=watch)
             filled[self.plan.excluded] = 0.0
@@ -88,8 +94,7 @@ class Filler:
         if with_noise:
             wanted = simulated[holes]
         del noise  # each of these is a whole map
-        difference = np.subtract(observed, simulated, out=simulated)
-        return self._constrained(observed, difference, wanted, watch)
+        return self._constrained(observed, simulated, wanted, watch, out=simulated)
 
     def constrain(
         self,
@@ -118,15 +123,29 @@ class Filler:
         (npix,) the data where valid, ``fluctuation + predict(d - d')`` elsewhere.
         """
         wanted = (simulated if fluctuation is None else fluctuation)[~self.plan.valid]
-        return self._constrained(observed, observed - simulated, wanted, watch)
+        return self._constrained(observed, simulated, wanted, watch)
 
     def _constrained(
-        self, observed: FloatArray, difference: FloatArray, wanted: FloatArray, watch: Watch | None
+        self,
+        observed: FloatArray,
+        simulated: FloatArray,
+        wanted: FloatArray,
+        watch: Watch | None,
+        *,
+        out: FloatArray | None = None,
     ) -> FloatArray:
-        """The data where valid, what is wanted plus the prediction of the difference elsewhere."""
+        """The data where valid, what is wanted plus the prediction of the difference elsewhere; `out` is used up."""
         holes = ~self.plan.valid
+        start = None
+        if not self.linear:
+            start = self.predictor.predict(observed, watch=watch)
+            start -= self.predictor.predict(simulated, watch=watch)
+        difference = np.subtract(observed, simulated, out=out)
         difference[holes] = 0.0
-        filled = self.predict(difference, watch=watch)
+        if start is None:
+            filled = self.predict(difference, watch=watch)
+        else:
+            filled = self._refined(start, difference, watch)
         filled[holes] += wanted
         np.copyto(filled, observed, where=self.plan.valid)
         return filled

@@ -113,6 +113,13 @@ def patch_rms(signal_cl: FloatArray, step_rad: float, side: int) -> float:
     return float(np.sqrt(variance))
 
 
+def draw_fields(variance: FloatArray, n: int, rng: np.random.Generator) -> FloatArray:
+    """(n, side, side) Gaussian fields on a torus; the (side, side//2+1) variance of modes is `mode_variance`'s."""
+    side = variance.shape[0]
+    white = np.fft.rfft2(rng.standard_normal((n, side, side)))  # mean |white|² is side²
+    return np.fft.irfft2(white * (np.sqrt(variance) / side), s=(side, side))
+
+
 def simulate_patch(cl: FloatArray, side: int, step_rad: float, rng: np.random.Generator) -> FloatArray:
     """Draw a Gaussian field on a torus.
 
@@ -131,9 +138,7 @@ def simulate_patch(cl: FloatArray, side: int, step_rad: float, rng: np.random.Ge
     -------
     (side, side) float64, in the unit of ``sqrt(cl)``. Opposite edges join: crop what must not.
     """
-    variance = mode_variance(cl, side, step_rad)
-    white = np.fft.rfft2(rng.standard_normal((side, side)))  # mean |white|² is side²
-    return np.fft.irfft2(white * np.sqrt(variance) / side, s=(side, side))
+    return draw_fields(mode_variance(cl, side, step_rad), 1, rng)[0]
 
 
 def _check_field(field: FloatArray, step_rad: float) -> int:

@@ -24,6 +24,11 @@ def pixels_at(nside: int, vectors: FloatArray) -> IntArray:
     return hp.vec2pix(nside, vectors[..., 0], vectors[..., 1], vectors[..., 2])
 
 
+def pixels_at_angles(nside: int, theta: FloatArray, phi: FloatArray) -> IntArray:
+    """RING indices of the pixels that hold points of colatitude theta and longitude phi, in radians."""
+    return np.asarray(hp.ang2pix(nside, theta, phi), dtype=np.int64)
+
+
 def ring_to_nest(nside: int, pixels: AnyArray) -> IntArray:
     """NESTED indices of pixels given by their RING indices."""
     return np.asarray(hp.ring2nest(nside, pixels), dtype=np.int64)

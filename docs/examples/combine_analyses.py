@@ -34,7 +34,7 @@ recipe = Recipe.from_mapping(
         "steps": 90,
         "keep_checkpoints": 0,
         "data": {
-            "inputs": "holes",
+            "kind": "flat",
             "side": 64,
             "batch_size": 8,
             "step_arcmin": 13.74,

@@ -24,7 +24,7 @@ from cmbinpaint.training.data.sets import build_stream
 
 architecture = {"channels": 1, "encoder": [[16, 7], [32, 5], [32, 3], [32, 3]], "decoder": [32, 32, 16]}
 data = {
-    "inputs": "holes",
+    "kind": "flat",
     "side": 64,
     "batch_size": 8,
     "step_arcmin": 27.5,

@@ -3,15 +3,13 @@
 import re
 import warnings
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
 
-from cmbinpaint.errors import CmbInpaintWarning, WeightsError
-from cmbinpaint.networks.card_limits import serving, warn_beyond_card
+from cmbinpaint.errors import CmbInpaintWarning
+from cmbinpaint.networks.card_limits import warn_beyond_card
 from cmbinpaint.networks.store import list_models
-from cmbinpaint.pipeline.models import load_model
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sims.theory import fiducial_cl
 from cmbinpaint.sphere.pixels import pixel_size
@@ -19,33 +17,9 @@ from cmbinpaint.sphere.pixels import pixel_size
 (CARD,) = (card for card in list_models() if card.name == "combine128")
 
 
-class Named:
-    """A model of the user's own, with or without a card."""
-
-    name = "mine"
-
-    def __init__(self, card: Any = None) -> None:
-        if card is not None:
-            self.card = card
-
-    def prepare(self, plan: Any, sky_model: Any) -> Any:
-        raise NotImplementedError
-
-
 def model_at(nside: int, noise: float) -> SkyModel:
     fwhm = 3 * pixel_size(nside)
     return SkyModel.from_theory(fiducial_cl(3 * nside - 1), nside, fwhm=fwhm, noise_std=noise)
-
-
-def test_networks_above_2048_are_refused() -> None:
-    network = Named(CARD)
-    assert serving(network, 2048) is network and serving(network, 128) is network
-    with pytest.raises(
-        WeightsError, match="serves nside 128 to 2048, the map has 4096; use model='gaussian'"
-    ):
-        serving(network, 4096)
-    for model in (load_model("gaussian"), load_model("kriging"), Named()):
-        assert serving(model, 4096) is model
 
 
 SERVED = {
@@ -58,18 +32,17 @@ SERVED = {
 
 def test_beyond_what_the_card_states_a_warning() -> None:
     card = replace(CARD, figures={}, data=SERVED)
-    warn_beyond_card(Named(card), model_at(128, 3.0))  # 27.48' is the card's 27.5'
-    warn_beyond_card(Named(card), model_at(128, 1e-3))  # less noise is no ground
-    warn_beyond_card(Named(), model_at(64, 1e4))
+    warn_beyond_card(card, model_at(128, 3.0), refined=True)  # 27.48' is the card's 27.5'
+    warn_beyond_card(card, model_at(128, 1e-3), refined=True)  # less noise is no ground
     with pytest.warns(
         CmbInpaintWarning, match="pixels are, in arcmin, 55; the network .* serves 1.7 to 27.5"
     ):
-        warn_beyond_card(Named(card), model_at(64, 3.0))
+        warn_beyond_card(card, model_at(64, 3.0), refined=True)
     with pytest.warns(CmbInpaintWarning, match="noise over the signal's rms on a patch is .* to 0.5:"):
-        warn_beyond_card(Named(card), model_at(128, 500.0))
+        warn_beyond_card(card, model_at(128, 500.0), refined=True)
     silent = replace(card, data={"steps_arcmin": "any", "noise_over_patch_rms": [0, 1, 2]})
-    warn_beyond_card(Named(silent), model_at(64, 1e4))
-    warn_beyond_card(Named(replace(card, data="words")), model_at(64, 1e4))
+    warn_beyond_card(silent, model_at(64, 1e4), refined=True)
+    warn_beyond_card(replace(card, data="words"), model_at(64, 1e4), refined=True)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +60,7 @@ def test_a_beam_or_a_cosmology_beyond_the_card_is_named(cl, beam: float, words: 
     model = SkyModel.from_theory(cl, 128, fwhm=beam * pixel_size(128), noise_std=3.0)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        warn_beyond_card(Named(card), model)
+        warn_beyond_card(card, model, refined=True)
     assert len(caught) == (words is not None)
     if words is not None:
         assert re.search(words, str(caught[0].message))
@@ -99,6 +72,6 @@ def test_a_network_alone_serves_less() -> None:
         "served_alone": {"noise_over_patch_rms": [0.01, 0.5]},
     }
     card = replace(CARD, data="words", figures=figures)
-    warn_beyond_card(Named(card), model_at(128, 0.1))
+    warn_beyond_card(card, model_at(128, 0.1), refined=True)
     with pytest.warns(CmbInpaintWarning, match="without refining serves 0.01 to 0.5:"):
-        warn_beyond_card(Named(card), model_at(128, 0.1), refine=0)
+        warn_beyond_card(card, model_at(128, 0.1), refined=False)

@@ -18,7 +18,7 @@ VALID = circle(32, 7.0)
 
 @pytest.fixture(scope="module")
 def sets() -> tuple[Targets, Targets]:
-    data = {"kind": "sky-stream", "inputs": "holes", "side": 32, "step_arcmin": 20.0}
+    data = {"kind": "flat", "side": 32, "step_arcmin": 20.0}
     one, two = (take_targets(data, 24, seed) for seed in (0, 1))
     return one, two
 

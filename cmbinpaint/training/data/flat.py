@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from cmbinpaint._types import FloatArray
+from cmbinpaint.plane.power import draw_fields, mode_variance
 from cmbinpaint.plane.tangent import PatchGrid
 from cmbinpaint.sims.theory import fiducial_cl
 from cmbinpaint.sphere.windows import gaussian_beam
@@ -20,7 +21,6 @@ from cmbinpaint.training.data.examples import HoleBatch, Rendering, check_channe
 from cmbinpaint.training.data.masks import Bounded, MaskSource, RandomShapes
 from cmbinpaint.training.data.planck_colors import LIMIT_uK
 from cmbinpaint.training.data.skies import field_rms, split_number
-from cmbinpaint.training.data.sky import draw_fields, plane_power
 from cmbinpaint.training.recipes.checks import check_integer, check_number
 
 
@@ -67,8 +67,8 @@ class FlatStream:
         key = (split_number(split), index)
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=key))
         step = PatchGrid(self.side, self.step_arcmin / 60).step_rad
-        power = plane_power(self.spectrum, 2 * self.side, step)
-        signal = draw_fields(power, self.batch_size, rng)[:, : self.side, : self.side]
+        variance = mode_variance(self.spectrum, 2 * self.side, step)
+        signal = draw_fields(variance, self.batch_size, rng)[:, : self.side, : self.side]
         valid = self.masks.draw(self.batch_size, self.side, rng)
         noise = self.noise_uK * rng.standard_normal(signal.shape) if self.noise_uK else None
         return Rendering(self.channels, self.rms_uK, self.limit_uK).hide(signal, noise, valid)

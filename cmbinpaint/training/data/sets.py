@@ -2,11 +2,11 @@
 
 Inputs: the table and a seed. Outputs: an object with `batch(index, split)`, a pure function.
 
-| kind | inputs | stream | batches |
-| --- | --- | --- | --- |
-| "sky-stream" (default) | "guess" (default) | `SkyStream` | `PatchBatch`: x, valid, spread, truth |
-| "sky-stream" | "holes" | `FlatStream` | `HoleBatch`: x, valid, truth |
-| "stored" | | `StoredStream` | `HoleBatch` |
+| kind | stream | batches |
+| --- | --- | --- |
+| "sky" (default) | `SkyStream`: patches as the pipeline cuts them, simulated | `HoleBatch`: x, valid, truth |
+| "flat" | `FlatStream`: flat patches of one sky, simulated | the same |
+| "stored" | `StoredStream`: patches of a data set | the same |
 """
 
 from collections.abc import Mapping
@@ -18,11 +18,11 @@ from cmbinpaint.errors import RecipeError
 from cmbinpaint.training.data.flat import FlatStream
 from cmbinpaint.training.data.masks import build_masks
 from cmbinpaint.training.data.reader import StoredSkies
-from cmbinpaint.training.data.sky import PatchBatch, SkyStream
+from cmbinpaint.training.data.sky import SkyStream
 from cmbinpaint.training.data.stored import StoredStream
 from cmbinpaint.training.recipes.checks import check_choice, check_keys
 
-__all__ = ["AnyStream", "PatchBatch", "build_stream"]
+__all__ = ["AnyStream", "build_stream"]
 
 AnyStream = SkyStream | FlatStream | StoredStream
 
@@ -33,8 +33,8 @@ def build_stream(data: Mapping[str, Any], seed: int) -> AnyStream:
     Parameters
     ----------
     data
-        ``kind``, ``inputs`` and the stream's own options. Kind "stored" takes ``folder`` (its data set) and
-        ``verify`` ("hashes" or "sizes"); streams of holes take a ``masks`` table (`masks.build_masks`).
+        ``kind`` and the stream's own options. Kind "stored" takes ``folder`` (its data set) and
+        ``verify`` ("hashes" or "sizes"); kinds "flat" and "stored" take a ``masks`` table (`masks.build_masks`).
     seed
         Seed of the stream.
 
@@ -48,21 +48,14 @@ def build_stream(data: Mapping[str, Any], seed: int) -> AnyStream:
     options: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in data.items()
     }
-    kind = options.pop("kind", "sky-stream")
-    check_choice("[data]", "kind", kind, ("sky-stream", "stored"))
+    kind = options.pop("kind", "sky")
+    check_choice("[data]", "kind", kind, ("sky", "flat", "stored"))
     if kind == "stored":
         return _stored(options, seed)
-    inputs = options.pop("inputs", "guess")
-    check_choice("[data]", "inputs", inputs, ("guess", "holes"))
-    if inputs == "holes":
+    if kind == "flat":
         _check(options, FlatStream, [])
         return FlatStream(seed=seed, **_with_masks(options))
     _check(options, SkyStream, [])
-    if isinstance(options.get("masks"), Mapping):
-        raise RecipeError(
-            f"[data] masks is {options['masks']!r}; with inputs = 'guess' it is a number of masks, tables are "
-            "for kind = 'stored' and inputs = 'holes'"
-        )
     return SkyStream(seed=seed, **options)
 
 
@@ -79,9 +72,9 @@ def _stored(options: dict[str, Any], seed: int) -> StoredStream:
 
 
 def _check(options: Mapping[str, Any], stream: type[Any], more: list[str]) -> None:
-    hidden = {"seed", "splits", "skies"} if stream is not SkyStream else {"seed", "splits"}
+    hidden = {"seed"} if stream is not StoredStream else {"seed", "skies"}
     own = [f.name for f in fields(stream) if f.name not in hidden]
-    check_keys("[data]", options, ["kind", *(["inputs"] if not more else []), *more, *own])
+    check_keys("[data]", options, ["kind", *more, *own])
 
 
 def _with_masks(options: dict[str, Any]) -> dict[str, Any]:

@@ -1,200 +1,216 @@
-"""A stream of training patches, simulated while it is read.
+"""Patches of skies as the pipeline cuts them, simulated while a network trains.
 
-Inputs: a description of skies, steps, beams, noise and masks, and a seed. Outputs: batches, each a pure function of
-(seed, split, index), so that any worker can make any batch and a resumed run sees what it would have seen.
+Inputs: a description of skies, beams, noise and masks, and a seed. Outputs: `HoleBatch`es, each a pure function of
+(seed, split, index), of skies that never repeat.
 
-A patch is what the sphere's pipeline hands to a network: the observed field over its rms, in the holes the kriged
-guess (ordinary kriging from the nearest observed pixels), and that guess's standard deviation. Several skies share
-a mask, because kriging weights depend on the mask alone.
+A sphere is simulated with a mask, its holes are kriged, and patches are cut by the very functions that fill maps
+(`networks.levels`, `networks.cutting`). Its spectrum is stretched so that its pixels stand for those of any nside: what
+a patch of a map of nside 2048 looks like, one of nside 128 with a sixteenth of the multipoles shows too.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
-from scipy.spatial import cKDTree
 
-from cmbinpaint._types import BoolArray, Float32Array, FloatArray, IntArray
+from cmbinpaint._types import BoolArray, Float32Array, FloatArray
+from cmbinpaint.errors import RecipeError
+from cmbinpaint.gaussian.hole_posterior import hole_factor
+from cmbinpaint.networks.cutting import Scaling, SmoothMap, known_pixels, patch_angles
+from cmbinpaint.networks.levels import lay_levels, level_map
+from cmbinpaint.networks.tiling import SIDE, Tiling
+from cmbinpaint.pipeline.filler import draw_observation
 from cmbinpaint.plane.power import patch_rms
-from cmbinpaint.plane.shapes import draw_mask
+from cmbinpaint.problem.plan import InpaintingPlan
+from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sims.theory import fiducial_cl
+from cmbinpaint.sphere.pixels import pixel_size, pixel_vectors
+from cmbinpaint.sphere.planck_mask import planck_like_mask
+from cmbinpaint.sphere.windows import gaussian_beam, pixel_window
+from cmbinpaint.training.data.examples import HoleBatch
+from cmbinpaint.training.data.masks import Bounded, Circles, MaskSource, MixedShapes, RandomShapes, SkyCuts
+from cmbinpaint.training.data.skies import split_number
+from cmbinpaint.training.recipes.checks import check_integer, check_number
 
-ARCMIN = np.pi / 180 / 60
-_SPLITS = {"train": 0, "validation": 1, "test": 2}
+_ARCMIN = np.pi / 180 / 60
 _FIDUCIAL_LMAX = 6200
-
-
-@dataclass(frozen=True)
-class PatchBatch:
-    """B masks, R skies each: what one training step sees (float32 arrays)."""
-
-    x: Float32Array  # (B, R, H, W) field over its rms, kriged guess in holes
-    valid: Float32Array  # (B, 1, H, W) 1 observed, 0 hole
-    spread: Float32Array  # (B, 1, H, W) the guess's standard deviation over the rms, 0 where valid
-    truth: Float32Array  # (B, R, H, W) beam-convolved signal without noise, over its rms
+_HOLE_SHARE = (0.001, 0.7)  # of a patch
+# nside whose Planck-like masks are cut: at each the same regions and sources are of another size in pixels.
+_MASK_NSIDES = (128, 512)
 
 
 @dataclass(frozen=True)
 class SkyStream:
-    """Simulated patches; every option has the range it is drawn from.
+    """Simulated skies behind masks, cut into patches; every option is the range that it is drawn from.
 
     Attributes
     ----------
     seed
-        Seed of everything; the batch's index and split are its spawn key.
-    sides, side_weights
-        Patch sizes in pixels and how often each is drawn (one size a batch).
-    masks, skies
-        Masks a batch, skies a mask, for the largest side; smaller patches come in proportionally larger batches.
+        Seed of everything.
+    batch_size
+        Patches a batch.
+    side
+        Pixels along a patch's edge.
+    nside
+        Of the spheres that patches are cut from.
+    spheres, skies
+        Spheres that the patches of a batch come from, each with a mask and a sky model of its own, and skies behind
+        each mask.
     step_arcmin
-        Range of the pixel's side, drawn log-uniformly.
+        What a step of the finest patches stands for, drawn log-uniformly; those of the second level have twice that.
     beam_px
-        Range of the beam's fwhm in pixels, drawn uniformly.
+        The beam's fwhm in map pixels (two steps), drawn uniformly.
     noise_over_rms
-        Range of the white noise over the signal's rms, drawn log-uniformly.
+        White noise of a map pixel over the rms of what a patch resolves, drawn log-uniformly.
     tilt_std
         Scatter of the spectral tilt around the fiducial's.
-    neighbors
-        Pixels that the kriged guess looks at.
     """
 
     seed: int
-    sides: tuple[int, ...] = (64, 128)
-    side_weights: tuple[float, ...] = (0.5, 0.5)
-    masks: int = 4
-    skies: int = 8
-    step_arcmin: tuple[float, float] = (0.86, 27.5)
+    batch_size: int = 16
+    side: int = SIDE
+    nside: int = 128
+    spheres: int = 3
+    skies: int = 4
+    step_arcmin: tuple[float, float] = (0.86, 13.75)
     beam_px: tuple[float, float] = (0.0, 5.0)
-    noise_over_rms: tuple[float, float] = (1e-2, 1.0)
+    noise_over_rms: tuple[float, float] = (1e-2, 0.5)
     tilt_std: float = 0.1
-    neighbors: int = 16
-    splits: Mapping[str, int] = field(default_factory=lambda: dict(_SPLITS), repr=False)
 
-    def batch(self, index: int, split: str = "train") -> PatchBatch:
-        """The batch number ``index`` of a split; the same whoever asks, whenever."""
-        rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(self.splits[split], index)))
-        weights = np.asarray(self.side_weights) / np.sum(self.side_weights)
-        side = int(rng.choice(self.sides, p=weights))
-        n_masks = self.masks * (max(self.sides) // side) ** 2
-        examples = [self._example(side, rng) for _ in range(n_masks)]
-        return PatchBatch(*(np.stack(column) for column in zip(*examples, strict=True)))
+    def __post_init__(self) -> None:
+        for key in ("batch_size", "spheres", "skies"):
+            check_integer("[data]", key, getattr(self, key), least=1)
+        for key in ("side", "nside"):
+            check_integer("[data]", key, getattr(self, key), least=16)
+            if getattr(self, key) & (getattr(self, key) - 1):
+                raise RecipeError(f"[data] {key} is {getattr(self, key)}; give a power of two")
+        check_number("[data]", "tilt_std", self.tilt_std, least=0.0)
+        for key, above in (("step_arcmin", 0.0), ("noise_over_rms", 0.0), ("beam_px", -1e-9)):
+            given = getattr(self, key)
+            if not isinstance(given, list | tuple) or len(given) != 2 or given[0] > given[1]:
+                raise RecipeError(f"[data] {key} is {given!r}; give two numbers, the least and the most")
+            for number in given:
+                check_number("[data]", key, number, above=above)
 
-    def _example(self, side: int, rng: np.random.Generator) -> tuple[Float32Array, ...]:
-        signal_cl, noise, step = self._draw_sky_model(side, rng)
-        wide = side + side // 2  # the sphere goes on beyond a patch, and so do its holes and its data
-        torus = torus_side(side)
-        power = plane_power(signal_cl, torus, step)
-        crop = self._crop(side)
-        valid, guess = self._draw_guess(wide, crop, power, noise, rng)
-        signal = draw_fields(power, self.skies, rng)[:, :wide, :wide]
-        data = signal + noise * rng.standard_normal(signal.shape)
-        x = data[:, crop, crop].copy()
-        hole = ~valid[crop, crop]
-        spread = np.zeros((1, *hole.shape))
-        x[:, hole] = guess.apply(data)
-        spread[0, hole] = guess.spread
-        arrays = (x, (~hole)[None], spread, signal[:, crop, crop])
-        return tuple(np.ascontiguousarray(a, dtype=np.float32) for a in arrays)
-
-    def _crop(self, side: int) -> slice:
-        """Rows or columns of the wide field that are handed out."""
-        return slice(side // 4, side // 4 + side)
-
-    def _draw_sky_model(self, side: int, rng: np.random.Generator) -> tuple[FloatArray, float, float]:
-        """Map-level signal power, over the variance a patch resolves; noise over that rms; step in radians."""
-        # Small patches stand for the coarsest maps, whose fields would be too wide for a tangent plane at 128 px.
-        low, high = np.log(self.step_arcmin)
-        step = np.exp(
-            rng.uniform(low, high) if side == max(self.sides) else rng.uniform((low + high) / 2, high)
+    def batch(self, index: int, split: str = "train") -> HoleBatch:
+        """The batch number `index` of a split; the same whoever asks, whenever."""
+        block, place = divmod(index, self.batches_a_block)
+        patches = _block(self, split_number(split), block)
+        n = patches.x.shape[0]
+        rng = np.random.default_rng(
+            np.random.SeedSequence(self.seed, spawn_key=(split_number(split), block, 0))
         )
-        step *= ARCMIN
-        lmax = min(_FIDUCIAL_LMAX, int(3 / step) + 2)
-        ell = np.arange(lmax + 1)
-        tilt = np.maximum(ell / 1000, 1e-3) ** (self.tilt_std * rng.standard_normal())
-        sigma = rng.uniform(*self.beam_px) * step / np.sqrt(8 * np.log(2))
-        window = np.exp(-ell * (ell + 1.0) * (sigma**2 + step**2 / 12))  # beam, and the pixel's own average
-        cl = fiducial_cl(_FIDUCIAL_LMAX)[: lmax + 1] * tilt * window
-        cl[:2] = 0
-        noise = float(np.exp(rng.uniform(*np.log(self.noise_over_rms))))
-        return cl / patch_rms(cl, float(step), side) ** 2, noise, float(step)
+        rounds = -(-self.batches_a_block * self.batch_size // n)
+        wanted = np.concatenate([rng.permutation(n) for _ in range(rounds)])
+        chosen = wanted[place * self.batch_size : (place + 1) * self.batch_size]
+        rng = np.random.default_rng(
+            np.random.SeedSequence(self.seed, spawn_key=(split_number(split), index, 1))
+        )
+        varied = [_turned(patches, int(number), rng) for number in chosen]
+        x, valid, truth = (np.stack(column)[:, None] for column in zip(*varied, strict=True))
+        return HoleBatch(x, valid, truth)
 
-    def _draw_guess(
-        self, wide: int, crop: slice, power: FloatArray, noise: float, rng: np.random.Generator
-    ) -> tuple[BoolArray, "PatchGuess"]:
-        while True:
-            valid = draw_mask(wide, rng)
-            if 0.05 < np.mean(valid[crop, crop]) < 1 and np.count_nonzero(valid) > 4 * self.neighbors:
-                return valid, krige_patch(valid, crop, power, noise, self.neighbors)
+    @property
+    def batches_a_block(self) -> int:
+        """Batches made of the same spheres: about as many as these have patches for."""
+        tiles = 12 * max(1, 4 * self.nside // self.side) ** 2
+        return max(1, self.spheres * self.skies * tiles // self.batch_size)
 
-
-@dataclass(frozen=True)
-class PatchGuess:
-    """The kriged guess of n hole pixels: what it is made of, and how good it is."""
-
-    neighbors: IntArray  # (n, k) flat indices into the wide patch
-    weights: FloatArray  # (n, k)
-    spread: FloatArray  # (n,)
-
-    def apply(self, fields: FloatArray) -> FloatArray:
-        """(R, n) the guesses from R wide patches (R, wide, wide)."""
-        values = fields.reshape(len(fields), -1)[:, self.neighbors]
-        return np.asarray(np.einsum("nk,rnk->rn", self.weights, values))
+    def draw_sky_model(self, rng: np.random.Generator) -> SkyModel:
+        """The signal's power as it is in the map, stretched, and the noise."""
+        low, high = np.log(self.step_arcmin)
+        step = pixel_size(self.nside) / 2
+        stretch = step / (np.exp(rng.uniform(low, high)) * _ARCMIN)
+        lmax = 3 * self.nside - 1
+        ell = stretch * np.arange(lmax + 1)
+        cl = np.interp(ell, np.arange(_FIDUCIAL_LMAX + 1), fiducial_cl(_FIDUCIAL_LMAX), right=0.0)
+        cl *= np.maximum(ell / 1000, 1e-3) ** (self.tilt_std * rng.standard_normal())
+        beam = gaussian_beam(rng.uniform(*self.beam_px) * pixel_size(self.nside), lmax)
+        cl *= np.square(beam * pixel_window(self.nside, lmax))
+        cl[:2] = 0.0
+        noise = np.exp(rng.uniform(*np.log(self.noise_over_rms))) * patch_rms(cl, step, self.side)
+        return SkyModel(nside=self.nside, signal_cl=cl, noise_std=float(noise))
 
 
-def torus_side(side: int) -> int:
-    """Fields live on a torus twice the patch, so that the far edges of the crop are not neighbors."""
-    return 2 * side
+class _Patches(NamedTuple):
+    """What batches are drawn from: (n, side, side) each, in a network's units."""
+
+    x: Float32Array  # 0 in holes
+    known: BoolArray
+    truth: Float32Array
 
 
-@lru_cache(maxsize=8)
-def _wavenumbers(torus: int) -> FloatArray:
-    f = np.fft.fftfreq(torus) * 2 * np.pi
-    return np.hypot(f[:, None], np.fft.rfftfreq(torus)[None, :] * 2 * np.pi)
+@lru_cache(maxsize=2)  # one of training and one of validation
+def _block(stream: SkyStream, split: int, number: int) -> _Patches:
+    parts = []
+    for sphere in range(stream.spheres):
+        key = (split, number, 2 + sphere)
+        rng = np.random.default_rng(np.random.SeedSequence(stream.seed, spawn_key=key))
+        parts += list(_cut_sphere(stream, rng))
+    return _Patches(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def plane_power(cl: FloatArray, torus: int, step: float) -> FloatArray:
-    """(torus, torus//2+1): variance of each Fourier mode, in the spectrum's unit.
+def _cut_sphere(stream: SkyStream, rng: np.random.Generator) -> Iterator[_Patches]:
+    """All patches of a sphere, sky after sky and level after level."""
+    model = stream.draw_sky_model(rng)
+    plan = InpaintingPlan.from_valid(draw_sphere_mask(stream.nside, stream.side, rng))
+    posterior = hole_factor(plan.valid, model, threads=1)
+    depth = np.zeros(plan.valid.size, np.float32)
+    depth[posterior.holes] = posterior.depth
+    levels = lay_levels(plan, depth, side=stream.side, coarsest=stream.nside // 2)
+    angles = [patch_angles(level.tiling.planes) for level in levels]
+    known = [known_pixels(level.known, level.nside, level.tiling.planes) for level in levels]
+    for _ in range(stream.skies):
+        signal, noise = draw_observation(model, rng)
+        filled = signal + noise
+        filled[posterior.holes] = posterior.mean(filled)
+        for level, at, seen in zip(levels, angles, known, strict=True):
+            data, truth = (
+                SmoothMap.of(level_map(sky, stream.nside, level.nside), level.nside, threads=1).at(
+                    *at, threads=1
+                )
+                for sky in (filled, signal)
+            )
+            scaling = Scaling.of(data, seen)
+            x = np.where(seen, scaling.apply(data), np.float32(0))
+            yield _Patches(x, seen, scaling.apply(truth))
 
-    Modes longer than the torus are lost, and its constant is zero: ordinary kriging ignores it.
+
+def draw_sphere_mask(nside: int, side: int, rng: np.random.Generator) -> BoolArray:
+    """(npix,) RING, True = observed: each patch's own part of the sphere behind a mask of its own.
+
+    Kinds of masks are drawn at random: CoMBInE's shapes, circles, mixtures with bands and point sources, and cuts of
+    Planck-like masks of several nside.
     """
-    ell = _wavenumbers(torus) / step
-    power = np.interp(ell, np.arange(cl.size), cl, right=0.0) * (torus**2 / step**2)
-    power[0, 0] = 0.0
-    return power
+    vectors = pixel_vectors(nside)
+    tiling = Tiling.cover(nside, vectors, side)
+    sources = mask_sources(side)
+    valid = np.ones(len(vectors), bool)
+    for plane, member in zip(tiling.planes, tiling.members, strict=True):
+        patch = sources[rng.integers(len(sources))].draw(1, side, rng)[0]
+        row, col = (np.rint(place).astype(int) for place in plane.vectors_to_plane(vectors[member]))
+        valid[member] = patch[row, col]
+    return valid
 
 
-def draw_fields(power: FloatArray, n: int, rng: np.random.Generator) -> FloatArray:
-    """(n, torus, torus) Gaussian fields."""
-    torus = power.shape[0]
-    white = np.fft.rfft2(rng.standard_normal((n, torus, torus)))
-    return np.fft.irfft2(white * np.sqrt(power / torus**2), s=(torus, torus))
+@lru_cache(maxsize=2)
+def mask_sources(side: int) -> tuple[MaskSource, ...]:
+    """The kinds of masks that patches are hidden behind."""
+    radii = (5.0 * side / SIDE, 65.0 * side / SIDE)
+    cuts = [
+        SkyCuts(planck_like_mask(nside, seed=nside), step_arcmin=float(pixel_size(nside) / 2 / _ARCMIN))
+        for nside in _MASK_NSIDES
+    ]
+    kinds: list[MaskSource] = [RandomShapes(), Circles(radii, centered=False), MixedShapes(), *cuts]
+    return tuple(Bounded(kind, _HOLE_SHARE) for kind in kinds)
 
 
-def krige_patch(valid: BoolArray, crop: slice, power: FloatArray, noise: float, k: int) -> PatchGuess:
-    """Ordinary kriging of the crop's holes from their k nearest observed pixels in the wide patch."""
-    torus, width = power.shape[0], valid.shape[1]
-    covariance = np.fft.irfft2(power / torus**2, s=(torus, torus))
-    # The covariance of every offset inside the patch in one row-major table, so that a pair costs one subtraction.
-    offsets = np.arange(-width + 1, width)
-    row = offsets.size
-    table = covariance[np.ix_(offsets % torus, offsets % torus)].ravel()
-    known = np.argwhere(valid)
-    inside = np.zeros_like(valid)
-    inside[crop, crop] = True
-    targets = np.argwhere(~valid & inside)
-    nearest = known[cKDTree(known).query(targets, k=k)[1]]  # (n, k, 2)
-    codes = (nearest @ [row, 1]).astype(np.int32)
-    target_codes = (targets @ [row, 1]).astype(np.int32)
-    center = table.size // 2
-    system = np.ones((len(targets), k + 1, k + 1))
-    system[:, :k, :k] = table[codes[:, :, None] - codes[:, None, :] + center]
-    # The tiny nugget keeps near-noiseless systems solvable; it is 1e-4 of the field's rms.
-    system[:, np.arange(k), np.arange(k)] += noise**2 + 1e-8 * covariance[0, 0]
-    system[:, k, k] = 0
-    right = np.ones((len(targets), k + 1))
-    right[:, :k] = table[codes - target_codes[:, None] + center]
-    solution = np.linalg.solve(system, right[..., None])[..., 0]
-    variance = covariance[0, 0] - np.sum(solution * right, axis=1)
-    spread = np.asarray(np.sqrt(np.maximum(variance, 0.0)), dtype=np.float64)
-    return PatchGuess(nearest @ [width, 1], np.asarray(solution[:, :k], dtype=np.float64), spread)
+def _turned(patches: _Patches, number: int, rng: np.random.Generator) -> tuple[FloatArray, ...]:
+    """A patch turned by right angles, mirrored or not, and with either sign: the sky has no preference."""
+    turns, mirrored, sign = int(rng.integers(4)), bool(rng.integers(2)), np.float32(rng.choice((-1, 1)))
+    x, known, truth = (np.rot90(field[number], turns) for field in patches)
+    if mirrored:
+        x, known, truth = x[:, ::-1], known[:, ::-1], truth[:, ::-1]
+    return sign * x, known.astype(np.float32), sign * truth

@@ -38,8 +38,8 @@ def export_weights(out_dir: str | Path, *, best: bool = False) -> Path:
     Returns
     -------
     Path
-        Of the card. `cmbinpaint analyze` takes it for a network of family 'pconv', ``[perceptual] weights`` for one
-        of family 'vgg16'.
+        Of the card. `cmbinpaint inpaint --model` takes it for a network of family 'pconv', ``[perceptual] weights`` for
+        one of family 'vgg16'.
 
     Raises
     ------

@@ -22,7 +22,7 @@ from cmbinpaint.training.data.sets import build_stream
 from cmbinpaint.training.data.stored import StoredStream
 
 SMALL_MASKS = {"kind": "circles", "radius_px": [2, 6]}
-FLAT = {"inputs": "holes", "side": 32, "batch_size": 2, "masks": SMALL_MASKS}
+FLAT = {"kind": "flat", "side": 32, "batch_size": 2, "masks": SMALL_MASKS}
 
 
 def table(kind: str, built: Path, **options: Any) -> dict[str, Any]:
@@ -160,15 +160,14 @@ def test_rendering_in_color_is_the_pictures_of_the_temperatures() -> None:
 @pytest.mark.parametrize(
     "options, text",
     [
-        ({"kind": "store"}, "[data] kind is 'store'; known: sky-stream, stored; did you mean 'stored'?"),
+        ({"kind": "store"}, "[data] kind is 'store'; known: sky, flat, stored; did you mean 'stored'?"),
         ({"kind": "stored"}, "[data] folder is None; kind = 'stored' needs the folder of a data set"),
         ({"kind": "stored", "foldr": "x"}, "[data] unknown key 'foldr'; did you mean 'folder'"),
-        ({"inputs": "hole"}, "[data] inputs is 'hole'; known: guess, holes; did you mean 'holes'?"),
-        ({"inputs": "holes", "skies": 3}, "[data] unknown key 'skies'"),
-        ({"inputs": "holes", "channels": 2}, "[data] channels is 2; give 1 (temperature) or 3 (RGB)"),
-        ({"inputs": "holes", "batch_size": 0}, "[data] batch_size is 0; give 1 or more"),
-        ({"inputs": "holes", "limit_uK": 0.0}, "[data] limit_uK is 0.0; it must be above 0.0"),
-        ({"masks": {}}, "[data] masks is {}; with inputs = 'guess' it is a number of masks"),
+        ({"kind": "flat", "skies": 3}, "[data] unknown key 'skies'"),
+        ({"kind": "flat", "channels": 2}, "[data] channels is 2; give 1 (temperature) or 3 (RGB)"),
+        ({"kind": "flat", "batch_size": 0}, "[data] batch_size is 0; give 1 or more"),
+        ({"kind": "flat", "limit_uK": 0.0}, "[data] limit_uK is 0.0; it must be above 0.0"),
+        ({"masks": {}}, "[data] unknown key 'masks'"),
     ],
 )
 def test_what_is_refused(options: dict, text: str) -> None:

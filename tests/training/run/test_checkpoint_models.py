@@ -78,7 +78,7 @@ def test_nothing_under_a_hole_is_read(small_training: Path) -> None:
 
 def test_a_network_that_ships_fills_patches(tmp_path: Path) -> None:
     trained = Trained.open("combine128")
-    stream = {"inputs": "holes", "side": 128, "step_arcmin": 6.87}
+    stream = {"kind": "flat", "side": 128, "step_arcmin": 6.87}
     targets = take_targets(stream, 8, 1)
     valid = circle(128, 4.0)
     error = trained.filler(trained.states[0], targets).fill(targets.data, valid).field_uK - targets.truth
@@ -170,11 +170,11 @@ def test_without_truth_nothing_is_analyzed(tmp_path: Path) -> None:
     ):
         take_targets({"kind": "stored", "folder": str(tmp_path / "gone")}, 1, 0, name="x")
     with pytest.raises(DataSetError, match="no target is known: x was trained on skies of many spectra"):
-        take_targets({"kind": "sky-stream"}, 1, 0, name="x")
+        take_targets({"kind": "sky"}, 1, 0, name="x")
 
 
 def test_simulated_patches_are_targets_too() -> None:
-    data = {"kind": "sky-stream", "inputs": "holes", "side": 32, "step_arcmin": 20.0, "noise_uK": 30.0}
+    data = {"kind": "flat", "side": 32, "step_arcmin": 20.0, "noise_uK": 30.0}
     targets = take_targets(data, 40, 2)
     assert targets.truth.shape == (40, 32, 32) and targets.noise_uK == 30.0
     # 40 patches of 32² px of white noise: its standard deviation is known to 0.4 %

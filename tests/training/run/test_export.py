@@ -74,11 +74,9 @@ def test_each_family_goes_where_it_fits(tmp_path: Path) -> None:
     cards = {family: str(export_weights(run(tmp_path / family, family))) for family in MODELS}
     pools = load_vgg(cards["vgg16"], 1).pools(torch.zeros(1, 1, 16, 16))
     assert [pool.shape[1] for pool in pools] == [4, 6, 8]
-    for family in MODELS:
-        with pytest.raises(
-            WeightsError, match=f"'my-run-2' is a network of family '{family}', which fills .*no maps"
-        ):
-            load_network(cards[family])
+    assert load_network(cards["pconv"], "cpu").name == "my-run-2"
+    with pytest.raises(WeightsError, match="'my-run-2' is a network of family 'vgg16', which fills no maps"):
+        load_network(cards["vgg16"])
     with pytest.raises(WeightsError, match="is of a network of family 'pconv'; expected 'vgg16'"):
         load_vgg(cards["pconv"], 1)
 
