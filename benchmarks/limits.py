@@ -41,7 +41,7 @@ def changes() -> dict[str, dict[str, Any]]:
 
 def graded(setup: SimulationSetup, skies: int, records: Path) -> dict[str, Any]:
     """Excess and distance of each model, with errors, and what the sky is made of."""
-    candidates = [Candidate.named(name, NSIDE) for name in MODELS]
+    candidates = [Candidate.named(name) for name in MODELS]
     ensemble = Ensemble(setup, candidates, records)
     for unit in ensemble.missing(skies):
         ensemble.make(unit)

@@ -31,8 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `validate`."""
     parser.epilog = (
         "A model is a name of `cmbinpaint models` or the path of a network; NAME@N refines it with N steps:\n"
-        "  cmbinpaint validate --model default --model default@0 --model gaussian --skies 20 -o validation\n"
-        "writes validation.json, validation.md and figures. Typed again it makes what is missing."
+        "  cmbinpaint validate --model default --model combine128 --skies 20 -o validation\n"
+        "writes validation.json, validation.md and figures. Kriging is always there as the baseline, and refined\n"
+        "networks without their refinement too. Typed again it makes what is missing."
     )
     add = parser.add_argument
     add("--model", metavar="M", action="append", help="repeat for several; default: default, kriging, diffusive "
@@ -50,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", metavar="S", type=common.natural, default=0, help="of all skies; default 0")
     add("--refine", metavar="N", type=common.natural, help="steps towards the exact mean for models without @N; "
         "default: networks to 0.1 posterior std, others none")  # fmt: skip
-    add("--misspecified", action="store_true", help="tell the model wrong skies, and say what that does")
+    add("--misspecified", action="store_true", help="give the model wrong skies, and say what that does")
     add("--card", metavar="FILE", type=Path, help="put a network's figures into its card (.json)")
     add("--device", default="auto", metavar="D", help="for networks: auto, cpu, cuda, cuda:N or mps")
     add("-o", "--output", metavar="DIR", type=Path, required=True, help="folder of records and results")
@@ -60,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do what is missing, then make all figures."""
     if args.skies < 2:
-        raise CmbInpaintError("--skies 1: errors are told from two skies at least; give 2 or more")
+        raise CmbInpaintError("--skies 1: errors need two skies at least; give 2 or more")
     if args.misspecified and args.card is not None:
         raise CmbInpaintError("--card takes the figures of the true sky model; leave out --misspecified")
     card = None if args.card is None else _card(args.card)
@@ -69,12 +70,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _validate(args: argparse.Namespace, card: "Card | None") -> int:
-    from cmbinpaint.validation.ensemble import Ensemble
+    from cmbinpaint.validation.ensemble import Ensemble, with_baselines
     from cmbinpaint.validation.validation import Validation
     from cmbinpaint.validation.validation_text import markdown
 
     setup = _setup(args)
-    candidates = _candidates(args, MODELS)
+    candidates = with_baselines(_candidates(args, MODELS))
     own = {} if card is None else _own(card, candidates)
     ensemble = Ensemble(setup, candidates, args.output / "records")
     _do(ensemble, args)
@@ -148,7 +149,7 @@ def _setup(args: argparse.Namespace) -> "SimulationSetup":
 def _candidates(args: argparse.Namespace, usual: tuple[str, ...]) -> "list[Candidate]":
     from cmbinpaint.validation.ensemble import Candidate
 
-    return [Candidate.named(name, args.nside, args.refine, args.device) for name in args.model or usual]
+    return [Candidate.named(name, args.refine, args.device) for name in args.model or usual]
 
 
 def _do(ensemble: "Ensemble | MisspecifiedEnsemble", args: argparse.Namespace) -> None:

@@ -3,9 +3,9 @@
 Inputs: a mask, a sky model, bands. Outputs: relative standard deviations.
 
 With C the covariance of the observed pixels and C_b the part of it that a band makes, the amplitude of that band (the
-others known) is told with a variance of at least 1 / F_bb, F_bb = Tr[(C^-1 C_b)²] / 2 (Tegmark 1997, Phys. Rev. D 55,
+others known) is known to a variance of at least 1 / F_bb, F_bb = Tr[(C^-1 C_b)²] / 2 (Tegmark 1997, Phys. Rev. D 55,
 5895). An estimator whose mean grows by R for each unit of amplitude scatters by at least R / √F_bb (Cramér & Rao): a
-filled map may scatter less than 1 / √F_bb where its response is below one, and has told nothing by it.
+filled map may scatter less than 1 / √F_bb where its response is below one, without having measured more.
 """
 
 import numpy as np

@@ -119,7 +119,7 @@ class ModelCalibration:
     chi_square
         Of paired differences of bandpowers.
     steps
-        Towards the exact mean, as asked for; -1: as many as the accuracy took.
+        Of conjugate gradients for a prediction, mean over skies.
     plan_seconds, map_seconds
         Largest time that preparing took, mean time of a prediction (a realization costs one more).
     """
@@ -140,7 +140,7 @@ class ModelCalibration:
     prediction_one_point: Estimate
     one_point_p: Estimate
     chi_square: ChiSquare
-    steps: int
+    steps: float
     plan_seconds: float
     map_seconds: float
 
@@ -154,11 +154,11 @@ def calibrate(
     ----------
     model, exact
         Stacked records of the model and of the exact mean, of the same skies.
-    measures
+    statistics
         Of the setup.
     reference
-        Stacked records of the exact model (`"gaussian"`), against whose realizations those of this model are
-        held; None: there are none.
+        Stacked records of the exact model, with whose realizations those of this model are compared; None: there
+        are none.
 
     Raises
     ------
@@ -167,7 +167,7 @@ def calibrate(
     """
     skies = len(exact["error"])
     if skies < 2:
-        raise CmbInpaintError(f"{skies} sky came; errors are told from two skies at least, better from 20")
+        raise CmbInpaintError(f"got {skies} sky; errors need two skies at least, better 20")
     true = exact["true_power"]
     alm_error, by_sky = low_multipole_errors(model["residual_alm"], exact["true_alm"])
     null = exact["one_point"]
@@ -190,7 +190,7 @@ def calibrate(
         prediction_one_point=ratio_of_means(model["prediction_one_point"], null),
         one_point_p=mean(_share_above(model["one_point"], null)),
         chi_square=_chi_square(model, true, statistics, reference),
-        steps=int(model["steps"][0]),
+        steps=float(model["steps"].mean()),
         plan_seconds=float(model["seconds"][:, 0].max()),
         map_seconds=float(model["seconds"][:, 1].mean()),
     )

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 
@@ -40,14 +40,15 @@ from cmbinpaint.validation.result_store import ResultStore
 from cmbinpaint.validation.simulation_setup import SimulationSetup
 from cmbinpaint.validation.sky_statistics import SkyStatistics
 
-EXACT = "exact"
+EXACT, BASELINE = "exact", "kriging"
+Kind = Literal["exact", "linear", "refined", "nonlinear"]
 # Of the exact mean, in posterior standard deviations: its error enters C_ell(F, F - M) once, not squared.
 EXACT_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A model to be graded, and how it is used.
+    """A model to be evaluated, and how it is used.
 
     Parameters
     ----------
@@ -56,7 +57,7 @@ class Candidate:
     inpainter
         The model.
     refine
-        Steps towards the exact mean after it, as in `inpaint_map`; None: as it ships.
+        Steps towards the exact mean after it, as in `inpaint_map`; None: as the model's default is.
     """
 
     label: str
@@ -64,7 +65,7 @@ class Candidate:
     refine: int | None = None
 
     @classmethod
-    def named(cls, text: str, nside: int, refine: int | None = None, device: str = "auto") -> Self:
+    def named(cls, text: str, refine: int | None = None, device: str = "auto") -> Self:
         """The model of a text `NAME` or `NAME@STEPS`; without `@STEPS`, `refine` counts.
 
         Raises
@@ -85,6 +86,30 @@ class Candidate:
         return hashlib.sha256(
             f"{self.inpainter.name} {self.inpainter.sha256} {self.refine}".encode()
         ).hexdigest()
+
+    @property
+    def kind(self) -> Kind:
+        """What its predictions are, and with it what holds for its figures."""
+        if self.inpainter.is_exact:
+            return "exact"
+        if self.inpainter.refined_by_default if self.refine is None else self.refine > 0:
+            return "refined"
+        return "linear" if self.inpainter.is_linear else "nonlinear"
+
+
+def with_baselines(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Each refined model without its refinement too, which else would be all that is judged; and kriging."""
+    plain = {c.inpainter.name for c in candidates if c.kind != "refined"}
+    chosen: list[Candidate] = []
+    for candidate in candidates:
+        name = candidate.inpainter.name
+        if name not in plain:
+            plain.add(name)
+            chosen.append(Candidate(f"{candidate.label.partition('@')[0]}@0", candidate.inpainter, 0))
+        chosen.append(candidate)
+    if not any(candidate.inpainter.name == BASELINE for candidate in candidates):
+        chosen.append(Candidate(BASELINE, load_model(BASELINE)))
+    return chosen
 
 
 class Unit(NamedTuple):
@@ -117,7 +142,7 @@ class Ensemble:
         self.candidates = {candidate.label: candidate for candidate in candidates}
         if len(self.candidates) < len(candidates) or EXACT in self.candidates:
             labels = ", ".join(candidate.label for candidate in candidates)
-            raise CmbInpaintError(f"models {labels} came; expected different ones, none named {EXACT!r}")
+            raise CmbInpaintError(f"got models {labels}; expected different ones, none named {EXACT!r}")
         self.records = {EXACT: ResultStore(folder / EXACT, setup.digest)}
         for label, candidate in self.candidates.items():
             both = hashlib.sha256(f"{setup.digest} {candidate.digest}".encode()).hexdigest()

@@ -2,10 +2,10 @@
 
 Inputs: a setup, a model, a folder. Outputs: records, and from them a `Misspecified`.
 
-Each scenario is either a wrong thing *told* to the model (beam, noise, amplitude) or an odd *truth* of which the
-model is told the standard (tilt, a bump, a low quadrupole, correlated noise, wings of sources). Each truth is
-filled three times from the same random numbers: told right, told the fixed wrong model, and told a model estimated
-from the map's own observed pixels. Differences between fills of one sky scatter little, so that few skies suffice.
+In each scenario either the sky model given is wrong (beam, noise, amplitude), or the sky is unusual while the standard
+model is given (tilt, a bump, a low quadrupole, correlated noise, wings of sources). Each sky is filled three times from
+the same random numbers: given the right model, the fixed wrong one, and one estimated from the map's own observed
+pixels. Differences between fills of one sky scatter little, so that few skies suffice.
 """
 
 import hashlib
@@ -42,14 +42,14 @@ WINGS_UK = 1.0
 
 @dataclass(frozen=True)
 class Scenario:
-    """One way in which the model told is not the truth.
+    """One way in which the model given differs from the sky.
 
     Parameters
     ----------
     name
         In tables and folders.
     beam, noise, amplitude
-        What is told over what is true: full width, standard deviation, C_ell.
+        What is given over what is true: full width, standard deviation, C_ell.
     tilt
         n_s of the true sky, which is normalized at 0.05/Mpc; None: the standard.
     bump, quadrupole
@@ -93,12 +93,12 @@ class Scenario:
 
 SCENARIOS = (
     Scenario(STANDARD),
-    Scenario("beam told 2 % narrow", beam=0.98),
-    Scenario("beam told 2 % wide", beam=1.02),
-    Scenario("noise told 20 % low", noise=0.8),
-    Scenario("noise told 20 % high", noise=1.2),
-    Scenario("C_ell told 10 % low", amplitude=0.9),
-    Scenario("C_ell told 10 % high", amplitude=1.1),
+    Scenario("beam given 2 % too narrow", beam=0.98),
+    Scenario("beam given 2 % too wide", beam=1.02),
+    Scenario("noise given 20 % too low", noise=0.8),
+    Scenario("noise given 20 % too high", noise=1.2),
+    Scenario("C_ell given 10 % too low", amplitude=0.9),
+    Scenario("C_ell given 10 % too high", amplitude=1.1),
     *(Scenario(f"true n_s {tilt:g}", tilt=tilt) for tilt in TILTS),
     Scenario("true bump of 30 %", bump=BUMP_HEIGHT),
     Scenario("true quadrupole a fifth", quadrupole=LOW_QUADRUPOLE),
@@ -114,9 +114,9 @@ class Effect:
     Attributes
     ----------
     excess
-        (depths,) rms error over that of the same model told the truth.
+        (depths,) rms error over that of the same model given the truth.
     shift
-        (bands,) relative change of the bias of realizations' spectra, against the same model told the truth.
+        (bands,) relative change of the bias of realizations' spectra, against the same model given the truth.
     """
 
     excess: Estimate
@@ -127,7 +127,7 @@ class Effect:
 class Misspecified:
     """Effects by scenario, with the fixed wrong model and with one estimated from the map.
 
-    Where only what is told is wrong the estimate is that of the standard scenario, which stands once.
+    Where only the model given is wrong the estimate is that of the standard scenario, listed once.
     """
 
     model: str
@@ -170,7 +170,7 @@ class MisspecifiedEnsemble:
         self.scenarios = {scenario.name: scenario for scenario in scenarios}
         # One lmax for all, so that one seed draws the same sky and the same realization under every model.
         truths = {s.name: setup.varied(cl=s.true_cl(setup)) for s in scenarios}
-        models = [truth.sky_model for truth in truths.values()] + [_told(s, setup, None) for s in scenarios]
+        models = [truth.sky_model for truth in truths.values()] + [_given(s, setup, None) for s in scenarios]
         lmax = max(model.lmax for model in models)
         self.setup = setup.varied(lmax=lmax)
         self.truths = {name: truth.varied(lmax=lmax) for name, truth in truths.items()}
@@ -200,7 +200,7 @@ class MisspecifiedEnsemble:
         # Wings are no part of the sky to be restored; noise of any color is part of the observation.
         target = clean if scenario.wings_uK else observed
         seen = np.where(self.setup.plan.valid, observed, 0.0)
-        filler = self._filler(self._told(scenario, how, seen))
+        filler = self._filler(self._given(scenario, how, seen))
         filled = filler.predict(seen)
         realized = filler.realize(seen, realization_rng(self.setup.seed, unit.sky))
         record: dict[str, AnyArray] = {
@@ -223,23 +223,23 @@ class MisspecifiedEnsemble:
             self.candidate.label, n, self.setup.depths.labels, effects["fixed"], effects["estimated"]
         )
 
-    def _told(self, scenario: Scenario, how: How, seen: FloatArray) -> SkyModel:
+    def _given(self, scenario: Scenario, how: How, seen: FloatArray) -> SkyModel:
         if how == "right":
             return self.truths[scenario.name].sky_model
         if how == "fixed":
-            return _told(scenario, self.setup, self.setup.lmax)
+            return _given(scenario, self.setup, self.setup.lmax)
         model = estimate_sky_model(seen, self.setup.plan.valid, nside=self.setup.nside)
         cl = np.zeros(self.setup.sky_model.lmax + 1)
         shared = min(cl.size, model.signal_cl.size)
         cl[:shared] = model.signal_cl[:shared]
         return replace(model, signal_cl=cl)
 
-    def _filler(self, told: SkyModel) -> Filler:
-        """The model prepared for what it is told; the last one is kept."""
-        if self._prepared is None or self._prepared[0] != told.digest:
+    def _filler(self, given: SkyModel) -> Filler:
+        """The model prepared for a sky model; the last one is kept."""
+        if self._prepared is None or self._prepared[0] != given.digest:
             candidate = self.candidate
-            filler = Filler.prepare(candidate.inpainter, self.setup.plan, told, candidate.refine)
-            self._prepared = (told.digest, filler)
+            filler = Filler.prepare(candidate.inpainter, self.setup.plan, given, candidate.refine)
+            self._prepared = (given.digest, filler)
         return self._prepared[1]
 
     def contamination(self, scenario: Scenario, sky: int) -> FloatArray:
@@ -265,8 +265,8 @@ class MisspecifiedEnsemble:
 
     def _digest(self, scenario: Scenario, how: How) -> str:
         truth = self.truths[scenario.name].digest
-        told = "" if how == "estimated" else self._told(scenario, how, np.zeros(0)).digest
-        words = f"{truth} {told} {how} {scenario.knee} {scenario.wings_uK} {self.candidate.digest}"
+        given = "" if how == "estimated" else self._given(scenario, how, np.zeros(0)).digest
+        words = f"{truth} {given} {how} {scenario.knee} {scenario.wings_uK} {self.candidate.digest}"
         return hashlib.sha256(words.encode()).hexdigest()
 
 
@@ -279,8 +279,8 @@ def _runs(scenario: Scenario) -> tuple[How, ...]:
     return ("right", "estimated") if scenario.name == STANDARD else ("fixed",)
 
 
-def _told(scenario: Scenario, setup: SimulationSetup, lmax: int | None) -> SkyModel:
-    """The fixed model that is told in a scenario."""
+def _given(scenario: Scenario, setup: SimulationSetup, lmax: int | None) -> SkyModel:
+    """The fixed model that is given in a scenario."""
     return SkyModel.from_theory(
         setup.cl * scenario.amplitude, setup.nside, fwhm=setup.fwhm * scenario.beam,
         noise_std=setup.noise_std * scenario.noise, lmax=lmax,
@@ -288,12 +288,12 @@ def _told(scenario: Scenario, setup: SimulationSetup, lmax: int | None) -> SkyMo
 
 
 def _effect(wrong: Mapping[str, AnyArray], right: Mapping[str, AnyArray]) -> Effect:
-    def missed(stack: Mapping[str, AnyArray]) -> AnyArray:
+    def residual(stack: Mapping[str, AnyArray]) -> AnyArray:
         return stack["realization_power"] - stack["true_power"]
 
     return Effect(
         rms_ratio(wrong["error"], right["error"]),
-        ratio_of_means(missed(wrong) - missed(right), right["true_power"]),
+        ratio_of_means(residual(wrong) - residual(right), right["true_power"]),
     )
 
 

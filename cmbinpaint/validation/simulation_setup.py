@@ -56,7 +56,7 @@ class SimulationSetup:
     depth_edges
         Of the depth bins, pixels.
     lmax
-        Highest multipole of skies and of the model told; None: where the signal left in the map is negligible.
+        Highest multipole of skies and of the sky model; None: where the signal left in the map is negligible.
 
     Raises
     ------

@@ -22,12 +22,10 @@ from cmbinpaint.validation.calibration import (
     low_multipole_errors,
 )
 from cmbinpaint.validation.coverage import LEVELS
-from cmbinpaint.validation.ensemble import EXACT, EXACT_TOLERANCE, Ensemble
+from cmbinpaint.validation.ensemble import EXACT, EXACT_TOLERANCE, Ensemble, Kind
 from cmbinpaint.validation.jackknife import Estimate, ratio_of_means
 from cmbinpaint.validation.sky_statistics import HOLE_SIZES, LOW_ELL
 
-# The model whose realizations are draws from the posterior.
-EXACT_MODEL = "gaussian"
 _DIGITS = 6
 
 
@@ -51,6 +49,9 @@ class Validation:
         (ell,) as `ModelCalibration.alm_error`, of the exact mean: what the observed sky cannot tell.
     models
         By label.
+    kinds
+        By label: ``"exact"``, ``"linear"``, ``"refined"`` by conjugate gradients, or ``"nonlinear"``; with it, what
+        holds for a model's figures.
     """
 
     facts: Mapping[str, Any]
@@ -62,6 +63,7 @@ class Validation:
     zero: Estimate
     exact_alm_error: Estimate
     models: Mapping[str, ModelCalibration]
+    kinds: Mapping[str, Kind]
 
     @property
     def band_labels(self) -> list[str]:
@@ -75,7 +77,7 @@ class Validation:
 
     @property
     def hole_sizes(self) -> tuple[str, str]:
-        """The two kinds of holes that figures of rims tell apart."""
+        """The two sizes of holes whose edges have figures of their own."""
         return HOLE_SIZES
 
     @property
@@ -95,6 +97,9 @@ class Validation:
         setup, statistics = ensemble.setup, ensemble.statistics
         exact = ensemble.records[EXACT].stack(skies)
         stacks = {label: ensemble.records[label].stack(skies) for label in ensemble.candidates}
+        kinds = {label: candidate.kind for label, candidate in ensemble.candidates.items()}
+        # The exact model's realizations are draws from the posterior.
+        draws = next((stacks[label] for label, kind in kinds.items() if kind == "exact"), None)
         true = exact["true_power"]
         facts = {
             "nside": setup.nside,
@@ -119,10 +124,8 @@ class Validation:
             exact=np.sqrt(exact["error"].mean(axis=0)),
             zero=ratio_of_means(exact["zero_power"] - true, true),
             exact_alm_error=low_multipole_errors(exact["residual_alm"], exact["true_alm"])[0],
-            models={
-                label: calibrate(stack, exact, statistics, stacks.get(EXACT_MODEL))
-                for label, stack in stacks.items()
-            },
+            models={label: calibrate(stack, exact, statistics, draws) for label, stack in stacks.items()},
+            kinds=kinds,
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -6,15 +6,53 @@ Inputs: what `Validation.to_dict` gives, or the file it was written to. Outputs:
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from cmbinpaint.validation.ensemble import BASELINE
+
 Figures = Mapping[str, Any]
+HOLDS = {
+    "exact": "both bias identities; its own bias is zero by construction and shows the solver's tolerance",
+    "linear": "both bias identities, exactly, at ell >= 2",
+    "refined": "conjugate gradients are linear to their accuracy only: compare the raw and the reduced bias",
+    "nonlinear": "the raw bias, if predictions have mean zero; the reduced one if the sky is Gaussian besides",
+}
 # Above this multipole skies are many enough to ask for a bias in percent.
 DECIDED_FROM = 5
 
 
 def markdown(figures: Figures) -> str:
     """All tables of a validation."""
-    parts = [_head(figures), *_tables(figures)]
-    return "\n\n".join(parts) + "\n"
+    parts = [verdict(figures), _head(figures), *_tables(figures)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def verdict(figures: Figures) -> str:
+    """One line in plain words: how good each model is; empty for figures that do not say what kinds they are of."""
+    kinds = figures.get("kinds", {})
+    said = []
+    baseline = _worst_excess(figures, BASELINE) if BASELINE in kinds else None
+    for label, kind in kinds.items():
+        if kind == "exact":
+            said.append(f"{label} is the exact answer: its figures are the floor")
+            continue
+        excess, bias = _worst_excess(figures, label), worst_bias(figures, label)["above_5"] or 0.0
+        words = f"errors of {label} are up to {_percent(excess)} above the least possible, spectra of its "
+        words += f"realizations biased by up to {_percent(bias)}"
+        if kind == "refined":
+            words += " (refined by conjugate gradients: this judges the refinement, not the model)"
+        elif baseline is not None and label != BASELINE:
+            words += f": {'worse' if excess > baseline else 'better'} than {BASELINE}"
+        said.append(words)
+    text = "; ".join(said)
+    return f"{text[0].upper()}{text[1:]}." if text else ""
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.2g} %" if fraction < 1 else f"{100 * fraction:.0f} %"
+
+
+def _worst_excess(figures: Figures, label: str) -> float:
+    """Largest error over the exact mean's, less 1, over depth bins."""
+    return max(value for value in figures["models"][label]["excess"]["value"] if value is not None) - 1
 
 
 def card_figures(figures: Figures, label: str) -> dict[str, Any]:
@@ -86,7 +124,7 @@ def _tables(d: Figures) -> Iterator[str]:
         "excess": "Excess: rms error over the exact mean's, by depth in pixels; 1 is perfect",
         "distance": "Distance from the exact mean, in posterior standard deviations",
         "sharpness": "Sharpness: width of realizations over the exact posterior's, mean over pixels",
-        "scatter": "Scatter: realization less prediction over what the exact mean misses, rms",
+        "scatter": "Scatter: realization less prediction over the exact mean's residual, rms",
     }
     for name, title in what.items():
         rows = depth_rows if name == "excess" else []
@@ -100,15 +138,19 @@ def _tables(d: Figures) -> Iterator[str]:
     for m, f in models.items():
         rows += [(f"{m}, realization", *_cells(f["jumps"], ".3f"))]
         rows += [(f"{m}, prediction", *_cells(f["prediction_jumps"], ".3f"))]
-    yield _table("Jumps over the rims of holes: mean square over the true one", d["hole_sizes"], rows)
+    yield _table("Jumps across the edges of holes: mean square over the true one", d["hole_sizes"], rows)
     rows = []
     for m, f in models.items():
         rows += [(f"{m}, realization", *_cells(f["one_point"], ".2f"))]
-        rows += [(f"{m}, share of true skies beyond", *_cells(f["one_point_p"], ".2f"))]
+        rows += [(f"{m}, fraction of true skies beyond", *_cells(f["one_point_p"], ".2f"))]
         rows += [(f"{m}, prediction", *_cells(f["prediction_one_point"], ".2f"))]
     title = "One-point distribution of hole pixels: Kolmogorov-Smirnov distance over that of true skies"
     yield _table(title, ["all", *d["depths"]], rows)
     yield _other_table(d)
+    if d.get("kinds"):
+        yield _table(
+            "What holds for each model", ["kind", ""], [(m, k, HOLDS[k]) for m, k in d["kinds"].items()]
+        )
 
 
 def _bias_tables(d: Figures) -> Iterator[str]:
@@ -216,10 +258,10 @@ def misspecified_markdown(figures: Figures) -> str:
     """The tables of what wrong sky models do, from what `cmbinpaint validate --misspecified` wrote."""
     parts = [
         f"nside {figures['nside']}, seed {figures['seed']}. Shift: relative change of the bias of realizations' "
-        "spectra; rise: of the rms error in the holes; both against the same model told the truth, on the same skies."
+        "spectra; rise: of the rms error in the holes; both against the same model given the truth, on the same skies."
     ]
     for result in figures["results"]:
-        for how, title in (("fixed", "told a fixed model"), ("estimated", "model estimated from the map")):
+        for how, title in (("fixed", "given a fixed model"), ("estimated", "model estimated from the map")):
             effects = result[how]
             heading = f"{result['model']}, {title}, {result['skies']} skies"
             rows = [(name, *_cells(e["shift"], "+.2f", 100)) for name, e in effects.items()]
@@ -233,6 +275,6 @@ def misspecified_markdown(figures: Figures) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _steps(taken: int) -> str:
-    """Records hold -1 where the solver stopped by its own accuracy."""
-    return "to 0.1 std" if taken < 0 else str(taken)
+def _steps(taken: float) -> str:
+    """Older figures hold -1 where the solver stopped at its own accuracy."""
+    return "to 0.1 std" if taken < 0 else f"{taken:.3g}"

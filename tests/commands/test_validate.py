@@ -47,9 +47,10 @@ def test_it_writes_figures_tables_and_pictures_and_goes_on_where_it_was(
     models = ["--model", "kriging", "--model", "gaussian", "--model", "kriging@5"]
     assert cli.main(words(mask, tmp_path, *models)) == 0
     out = capsys.readouterr().out
-    assert (
-        "### Excess" in out and out.startswith("nside 8,") and (tmp_path / "validation.md").read_text() in out
-    )
+    assert "### Excess" in out and (tmp_path / "validation.md").read_text() in out
+    first, _, second = out.splitlines()[:3]
+    assert first.startswith("Errors of kriging are up to ") and "gaussian is the exact answer" in first
+    assert second.startswith("nside 8,")
     figures = json.loads((tmp_path / "validation.json").read_text())
     assert list(figures["models"]) == ["kriging", "gaussian", "kriging@5"] and figures["skies"] == 3
     assert figures["fsky"] == pytest.approx(valid_at(8).mean(), rel=1e-5)
@@ -101,16 +102,18 @@ def test_wrong_models(mask, tmp_path, capsys, monkeypatch) -> None:
     monkeypatch.setattr(validate, "MISSPECIFIED_MODELS", ("kriging",))
     monkeypatch.setattr("cmbinpaint.validation.misspecified.SCENARIOS", SCENARIOS[:2])
     assert cli.main(words(mask, tmp_path, "--misspecified")) == 0
-    assert "Shift of C_ell, percent: kriging, told a fixed model, 3 skies" in capsys.readouterr().out
+    assert "Shift of C_ell, percent: kriging, given a fixed model, 3 skies" in capsys.readouterr().out
     (result,) = json.loads((tmp_path / "misspecified.json").read_text())["results"]
-    assert list(result["fixed"]) == ["beam told 2 % narrow"] and list(result["estimated"]) == ["standard"]
+    assert list(result["fixed"]) == ["beam given 2 % too narrow"] and list(result["estimated"]) == [
+        "standard"
+    ]
     assert (tmp_path / "misspecified_kriging.png").is_file() and (tmp_path / "misspecified.md").is_file()
 
 
 @pytest.mark.parametrize(
     ("more", "code", "text"),
     [
-        (["--skies", "1"], 1, "--skies 1: errors are told from two skies at least"),
+        (["--skies", "1"], 1, "--skies 1: errors need two skies at least"),
         (["--model", "krigin"], 1, "unknown model 'krigin'"),
         (["--card", "none.json"], 1, "none.json is not there; --card names the card (.json) of a network"),
         (
@@ -119,7 +122,7 @@ def test_wrong_models(mask, tmp_path, capsys, monkeypatch) -> None:
             "--card takes the figures of the true sky model; leave out",
         ),
         (["--nside", "12"], 1, "nside 12 is not a power of two"),
-        (["--model", "kriging", "--model", "kriging"], 1, "came; expected different ones"),
+        (["--model", "kriging", "--model", "kriging"], 1, "expected different ones, none named"),
         (["--skies", "x"], 2, "argument --skies: 'x' came, expected a whole number above 0"),
     ],
 )

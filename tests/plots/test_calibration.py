@@ -44,7 +44,7 @@ def model(seed: int) -> ModelCalibration:
 RESULT = Validation(
     facts={}, depths=DEPTHS, counts=(100, 60), bands=Bandpowers(np.array([2, 4, 8, 13])), field=np.ones(2),
     exact=np.ones(2), zero=estimate(3, center=-0.4), exact_alm_error=estimate(9, center=0.1),
-    models={"kriging": model(1), "diffusive": model(2)},
+    models={"kriging": model(1), "diffusive": model(2)}, kinds={"kriging": "linear", "diffusive": "linear"},
 )  # fmt: skip
 
 

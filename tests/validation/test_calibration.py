@@ -21,9 +21,7 @@ SKIES = 24
 def models(tmp_path_factory) -> dict[str, ModelCalibration]:
     setup = setup_at(16)
     names = ("kriging", "diffusive", "gaussian")
-    ensemble = Ensemble(
-        setup, [Candidate.named(n, 16) for n in names], tmp_path_factory.mktemp("calibration")
-    )
+    ensemble = Ensemble(setup, [Candidate.named(n) for n in names], tmp_path_factory.mktemp("calibration"))
     for unit in ensemble.missing(SKIES):
         ensemble.make(unit)
     stacks = {kind: records.stack(SKIES) for kind, records in ensemble.records.items()}
@@ -137,12 +135,12 @@ def test_scatter_is_the_excess_of_whole_observations(models) -> None:
 
 
 def test_one_sky_has_no_error_and_few_have_no_chi_square(tmp_path) -> None:
-    ensemble = Ensemble(setup_at(8), [Candidate.named("kriging", 8)], tmp_path)
+    ensemble = Ensemble(setup_at(8), [Candidate.named("kriging")], tmp_path)
     for unit in ensemble.missing(3):
         ensemble.make(unit)
     stacks = {kind: records.stack(3) for kind, records in ensemble.records.items()}
     few = calibrate(stacks["kriging"], stacks[EXACT], ensemble.statistics)
     assert np.isnan(few.chi_square.mean_p) and np.isnan(few.chi_square.scatter.value)
     single = {kind: {name: rows[:1] for name, rows in stack.items()} for kind, stack in stacks.items()}
-    with pytest.raises(CmbInpaintError, match="1 sky came; errors are told from two skies at least"):
+    with pytest.raises(CmbInpaintError, match="got 1 sky; errors need two skies at least"):
         calibrate(single["kriging"], single[EXACT], ensemble.statistics)

@@ -7,7 +7,8 @@ from cmbinpaint import inpaint_map
 from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.gaussian.coarse_to_fine import CoarseToFineInpainter
 from cmbinpaint.gaussian.dense import DenseSolver
-from cmbinpaint.validation.ensemble import EXACT, Candidate, Ensemble, Unit
+from cmbinpaint.gaussian.diffusive import DiffusiveInpainter
+from cmbinpaint.validation.ensemble import EXACT, Candidate, Ensemble, Unit, with_baselines
 from tests.validation.worlds import setup_at
 
 NSIDE = 8
@@ -15,7 +16,7 @@ SETUP = setup_at(NSIDE)
 
 
 def candidates(*names: str) -> list[Candidate]:
-    return [Candidate.named(name, NSIDE) for name in names]
+    return [Candidate.named(name) for name in names]
 
 
 @pytest.fixture(scope="module")
@@ -93,13 +94,38 @@ def test_records_of_another_setting_or_use_are_refused(ensemble) -> None:
 
 
 def test_names_of_models(tmp_path) -> None:
-    three = [Candidate.named(text, NSIDE, refine=5) for text in ("kriging", "kriging@0", "gaussian@12")]
+    three = [Candidate.named(text, refine=5) for text in ("kriging", "kriging@0", "gaussian@12")]
     assert [(c.label, c.refine) for c in three] == [("kriging@5", 5), ("kriging@0", 0), ("gaussian@12", 12)]
-    assert Candidate.named("kriging", NSIDE).label == "kriging"
+    assert Candidate.named("kriging").label == "kriging"
     assert len({c.digest for c in three}) == 3
     for twice in (("kriging", "kriging"), ("kriging", "gaussian", "kriging")):
-        with pytest.raises(CmbInpaintError, match="came; expected different ones"):
+        with pytest.raises(CmbInpaintError, match="expected different ones"):
             Ensemble(SETUP, candidates(*twice), tmp_path)
+
+
+class Network(DiffusiveInpainter):
+    """As a network says of itself: not linear, and refined unless told otherwise."""
+
+    name, is_linear, refined_by_default = "network", False, True
+
+
+def test_what_is_refined_is_evaluated_alone_too_and_kriging_is_the_baseline() -> None:
+    def labels(*names: str) -> list[str]:
+        return [candidate.label for candidate in with_baselines(candidates(*names))]
+
+    assert labels("gaussian") == ["gaussian", "kriging"]
+    assert labels("diffusive@5") == ["diffusive@0", "diffusive@5", "kriging"]
+    assert labels("kriging", "diffusive@5", "diffusive") == ["kriging", "diffusive@5", "diffusive"]
+    assert labels("kriging@5") == ["kriging@0", "kriging@5"]
+    kinds = [
+        candidate.kind
+        for candidate in candidates("gaussian", "gaussian@9", "kriging", "kriging@0", "kriging@5")
+    ]
+    assert kinds == ["exact", "exact", "linear", "linear", "refined"]
+    network = Candidate("network", Network())
+    assert [(c.label, c.kind) for c in with_baselines([network])] == [
+        ("network@0", "nonlinear"), ("network", "refined"), ("kriging", "linear"),
+    ]  # fmt: skip
 
 
 def test_refining_brings_a_model_near_the_exact_mean(tmp_path) -> None:

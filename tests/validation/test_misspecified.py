@@ -22,7 +22,7 @@ SETUP = setup_at(NSIDE)
 KRIGING = Candidate("kriging", CoarseToFineInpainter(16))
 SOME = (
     Scenario(STANDARD),
-    Scenario("told the truth"),
+    Scenario("given the truth"),
     Scenario("loud", amplitude=1.5),
     Scenario("quiet quadrupole", quadrupole=0.2),
     Scenario("bump", bump=0.3),
@@ -40,13 +40,13 @@ def result(tmp_path_factory) -> Misspecified:
     return ensemble.result(SKIES)
 
 
-def test_told_the_truth_nothing_changes(result) -> None:
-    effect = result.fixed["told the truth"]
+def test_given_the_truth_nothing_changes(result) -> None:
+    effect = result.fixed["given the truth"]
     np.testing.assert_allclose(effect.excess.value, 1.0, rtol=1e-12)
     np.testing.assert_allclose(effect.shift.value, 0.0, atol=1e-12)
 
 
-def test_a_spectrum_told_too_loud_fills_holes_too_loud(result) -> None:
+def test_a_spectrum_given_too_loud_fills_holes_too_loud(result) -> None:
     effect = result.fixed["loud"]
     # half the power more in what the prediction does not know: some percent of the whole, never more than
     # 0.5 times the share of sky in holes (and what leaks from there into other multipoles)
@@ -63,7 +63,7 @@ def test_wings_spoil_the_rim_most(result) -> None:
 
 
 def test_what_is_estimated_and_what_stands_once(result) -> None:
-    assert set(result.fixed) == {"told the truth", "loud", "quiet quadrupole", "bump", "striped", "wings"}
+    assert set(result.fixed) == {"given the truth", "loud", "quiet quadrupole", "bump", "striped", "wings"}
     assert set(result.estimated) == {STANDARD, "quiet quadrupole", "bump", "striped", "wings"}
     # an estimate from some hundred modes serves the prediction well
     np.testing.assert_allclose(result.estimated[STANDARD].excess.value, 1.0, atol=0.05)
@@ -111,7 +111,7 @@ def test_one_seed_is_one_sky_under_every_scenario(tmp_path) -> None:
 def test_records_of_another_model_are_refused(tmp_path) -> None:
     ensemble = MisspecifiedEnsemble(SETUP, KRIGING, tmp_path, SOME[:1])
     ensemble.make(ensemble.units(1)[0])
-    other = MisspecifiedEnsemble(SETUP, Candidate.named("diffusive", NSIDE), tmp_path, SOME[:1])
+    other = MisspecifiedEnsemble(SETUP, Candidate.named("diffusive"), tmp_path, SOME[:1])
     with pytest.raises(CmbInpaintError, match="is a record of another setup, model or version"):
         other.missing(1)
 

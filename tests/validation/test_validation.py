@@ -9,7 +9,13 @@ from cmbinpaint.validation.ensemble import Candidate, Ensemble
 from cmbinpaint.validation.jackknife import Estimate
 from cmbinpaint.validation.misspecified import Effect, Misspecified
 from cmbinpaint.validation.validation import Validation, plain
-from cmbinpaint.validation.validation_text import card_figures, markdown, misspecified_markdown, worst_bias
+from cmbinpaint.validation.validation_text import (
+    card_figures,
+    markdown,
+    misspecified_markdown,
+    verdict,
+    worst_bias,
+)
 from tests.validation.worlds import setup_at
 
 SKIES = 9
@@ -19,7 +25,7 @@ SKIES = 9
 def result(tmp_path_factory) -> Validation:
     names = ("kriging", "gaussian")
     ensemble = Ensemble(
-        setup_at(8), [Candidate.named(n, 8) for n in names], tmp_path_factory.mktemp("validation")
+        setup_at(8), [Candidate.named(n) for n in names], tmp_path_factory.mktemp("validation")
     )
     for unit in ensemble.missing(SKIES):
         ensemble.make(unit)
@@ -65,6 +71,32 @@ def test_the_tables_hold_every_figure(figures) -> None:
     value, error = (figures["models"]["kriging"]["bias"]["raw"][k][1] for k in ("value", "error"))
     assert f"{100 * value:+.2f} ± {100 * error:.2f}" in text
     assert "marginal coverage is right for any linear predictor" in text
+
+
+def test_the_verdict_is_the_first_line(figures) -> None:
+    first = markdown(figures).splitlines()[0]
+    excess = max(v for v in figures["models"]["kriging"]["excess"]["value"] if v is not None) - 1
+    bias = abs(figures["models"]["kriging"]["bias"]["reduced"]["value"][2])
+    assert first == (
+        f"Errors of kriging are up to {100 * excess:.2g} % above the least possible, spectra of its realizations "
+        f"biased by up to {100 * bias:.2g} %; gaussian is the exact answer: its figures are the floor."
+    )
+    kinds = {"kriging": "linear", "net@0": "nonlinear", "net": "refined"}
+    good, bad = (
+        {**figures["models"]["kriging"], "excess": {"value": [e], "error": [0]}} for e in (1.001, 2.5)
+    )
+    said = verdict({**figures, "kinds": kinds, "models": {**figures["models"], "net@0": bad, "net": good}})
+    assert (
+        "errors of net@0 are up to 150 % above the least possible" in said and ": worse than kriging;" in said
+    )
+    assert "errors of net are up to 0.1 %" in said and "this judges the refinement, not the model" in said
+    assert verdict({key: value for key, value in figures.items() if key != "kinds"}) == ""
+
+
+def test_the_tables_say_what_holds_for_each_model(figures) -> None:
+    text = markdown(figures)
+    assert "| kriging | linear | both bias identities, exactly, at ell >= 2 |" in text
+    assert "| gaussian | exact | both bias identities; its own bias is zero by construction" in text
 
 
 def test_what_a_card_keeps(figures) -> None:
