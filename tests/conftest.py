@@ -27,7 +27,7 @@ settings.register_profile("explore", derandomize=False, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeat"))
 
 
-class Skipped(pytest.Collector):
+class Skipped(pytest.File):
     """A folder or module of tests whose extra is not installed."""
 
     reason = ""
@@ -54,7 +54,7 @@ def skipped(path: Path, parent: pytest.Collector) -> pytest.Collector | None:
         try:
             requires(extra)
         except MissingExtraError as error:
-            stands_in = Skipped.from_parent(parent, name=path.name)
+            stands_in = Skipped.from_parent(parent, path=path)
             stands_in.reason = f"{name}: {error}"
             return stands_in
     return None
