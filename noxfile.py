@@ -1,4 +1,4 @@
-"""The tests on every Python that is installed: `pip install nox`, then `nox`. `nox -s package` checks what is published.
+"""The tests on every Python that is installed: `pip install nox`, then `nox`. `nox -s package` checks what ships.
 
 Networks are tested where there is a CPU build of torch; where not, the tests that need it are skipped and say so.
 """
