@@ -17,10 +17,10 @@ from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.estimate import estimate_sky_model
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere import masks
-from cmbinpaint.sphere.input_warnings import warn_if_suspicious
-from cmbinpaint.sphere.maps import SkyInput, check_values, to_ring, validate_map
+from cmbinpaint.sphere.input_warnings import check_input
+from cmbinpaint.sphere.maps import SkyInput, to_ring, validate_map
 from cmbinpaint.sphere.power import validate_noise
-from cmbinpaint.sphere.units import unit_factor
+from cmbinpaint.sphere.units import known_unit, unit_factor
 
 # A sky model that is this many times above or below what the data show is in another unit.
 _OTHER_SCALE = 100.0
@@ -41,7 +41,7 @@ class Problem:
     factor
         Work unit over the map's unit.
     work_unit
-        µK where the map's unit is known or the user gave a spectrum or a noise level, else None: the map's own.
+        µK where the map is a temperature or the user gave a spectrum or a noise level, else the map's own, if any.
     monopole_dipole
         (4,) in the work unit.
     """
@@ -62,10 +62,10 @@ class Problem:
         taken = validate_map(sky, nest=nest, unit=unit)
         hint = "" if plan is None else " (is the plan for another mask?)"
         plan = plan_for(taken, mask, plan=plan, nest=nest, hint=hint)
-        check_values(taken.values, plan.valid, nest=nest)
-        warn_if_suspicious(taken.values, plan.valid)
-        factor = unit_factor(taken.unit, "uK_CMB") if taken.unit else 1.0
-        work_unit = "uK_CMB" if taken.unit or assume_microkelvin else None
+        check_input(taken.values, plan.valid, nest=nest, has_mask=plan.fsky < 1)
+        in_kelvins = assume_microkelvin or known_unit(taken.unit or "")
+        work_unit = "uK_CMB" if in_kelvins else taken.unit
+        factor = unit_factor(taken.unit, work_unit) if taken.unit and work_unit else 1.0
         fitted = fit_monopole_dipole(taken.values, plan) * factor
         return cls(taken, plan, nest, factor, work_unit, fitted)
 

@@ -1,104 +1,216 @@
-"""Warn of masks that look inverted and of skies and masks that look to be in the other pixel ordering.
+"""Refuse values that no sky has, and warn of maps and masks that look to be something else than was meant.
 
-Inputs: RING values and `valid` as they were understood. Outputs: warnings with the evidence; no result depends
-on them, and they are the one place that looks at values inside holes.
+Inputs: RING values and `valid` as they were understood. Outputs: errors, and warnings with the evidence; no result
+depends on them, and they are the one place that looks at values inside holes.
 """
 
 import warnings
-from collections.abc import Callable
 
 import numpy as np
 
-from cmbinpaint._types import AnyArray, BoolArray, FloatArray, IntArray
-from cmbinpaint.errors import CmbInpaintWarning
-from cmbinpaint.sphere.holes import hole_labels
-from cmbinpaint.sphere.maps import npix_to_nside, to_nest, to_ring
-from cmbinpaint.sphere.pixels import nest_to_ring, pixel_neighbors, ring_to_nest
+from cmbinpaint._types import BoolArray, FloatArray
+from cmbinpaint.errors import CmbInpaintWarning, MapError, MaskError
+from cmbinpaint.sphere.maps import npix_to_nside
+from cmbinpaint.sphere.ordering_warnings import (
+    FEWEST,
+    sample_pixels,
+    warn_of_mask_ordering,
+    warn_of_sky_ordering,
+)
+from cmbinpaint.sphere.pixels import pixel_neighbors, ring_to_nest
 
-__all__ = ["warn_if_suspicious"]
+__all__ = ["check_input"]
 
-_SAMPLE = 4000  # pixels: the correlation is then known to about 0.01
-_FEWEST = 100  # below this many nothing is said
-# Beyond 3/sqrt(pixels sampled): CMB skies show 0.3 and more between the orderings, masks with a band 0.15.
-_SKY_MARGIN = 0.1
-_MASK_MARGIN = 0.05
+# No sky has this; 1e20 itself is what numpy's masked arrays leave behind, and float32 rounds it up.
+_BIGGEST = 0.9999e20
+_WILD_SIGMAS = 1e6
+_HIGH_MONOPOLE_SIGMAS = 1e3
+_SAMPLE = 1_000_000  # pixels that suffice for a robust center and width
+_LITTLE_SKY = 0.5  # with less observed, a mask may be inverted
 _ROUGHER = 3.0
-_LITTLE_SKY = 0.3
+_SENTINELS = (-2147483648.0, -32768.0, -9999.0, -99999.0, -999.0)
+_FEWEST_ZEROS = 10
+_ZERO_SKY = 1e-3  # of the sky in a region of zeros is no chance
+_COMPACT = 0.5  # share of the neighbors of zeros that are zero too
+# Of the logarithm-normal field whose extremes at two standard deviations differ by a factor of 5, and more.
+_SKEWNESS = 1.2
+_DYNAMIC_RANGE = 5.0
 
 
-def warn_if_suspicious(sky_values: FloatArray, valid: BoolArray) -> None:
-    """Warn if the mask looks inverted, or the sky or the mask looks to be in the other ordering.
-
-    Three cheap checks on 4000 pixels, the same ones each time. Ordering: pixels resemble their neighbors, in
-    the right ordering most; both of a wrongly declared map's readings are tried. White noise and masks of
-    single pixels tell nothing, and nothing is said of them. Inversion: less than 0.3 of the sky is observed
-    and neighbors differ there at least 3 times more than in the holes (the observed part is the Galaxy).
+def check_input(values: FloatArray, valid: BoolArray, *, nest: bool = False, has_mask: bool = True) -> None:
+    """Refuse observed values that no sky has, and warn of doubtful maps and masks.
 
     Parameters
     ----------
-    sky_values
-        (npix,) RING as understood; 0, NaN or UNSEEN where nothing is known.
+    values
+        (npix,) float64, RING as understood; 0, NaN or UNSEEN where nothing is known.
     valid
         (npix,) bool, RING as understood, True = observed.
+    nest
+        Whether the user's map is NESTED, so that messages name the user's index.
+    has_mask
+        Whether the user gave a mask; if not, all of the map's values are taken as observed.
+
+    Raises
+    ------
+    MapError
+        If an observed pixel is infinite, NaN or beyond 1e20.
+    MaskError
+        If less than half of the sky is observed, with one value everywhere, while the map varies in the holes.
 
     Warns
     -----
     CmbInpaintWarning
-        With the numbers that speak for it.
+        Of glitches, a high monopole, a strongly skewed map, sentinels, exact zeros, an inverted mask, and of map or
+        mask in the other ordering.
     """
-    values, valid = np.asarray(sky_values), np.asarray(valid, dtype=bool)
-    if values.size < 12 * 4**2:  # too few pixels for a neighborhood
+    _refuse_impossible(values, valid, nest)
+    observed = values[valid]
+    if not observed.size:
         return
     with np.errstate(invalid="ignore"):
-        has_value = np.isfinite(values) & (np.abs(values) < 1e20) & (values != 0)
-    _check_inverted(values, valid, has_value)
-    _check_sky_order(values, valid & has_value)
-    _check_mask_order(valid)
-
-
-def _sample(where: BoolArray) -> IntArray:
-    """Return up to 4000 pixels of a region, the same each time; no list of the region is made."""
-    rng = np.random.default_rng(20)
-    share = np.count_nonzero(where) / where.size
-    if where.size * share > 20 * _SAMPLE and share > 0.05:
-        drawn = rng.integers(where.size, size=int(1.3 * _SAMPLE / share))
-        return np.asarray(drawn[where[drawn]][:_SAMPLE], dtype=np.int64)
-    pixels = np.flatnonzero(where)
-    if pixels.size <= _SAMPLE:
-        return pixels
-    return rng.choice(pixels, _SAMPLE, replace=False)
-
-
-def _readings(nside: int) -> dict[str, Callable[[IntArray], IntArray]]:
-    """Return, for each way the pixels may truly be ordered, the 8 neighbors' places in the array as it lies.
-
-    "as read": it is RING. "RING": it was declared RING but lies NESTED. "NESTED": it was declared NESTED and
-    reordered to RING for nothing.
-    """
-
-    def reordered(places: IntArray) -> IntArray:
-        # Place p of the array holds what was at ring2nest(p) of the user's array; that index is truly RING.
-        near = pixel_neighbors(nside, ring_to_nest(nside, places))
-        return np.where(near < 0, -1, nest_to_ring(nside, np.maximum(near, 0)))
-
-    return {
-        "as read": lambda places: pixel_neighbors(nside, places),
-        "RING": lambda places: pixel_neighbors(nside, places, nest=True),
-        "NESTED": reordered,
-    }
-
-
-def _check_inverted(values: AnyArray, valid: BoolArray, has_value: BoolArray) -> None:
-    sky_fraction = float(np.mean(valid))
-    if not 0 < sky_fraction < _LITTLE_SKY:
+        has_value = np.isfinite(values) & (np.abs(values) < _BIGGEST) & (values != 0)
+    if observed.min() == observed.max():
+        _refuse_inverted(float(observed[0]), values[~valid & has_value], float(np.mean(valid)))
         return
-    nside = npix_to_nside(valid.size)
-    rough = []
+    if not _warn_of_sentinels(observed):
+        _warn_of_outliers(values, valid, nest)
+    _warn_of_skewness(observed)
+    if values.size < 12 * 4**2:  # too few pixels for a neighborhood
+        return
+    _warn_of_zeros(values, valid, has_mask)
+    _warn_if_inverted(values, valid, has_value)
+    warn_of_sky_ordering(values, valid & has_value)
+    warn_of_mask_ordering(valid)
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, CmbInpaintWarning, stacklevel=4)
+
+
+def _refuse_impossible(values: FloatArray, valid: BoolArray, nest: bool) -> None:
+    bad = valid & ~(np.abs(values) < _BIGGEST)  # written so that NaN fails too
+    if bad.any():
+        first = int(np.argmax(bad))
+        raise MapError(
+            f"{np.count_nonzero(bad)} observed pixels are infinite or beyond 1e20, the first at index "
+            f"{_user_index(first, values.size, nest)} ({values[first]}): add them to the mask"
+        )
+
+
+def _user_index(index: int, npix: int, nest: bool) -> int:
+    return int(ring_to_nest(npix_to_nside(npix), np.array(index))) if nest else index
+
+
+def _refuse_inverted(value: float, hidden: FloatArray, fsky: float) -> None:
+    """Raise MaskError if the observed part is constant and the hidden one is the map."""
+    if fsky < _LITTLE_SKY and hidden.size >= FEWEST and hidden.min() < hidden.max():
+        raise MaskError(
+            f"all observed pixels, {fsky:.0%} of the sky, are {value:g}, while the map varies in the masked ones (from "
+            f"{hidden.min():.3g} to {hidden.max():.3g}): the mask looks inverted. 1 must mean observed: pass 1 - mask"
+        )
+
+
+def _warn_of_outliers(values: FloatArray, valid: BoolArray, nest: bool) -> None:
+    observed = np.flatnonzero(valid)
+    sky = values[observed]
+    sample = sky[:: max(1, sky.size // _SAMPLE)]
+    center = float(np.median(sample))
+    sigma = 1.4826 * float(np.median(np.abs(sample - center)))  # the Gaussian ratio of both
+    if sigma == 0.0:
+        return
+    worst = int(np.argmax(np.abs(sky - center)))
+    if abs(sky[worst] - center) > _WILD_SIGMAS * sigma:
+        index = _user_index(int(observed[worst]), values.size, nest)
+        _warn(
+            f"pixel {index} is {abs(sky[worst] - center) / sigma:.1e} standard deviations from the rest "
+            f"({sky[worst]:.6g}, median {center:.6g}): a glitch? Consider adding it to the mask"
+        )
+    if abs(center) > _HIGH_MONOPOLE_SIGMAS * sigma:
+        _warn(
+            f"the map's monopole, {center:.6g}, is {abs(center) / sigma:.1e} times its fluctuations: it is "
+            "kept, but costs digits (float32 holds seven): subtract it first if the map was single precision"
+        )
+
+
+def _warn_of_sentinels(observed: FloatArray) -> bool:
+    """Warn of values that stand for "no data" in some files and lie far outside the others; return if there are."""
+    lowest = observed.min()
+    for sentinel in (s for s in _SENTINELS if s >= lowest):
+        here = observed == sentinel
+        count = np.count_nonzero(here)
+        if not 0 < count < observed.size:
+            continue
+        low, high = (
+            float(f(observed, where=~here, initial=s)) for f, s in ((np.min, np.inf), (np.max, -np.inf))
+        )
+        if sentinel < low - (high - low) / 2:
+            _warn(
+                f"{count} observed pixels are exactly {sentinel:.0f}, the others from {low:.6g} to {high:.6g}: a value "
+                "for missing pixels? It is taken as data; add them to the mask"
+            )
+            return True
+    return False
+
+
+def _warn_of_skewness(observed: FloatArray) -> None:
+    if observed.min() <= 0:
+        return
+    sample = observed[:: max(1, observed.size // _SAMPLE)]
+    low, high = np.quantile(sample, [0.02, 0.98])
+    if high < _DYNAMIC_RANGE * low:
+        return
+    skewness = float(np.mean(((sample - sample.mean()) / sample.std()) ** 3))
+    if skewness > _SKEWNESS:
+        _warn(
+            f"the map is positive and strongly skewed (skewness {skewness:.1f}), while fills are those of a Gaussian "
+            "field: take the logarithm, fill that, and take np.exp of the result"
+        )
+
+
+def _warn_of_zeros(values: FloatArray, valid: BoolArray, has_mask: bool) -> None:
+    """Warn of pixels that are exactly 0 and called observed: a survey's outside, or a map times its mask."""
+    zero = valid & (values == 0)
+    count = int(np.count_nonzero(zero))
+    if count < _FEWEST_ZEROS:
+        return
+    pixels = sample_pixels(zero)
+    near = pixel_neighbors(npix_to_nside(values.size), pixels)
+    compact = float(np.mean(zero[near][near >= 0]))
+    if compact > _COMPACT and count > _ZERO_SKY * values.size:
+        remedy = (
+            "if they lie outside of a survey, exclude= (True there) leaves them alone"
+            if has_mask
+            else "if they are holes, pass mask=(sky != 0); if they lie outside of a survey, exclude=(sky == 0)"
+        )
+        _warn(
+            f"{count} observed pixels are exactly 0, {count / values.size:.1%} of the sky, and so are {compact:.0%} of "
+            f"their neighbors; they are taken as data: {remedy}"
+        )
+    elif not has_mask and not _is_whole(values[valid]):
+        _warn(
+            f"{count} pixels are exactly 0 and no mask was given: a map times its mask? They are taken as data; if "
+            "they are holes, pass mask=(sky != 0)"
+        )
+
+
+def _is_whole(observed: FloatArray) -> bool:
+    """Whether all values are whole numbers, of which 0 is one like others."""
+    sample = observed[:: max(1, observed.size // 10_000)]
+    return bool(np.all(sample == np.rint(sample)))
+
+
+def _warn_if_inverted(values: FloatArray, valid: BoolArray, has_value: BoolArray) -> None:
+    """Warn if less than half of the sky is observed and neighbors differ there far more than in the holes."""
+    fsky = float(np.mean(valid))
+    if fsky >= _LITTLE_SKY:
+        return
+    nside, rough = npix_to_nside(valid.size), []
     for region in (valid & has_value, ~valid & has_value):
-        pixels = _sample(region)
+        pixels = sample_pixels(region)
         near = pixel_neighbors(nside, pixels)
         paired = (near >= 0) & region[near]
-        if np.count_nonzero(paired) < _FEWEST:
+        if np.count_nonzero(paired) < FEWEST:
             return
         # A quantile rather than the rms: a few bright sources inside a right mask are no evidence. A high one:
         # the Galaxy is much brighter than the rest in a tenth of a Galactic mask only.
@@ -106,72 +218,8 @@ def _check_inverted(values: AnyArray, valid: BoolArray, has_value: BoolArray) ->
         rough.append(float(np.quantile(steps, 0.95)))
     observed, holes = rough
     if 0 < _ROUGHER * holes < observed:  # holes filled with a constant tell nothing
-        warnings.warn(
-            f"the mask looks inverted: it calls {sky_fraction:.0%} of the sky observed, and neighboring pixels "
-            f"differ there {observed / holes:.1f} times more than in the holes "
-            f"({observed:.3g} against {holes:.3g}); 1 must mean observed: pass 1 - mask if it is the other way",
-            CmbInpaintWarning,
-            stacklevel=3,
+        _warn(
+            f"the mask looks inverted: {1 - fsky:.0%} of the sky would be filled, and neighboring pixels of the "
+            f"{fsky:.0%} that it calls observed differ {observed / holes:.1f} times more than in the holes "
+            f"({observed:.3g} against {holes:.3g}); 1 must mean observed: pass 1 - mask if it is the other way"
         )
-
-
-def _correlation(values: AnyArray, known: BoolArray, pixels: IntArray, near: IntArray) -> float:
-    paired = (near >= 0) & known[near]
-    if np.count_nonzero(paired) < _FEWEST:
-        return np.nan
-    first = np.broadcast_to(values[pixels, None], near.shape)[paired]
-    second = values[near][paired]
-    # Ranks in place of values: a few bright pixels would decide alone.
-    order = np.sort(values[pixels])
-    first_rank, second_rank = np.searchsorted(order, first), np.searchsorted(order, second)
-    if first_rank.min() == first_rank.max() or second_rank.min() == second_rank.max():
-        return np.nan
-    return float(np.corrcoef(first_rank, second_rank)[0, 1])
-
-
-def _better_reading(found: dict[str, float], margin: float) -> str | None:
-    """Return the order that was declared, "RING" or "NESTED", if the other one is clearly better."""
-    declared = max(("RING", "NESTED"), key=lambda name: np.nan_to_num(found[name], nan=-1.0))
-    return declared if found[declared] > found["as read"] + margin else None
-
-
-def _check_sky_order(values: AnyArray, known: BoolArray) -> None:
-    pixels = _sample(known)
-    if pixels.size < _FEWEST:
-        return
-    readings = _readings(npix_to_nside(values.size))
-    found = {name: _correlation(values, known, pixels, near(pixels)) for name, near in readings.items()}
-    declared = _better_reading(found, _SKY_MARGIN + 3 / np.sqrt(pixels.size))
-    if declared:
-        _say_order("the map", "correlation of neighboring pixels", found, declared)
-
-
-def _check_mask_order(valid: BoolArray) -> None:
-    holes_are_rarer = bool(np.mean(valid) > 0.5)
-    rarer = ~valid if holes_are_rarer else valid
-    pixels = _sample(rarer)
-    if pixels.size < _FEWEST:
-        return
-    found = {}
-    for name, neighbors in _readings(npix_to_nside(valid.size)).items():
-        near = neighbors(pixels)
-        found[name] = float(np.mean(rarer[near][near >= 0]))
-    declared = _better_reading(found, _MASK_MARGIN + 3 / np.sqrt(pixels.size))
-    if not declared:
-        return
-    # A thin band along a ring is compact when read as NESTED, but in several pieces: the right reading of a
-    # mask has the fewer ones.
-    reread = to_ring(rarer) if declared == "RING" else to_nest(rarer)
-    if hole_labels(~rarer).max() > hole_labels(~np.asarray(reread, dtype=bool)).max():
-        part = "holes" if holes_are_rarer else "observed part"
-        _say_order("the mask", f"the share of neighbors of the {part} that belong to it", found, declared)
-
-
-def _say_order(what: str, measure: str, found: dict[str, float], declared: str) -> None:
-    other = "NESTED" if declared == "RING" else "RING"
-    warnings.warn(
-        f"{what} looks to be in {other} order, not {declared}: {measure} is {found[declared]:.2f} when read as "
-        f"{other}, {found['as read']:.2f} as {declared}; give nest={other == 'NESTED'} if so",
-        CmbInpaintWarning,
-        stacklevel=4,
-    )

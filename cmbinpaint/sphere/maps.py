@@ -4,7 +4,6 @@ Inputs: arrays, masked arrays, Quantities; RING or NESTED; any byte order. Outpu
 values with the pixels known, and from it the answer in the type, order, dtype and unit that came.
 """
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,12 +12,12 @@ import healpy as hp
 import numpy as np
 
 from cmbinpaint._types import AnyArray, BoolArray, FloatArray
-from cmbinpaint.errors import CmbInpaintWarning, MapError
+from cmbinpaint.errors import MapError
 from cmbinpaint.sphere.containers import unwrap
 from cmbinpaint.sphere.units import agree
 
 __all__ = [
-    "UNSEEN", "SkyInput", "check_values", "degrade", "is_unseen", "npix_to_nside", "to_nest", "to_ring",
+    "UNSEEN", "SkyInput", "degrade", "is_unseen", "npix_to_nside", "to_nest", "to_ring",
     "validate_map", "validate_nside",
 ]  # fmt: skip
 
@@ -26,11 +25,6 @@ UNSEEN = float(hp.UNSEEN)
 
 # UNSEEN survives float32 and text headers only to about 1e-7; healpy's own test is as wide.
 _UNSEEN_TOLERANCE = 1e-5 * abs(UNSEEN)
-# No sky has this; 1e20 itself is what numpy's masked arrays leave behind, and float32 rounds it up.
-_BIGGEST = 0.9999e20
-_WILD_SIGMAS = 1e6
-_HIGH_MONOPOLE_SIGMAS = 1e3
-_SAMPLE = 1_000_000  # pixels that suffice for a robust center and width
 _REORDER_CHUNK = 1 << 22  # bounds the index arrays of a reordering to 32 MiB
 
 
@@ -236,67 +230,6 @@ def validate_map(sky: Any, *, nest: bool = False, unit: str | None = None) -> Sk
         _masked=masked,
         _wrap=wrap,
     )
-
-
-def check_values(values: FloatArray, valid: BoolArray, *, nest: bool = False) -> None:
-    """Refuse observed values that no sky has, and warn of doubtful ones.
-
-    Parameters
-    ----------
-    values
-        (npix,) float64, RING.
-    valid
-        (npix,) bool, RING; True = observed. Nothing else is read.
-    nest
-        Whether the user's map is NESTED, so that messages name the user's index.
-
-    Raises
-    ------
-    MapError
-        If an observed pixel is infinite, NaN or beyond 1e20.
-
-    Warns
-    -----
-    CmbInpaintWarning
-        If a pixel lies a million robust standard deviations off, or the monopole a thousand.
-    """
-    observed = np.flatnonzero(valid)
-    sky = values[observed]
-    # Written so that NaN fails too.
-    bad = ~(np.abs(sky) < _BIGGEST)
-    if bad.any():
-        first = int(observed[np.argmax(bad)])
-        raise MapError(
-            f"{int(bad.sum())} observed pixels are infinite or beyond 1e20, the first at index "
-            f"{_user_index(first, values.size, nest)} ({values[first]}): add them to the mask"
-        )
-    sample = sky[:: max(1, sky.size // _SAMPLE)]
-    if not sample.size:
-        return
-    center = float(np.median(sample))
-    sigma = 1.4826 * float(np.median(np.abs(sample - center)))  # the Gaussian ratio of both
-    if sigma == 0.0:
-        return
-    worst = int(np.argmax(np.abs(sky - center)))
-    if abs(sky[worst] - center) > _WILD_SIGMAS * sigma:
-        index = _user_index(int(observed[worst]), values.size, nest)
-        warnings.warn(
-            f"pixel {index} is {abs(sky[worst] - center) / sigma:.1e} standard deviations from the rest "
-            f"({sky[worst]:.6g}, median {center:.6g}): a glitch? Consider adding it to the mask",
-            CmbInpaintWarning,
-            stacklevel=2,
-        )
-    if abs(center) > _HIGH_MONOPOLE_SIGMAS * sigma:
-        warnings.warn(
-            f"the map's monopole, {center:.6g}, is {abs(center) / sigma:.1e} times its fluctuations: it is "
-            "kept, but costs digits (float32 holds seven): subtract it first if the map was single precision",
-            CmbInpaintWarning,
-            stacklevel=2,
-        )
-
-
-def _user_index(index: int, npix: int, nest: bool) -> int:
-    return int(hp.ring2nest(npix_to_nside(npix), index)) if nest else index
 
 
 def degrade(

@@ -24,7 +24,6 @@ from cmbinpaint.sphere.holes import (
     nside_of,
     validate_bool_mask,
 )  # fmt: skip
-from cmbinpaint.sphere.input_warnings import warn_if_suspicious
 from cmbinpaint.sphere.maps import is_unseen, npix_to_nside, to_ring, validate_nside
 from cmbinpaint.sphere.pixels import pixel_vectors
 from cmbinpaint.sphere.planck_mask import planck_like_mask
@@ -32,7 +31,7 @@ from cmbinpaint.sphere.units import in_unit
 
 __all__ = [
     "apodize", "depth", "fsky", "guard", "hole_labels", "hole_sizes", "nearest_observed", "neighbor_table",
-    "planck_like_mask", "validate_mask", "warn_if_suspicious",
+    "planck_like_mask", "validate_mask",
 ]  # fmt: skip
 
 

@@ -1,6 +1,5 @@
 """Maps of any kind go in, the same kind comes out, observed pixels bit for bit."""
 
-import warnings
 from typing import Any
 
 import astropy.units as u
@@ -12,10 +11,9 @@ from astropy.utils.masked import Masked
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cmbinpaint.errors import CmbInpaintWarning, MapError, UnitsError
+from cmbinpaint.errors import MapError, UnitsError
 from cmbinpaint.sphere.maps import (
     UNSEEN,
-    check_values,
     degrade,
     npix_to_nside,
     to_nest,
@@ -226,46 +224,6 @@ def test_reordering_in_chunks_equals_at_once(monkeypatch: pytest.MonkeyPatch) ->
     whole = to_nest(sky)
     monkeypatch.setattr("cmbinpaint.sphere.maps._REORDER_CHUNK", 100)
     np.testing.assert_array_equal(to_nest(sky), whole)
-
-
-@pytest.mark.parametrize("value", [np.inf, -np.inf, 1e21, -1e25, np.float32(1e20), np.nan])
-@pytest.mark.parametrize("nest", [False, True])
-def test_impossible_values_are_refused_where_observed(value: float, nest: bool) -> None:
-    sky = np.random.default_rng(0).normal(size=NPIX)
-    valid = np.ones(NPIX, bool)
-    sky[[100, 200]] = value
-    first = int(hp.ring2nest(NSIDE, 100)) if nest else 100
-    with pytest.raises(
-        MapError, match=rf"2 observed pixels .* first at index {first} .*: add them to the mask"
-    ):
-        check_values(sky, valid, nest=nest)
-    valid[[100, 200]] = False
-    check_values(sky, valid)
-
-
-def test_a_glitch_is_warned_of_with_its_index() -> None:
-    sky = np.random.default_rng(0).normal(size=NPIX)
-    sky[17] = 3e6
-    with pytest.warns(CmbInpaintWarning, match=r"pixel 17 is 3\.\de\+06 standard deviations"):
-        check_values(sky, np.ones(NPIX, bool))
-
-
-def test_a_high_monopole_is_warned_of() -> None:
-    sky = 2.7255 + 1e-4 * np.random.default_rng(0).normal(size=NPIX)
-    with pytest.warns(CmbInpaintWarning, match=r"monopole, 2\.725\d+, is 2\.\de\+04 times .* costs digits"):
-        check_values(sky, np.ones(NPIX, bool))
-
-
-@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
-def test_ordinary_maps_pass_in_silence(scale: float) -> None:
-    rng = np.random.default_rng(1)
-    sky = scale * rng.normal(size=NPIX)
-    sky[:5] *= 1e4  # bright sources
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        check_values(sky, np.ones(NPIX, bool))
-        check_values(np.full(NPIX, 3.0), np.ones(NPIX, bool))
-        check_values(sky, np.zeros(NPIX, bool))
 
 
 @settings(max_examples=20, deadline=None)

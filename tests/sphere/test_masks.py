@@ -1,7 +1,6 @@
 """Holes, depths, neighbors and masks against brute force on all pairs of pixels."""
 
 import time
-import warnings
 
 import astropy.units as u
 import healpy as hp
@@ -12,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial import ConvexHull
 
-from cmbinpaint.errors import CmbInpaintWarning, MaskError, UnitsError
+from cmbinpaint.errors import MaskError, UnitsError
 from cmbinpaint.sphere import masks
 
 # Chords of nearby unit vectors lose half the digits of float64 in the angle.
@@ -279,73 +278,3 @@ def test_seeds_differ_and_must_be_whole():
     assert masks.planck_like_mask(1).shape == (12,)
     with pytest.raises(MaskError, match="seed must be a whole number, 0 or more; got -1"):
         masks.planck_like_mask(16, seed=-1)
-
-
-# --- doubts -----------------------------------------------------------------------------------------------
-
-
-def doubts(sky, valid):
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        masks.warn_if_suspicious(sky, valid)
-    assert all(w.category is CmbInpaintWarning for w in caught)
-    return [str(w.message) for w in caught]
-
-
-def cmb_like(nside, seed, noise=0.0):
-    """A sky with falling power, and white noise relative to its rms."""
-    rng = np.random.default_rng(seed)
-    lmax = 2 * nside
-    ell, m = hp.Alm.getlm(lmax)
-    alm = (rng.normal(size=ell.size) + 1j * (m > 0) * rng.normal(size=ell.size)) * np.where(ell > 1, 1.0, 0)
-    sky = hp.alm2map(alm / np.maximum(ell * (ell + 1.0), 1) ** 0.5, nside, lmax=lmax)
-    return sky + noise * sky.std() * rng.normal(size=sky.size)
-
-
-def right_masks(nside, seed):
-    x, rng = centers(nside), np.random.default_rng(seed)
-    yield masks.planck_like_mask(nside, seed=seed)
-    yield rng.random(len(x)) > 0.5
-    yield rng.random(len(x)) < 0.1
-    yield np.abs(x[:, 2]) > rng.random() * 0.3  # a band of few rings is compact in NESTED reading too
-    yield np.abs(x[:, 2]) > 2.5 / nside
-    yield x @ rng.normal(size=3) > rng.random()
-    yield np.ones(len(x), dtype=bool)
-
-
-@pytest.mark.parametrize(
-    ("nside", "noise", "seeds"), [(8, 0.0, 6), (16, 1.0, 6), (32, 30.0, 4), (64, 0.0, 2)]
-)
-def test_no_doubts_about_right_masks(nside, noise, seeds):
-    for seed in range(seeds):
-        sky = cmb_like(nside, seed, noise)
-        for valid in right_masks(nside, seed):
-            assert doubts(sky, valid) == []
-
-
-@pytest.mark.parametrize("nside", [32, 128])
-def test_other_orderings_are_noticed_with_evidence(nside):
-    valid, sky = masks.planck_like_mask(nside), cmb_like(nside, 1)
-    texts = {}
-    for name, reorder in (("nest", {"r2n": True}), ("ring", {"n2r": True})):
-        texts[name] = doubts(hp.reorder(sky, **reorder), valid)
-        assert len(texts[name]) == 1
-        if nside < 64:
-            continue  # too coarse: sources of one pixel each look alike in both orders
-        told = doubts(sky, hp.reorder(valid.astype(float), **reorder) > 0.5)
-        assert len(told) == 1 and "the mask looks to be in" in told[0]
-    assert "the map looks to be in NESTED order, not RING: correlation of neighboring" in texts["nest"][0]
-    assert "give nest=True if so" in texts["nest"][0]
-    assert "the map looks to be in RING order, not NESTED" in texts["ring"][0]
-
-
-def test_an_inverted_mask_is_noticed_and_a_partial_sky_is_not():
-    nside, rng = 64, np.random.default_rng(0)
-    valid, sky = masks.planck_like_mask(nside), cmb_like(nside, 3)
-    galaxy = np.where(valid, 0, 50 * sky.std() * rng.lognormal(size=sky.size))
-    (text,) = doubts(sky + galaxy, ~valid)
-    assert "the mask looks inverted: it calls" in text and "pass 1 - mask" in text
-    assert doubts(sky + galaxy, valid) == []
-    assert doubts(sky, ~valid) == []  # nothing but the mask would say so
-    assert doubts(np.where(valid, 0.0, sky), ~valid) == []  # a survey of a part of the sky
-    assert doubts(np.where(valid, 0.1, sky), ~valid) == []  # the same with a constant around it
