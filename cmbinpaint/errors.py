@@ -57,7 +57,7 @@ class CheckpointError(CmbInpaintError):
 
 
 class DeviceError(CmbInpaintError):
-    """A compute device that was asked for and is not there."""
+    """A compute device that was asked for and is not available."""
 
 
 class ConvergenceError(CmbInpaintError):

@@ -1,8 +1,17 @@
-"""Compute devices by name. Inputs: a name. Outputs: a torch device that is there."""
+"""Compute devices by name. Inputs: a name. Outputs: an available torch device.
+
+Whoever imports this may fork: in a child of a process in which torch has computed, OpenMP waits for threads that the
+fork did not copy, without end; on one thread it waits for none.
+"""
+
+import os
 
 import torch
 
 from cmbinpaint.errors import DeviceError
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 def find_device(name: str) -> torch.device:
@@ -11,7 +20,7 @@ def find_device(name: str) -> torch.device:
     Raises
     ------
     DeviceError
-        If it is not there; the message lists those that are.
+        If it is not available; the message lists those that are.
     """
     there = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
     if torch.backends.mps.is_available():
@@ -20,7 +29,7 @@ def find_device(name: str) -> torch.device:
         return torch.device(there[1] if len(there) > 1 else "cpu")
     wanted = "cuda:0" if name == "cuda" else name
     if wanted not in there:
-        raise DeviceError(f"device {name!r} is not there; use 'auto' or one of: {', '.join(there)}")
+        raise DeviceError(f"device {name!r} is not available; use 'auto' or one of: {', '.join(there)}")
     return torch.device(wanted)
 
 

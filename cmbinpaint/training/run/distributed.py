@@ -73,7 +73,7 @@ def join_world(device: str) -> Iterator[tuple[World, torch.device]]:
     Raises
     ------
     DeviceError
-        If the device is not there, or torchrun's environment is incomplete.
+        If the device is not available, or torchrun's environment is incomplete.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size <= 1:

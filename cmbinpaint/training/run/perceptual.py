@@ -45,7 +45,7 @@ def load_vgg(weights: str, channels: int, scale: Scale = "rms") -> VGG16:
     Raises
     ------
     WeightsError
-        If it is not there or does not fit; the first tensor that differs is named.
+        If it is absent or does not fit; the first tensor that differs is named.
     """
     path = SHIPPED / f"{weights}.json" if weights in list_vgg() else Path(weights)
     statistics: Statistics = "cmb"

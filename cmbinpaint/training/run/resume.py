@@ -95,7 +95,7 @@ def restore(
     Raises
     ------
     CheckpointError
-        If the checkpoint is not there, not whole, or of another recipe or architecture.
+        If the checkpoint is absent, not whole, or of another recipe or architecture.
     """
     folder = out / "checkpoints"
     if not resume and list_checkpoints(folder):

@@ -426,7 +426,7 @@ def test_ema_follows_its_definition(tmp_path: Path) -> None:
 
 
 def test_an_absent_device(tmp_path: Path) -> None:
-    with pytest.raises(DeviceError, match=r"device 'cuda:77' is not there; use 'auto' or one of: cpu"):
+    with pytest.raises(DeviceError, match=r"device 'cuda:77' is not available; use 'auto' or one of: cpu"):
         train(
             toy.toy_recipe(), tmp_path, device="cuda:77", stream=toy_stream.ToyStream(), model=toy.toy_model()
         )
