@@ -135,11 +135,14 @@ def test_noise_of_a_stored_set_is_added_when_read(built: Path, copy: Path) -> No
     assert difference.std() == pytest.approx(25.0, rel=0.1)  # 2500 draws: 1.5 %
 
 
-def test_simulated_patches_have_the_fiducial_power() -> None:
-    stream = FlatStream(seed=0, batch_size=40, side=32, step_arcmin=20.0)
+@pytest.mark.parametrize("fwhm", [0.0, 60.0])
+def test_simulated_patches_have_the_fiducial_power(fwhm: float) -> None:
+    """And behind a beam, its square."""
+    stream = FlatStream(seed=0, batch_size=40, side=32, step_arcmin=20.0, beam_fwhm_arcmin=fwhm)
     patches = np.concatenate([stream.batch(index).truth[:, 0] for index in range(10)])
     # Oracle: the variance between neighbors of a flat isotropic field, 2 (C(0) - C(h)), by a sum over its modes.
-    cl = fiducial_cl(3000)
+    ell = np.arange(3001)
+    cl = fiducial_cl(3000) * np.exp(-ell * (ell + 1) * np.radians(fwhm / 60) ** 2 / (8 * np.log(2)))
     step = np.radians(20 / 60)
     f = 2 * np.pi * np.fft.fftfreq(64) / step
     kx, ky = np.meshgrid(f, f, indexing="ij")
