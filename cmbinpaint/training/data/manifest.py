@@ -1,10 +1,10 @@
 """The manifest of a stored data set: what it holds, and the sha256 of every file.
 
-Inputs: a folder. Outputs: `Manifest`, read with suspicion and written whole.
+Inputs: a folder. Outputs: `Manifest`, checked when read, written whole.
 
 ``manifest.json`` is written beside its name, synced and renamed; while a set is being made it says
-``"complete": false`` and lists the shards that are done. File names in it are checked: nothing outside the folder
-is ever opened.
+``"complete": false`` and lists the files that are done. It names no file that its recipe does not make: nothing
+outside the folder is ever opened.
 """
 
 import errno
@@ -12,9 +12,8 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from cmbinpaint._files import read_regular, write_whole
 from cmbinpaint.errors import CmbInpaintError, DataSetError
@@ -22,8 +21,7 @@ from cmbinpaint.training.data.skies import SPLITS, DataSetRecipe, split_skies
 
 MANIFEST = "manifest.json"
 SPECTRA = "spectra.npy"
-FORMAT = 1
-_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\.npy")
+FORMAT = 2
 _HASH = re.compile(r"[0-9a-f]{64}")
 _CHUNK = 1 << 22
 
@@ -91,14 +89,9 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
         "version": manifest.version,
         "recipe": manifest.recipe.to_mapping(),
         "class_rms_uK": list(manifest.class_rms_uK),
-        "spectra": {"file": SPECTRA, "sha256": manifest.hashes[SPECTRA]},
-        "shards": [
-            {**asdict(shard), "skies": list(shard.skies), "sha256": manifest.hashes[shard.file]}
-            for shard in manifest.shards
-            if shard.file in manifest.hashes
-        ],
+        "sha256": dict(manifest.hashes),
     }
-    write_whole(folder / MANIFEST, (json.dumps(table, indent=1) + "\n").encode())
+    write_whole(folder / MANIFEST, json.dumps(table, indent=1) + "\n")
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -114,50 +107,37 @@ def read_manifest(folder: Path) -> Manifest:
         table = json.loads(read_regular(path))
     except OSError as error:
         raise DataSetError(
-            f"{folder} is no data set: {MANIFEST} cannot be read ({error.strerror}); "
+            f"{folder} is not a data set: {MANIFEST} cannot be read ({error.strerror}); "
             "make one with `cmbinpaint dataset`"
         ) from error
     except (ValueError, RecursionError) as error:
         raise DataSetError(f"{path}: not JSON ({error}); make the data set again") from error
     if not isinstance(table, dict) or table.get("format") != FORMAT:
-        raise DataSetError(f"{path}: not a data set's manifest of format {FORMAT}")
+        raise DataSetError(f"{path}: not a data set's manifest of format {FORMAT}; make the data set again")
     try:
         recipe = DataSetRecipe.from_mapping(table["recipe"])
         rms = tuple(float(value) for value in table["class_rms_uK"])
-        entries = [table["spectra"], *table["shards"]]
-        names = [(str(entry["file"]), str(entry["sha256"])) for entry in entries]
+        hashes = {str(name): str(digest) for name, digest in table["sha256"].items()}
         version = str(table["version"])
     except CmbInpaintError as error:
         raise DataSetError(f"{path}: {error}") from error
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise DataSetError(f"{path}: an entry is absent or of the wrong type ({error})") from error
     if len(rms) != len(recipe.ns) or not all(0 < value < float("inf") for value in rms):
         raise DataSetError(
             f"{path}: class_rms_uK is {list(rms)}; {len(recipe.ns)} positive numbers are needed"
         )
-    planned = {shard.file: shard for shard in plan_shards(recipe)}
-    for entry, (name, digest) in zip(entries, names, strict=True):
-        _check_entry(path, entry, name, digest, planned)
-    return Manifest(recipe, rms, version, dict(names))
-
-
-def _check_entry(path: Path, entry: Any, name: str, digest: str, planned: Mapping[str, Shard]) -> None:
-    if not _SAFE_NAME.fullmatch(name):
-        raise DataSetError(f"{path}: names the file {name!r}, which is not a plain name inside the folder")
-    if not _HASH.fullmatch(digest):
-        raise DataSetError(f"{path}: the sha256 of {name!r} is {digest!r}; 64 hexadecimal digits are needed")
-    if name == SPECTRA:
-        return
-    if name not in planned:
-        raise DataSetError(f"{path}: names the file {name!r}, which its recipe does not make")
-    shard = planned[name]
-    for f in fields(Shard):
-        expected = getattr(shard, f.name)
-        expected = list(expected) if isinstance(expected, tuple) else expected
-        if entry.get(f.name) != expected:
+    planned = {SPECTRA, *(shard.file for shard in plan_shards(recipe))}
+    for name, digest in hashes.items():
+        if name not in planned:
+            raise DataSetError(f"{path}: names the file {name!r}, which its recipe does not make")
+        if not _HASH.fullmatch(digest):
             raise DataSetError(
-                f"{path}: {name!r} has {f.name} {entry.get(f.name)!r}, its recipe {expected!r}"
+                f"{path}: the sha256 of {name!r} is {digest!r}; 64 hexadecimal digits are needed"
             )
+    if SPECTRA not in hashes:
+        raise DataSetError(f"{path}: lacks the sha256 of {SPECTRA!r}")
+    return Manifest(recipe, rms, version, hashes)
 
 
 def file_hash(path: Path) -> str:

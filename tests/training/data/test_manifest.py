@@ -27,38 +27,36 @@ def test_what_is_written_is_read(copy: Path) -> None:
     assert (copy / "manifest.json").read_bytes() == before
 
 
+SHARD = "train_c00_0000.npy"
+
+
 @pytest.mark.parametrize(
     "change, text",
     [
         (
-            lambda t: t["shards"][0].update(file="../x.npy"),
-            "names the file '../x.npy', which is not a plain name",
+            lambda t: t["sha256"].update({"../x.npy": "0" * 64}),
+            "names the file '../x.npy', which its recipe does not",
         ),
         (
-            lambda t: t["shards"][0].update(file="/etc/x.npy"),
-            "'/etc/x.npy', which is not a plain name inside",
+            lambda t: t["sha256"].update({"/dev/zero": "0" * 64}),
+            "names the file '/dev/zero', which its recipe does",
         ),
         (
-            lambda t: t["spectra"].update(file="a/b.npy"),
-            "names the file 'a/b.npy', which is not a plain name",
-        ),
-        (
-            lambda t: t["shards"][0].update(file="x.npy"),
+            lambda t: t["sha256"].update({"x.npy": "0" * 64}),
             "names the file 'x.npy', which its recipe does not make",
         ),
-        (lambda t: t["shards"][0].update(skies=[99]), "'train_c00_0000.npy' has skies [99], its recipe ["),
-        (lambda t: t["shards"][0].update(label=1), "'train_c00_0000.npy' has label 1, its recipe 0"),
-        (
-            lambda t: t["shards"][0].update(sha256="12"),
-            "the sha256 of 'train_c00_0000.npy' is '12'; 64 hexadecimal",
-        ),
+        (lambda t: t["sha256"].update({SHARD: "12"}), f"the sha256 of '{SHARD}' is '12'; 64 hexadecimal"),
+        (lambda t: t["sha256"].update({SHARD: 12}), f"the sha256 of '{SHARD}' is '12'; 64 hexadecimal"),
+        (lambda t: t["sha256"].pop("spectra.npy"), "lacks the sha256 of 'spectra.npy'"),
         (lambda t: t["recipe"].update(skies=-1), "data set: skies is -1; give 1 or more"),
         (lambda t: t["recipe"].update(skies=10**18), f"data set: skies is {10**18}; give 1000000 or less"),
-        (lambda t: t["shards"].append("x"), "an entry is absent or of the wrong type"),
         (lambda t: t["recipe"].update(colour=1), "data set: unknown key 'colour'"),
-        (lambda t: t.pop("shards"), "an entry is absent or of the wrong type ('shards')"),
+        (lambda t: t.pop("sha256"), "an entry is absent or of the wrong type ('sha256')"),
+        (lambda t: t.update(sha256=["x"]), "an entry is absent or of the wrong type"),
+        (lambda t: t.update(recipe=3), "an entry is absent or of the wrong type"),
         (lambda t: t.update(class_rms_uK=[1.0]), "class_rms_uK is [1.0]; 2 positive numbers are needed"),
-        (lambda t: t.update(format=7), "not a data set's manifest of format 1"),
+        (lambda t: t.update(class_rms_uK=[10**400, 1]), "an entry is absent or of the wrong type"),
+        (lambda t: t.update(format=1), "not a data set's manifest of format 2; make the data set again"),
     ],
 )
 def test_what_is_refused(copy: Path, change: Callable[[dict[str, Any]], None], text: str) -> None:
@@ -69,7 +67,7 @@ def test_what_is_refused(copy: Path, change: Callable[[dict[str, Any]], None], t
 
 def test_no_manifest_and_no_json(tmp_path: Path) -> None:
     with pytest.raises(
-        DataSetError, match=r"is no data set: manifest\.json cannot be read .*`cmbinpaint dataset`"
+        DataSetError, match=r"is not a data set: manifest\.json cannot be read .*`cmbinpaint dataset`"
     ):
         read_manifest(tmp_path)
     for content in ("{", "[" * 100_000, "1" * 5000):
