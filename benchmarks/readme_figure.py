@@ -4,7 +4,7 @@
 
 The setting of the tables (the package's Planck-like mask, nside 128, beam 3 px, noise 3 µK), sky seed 0, realization
 seed 1.
-`inpaint_map` is told nothing but map and mask.
+`inpaint_map` is given map and mask alone.
 """
 
 import argparse
@@ -49,7 +49,7 @@ def main() -> None:
         band = np.sqrt(2 / bands.n_modes)
         draw_dl(bands.centers, spectra, band=band, ax=panels["dl"])
         panels["dl"].set_xlabel("")
-        panels["dl"].legend(loc="lower left", ncols=4)
+        panels["dl"].legend(loc="upper right", ncols=2)
         panels["dl"].tick_params(labelbottom=False)
         draw_residual(bands.centers, spectra, reference="truth", band=band, ax=panels["residual"])
         save_small(figure, args.output)

@@ -14,6 +14,8 @@ __version__ = "0.1.0"
 
 # PEP 562: nothing heavy is imported until it is used, so that `import cmbinpaint` stays fast.
 _HOMES = {
+    "CmbInpaintError": "cmbinpaint.errors",
+    "CmbInpaintWarning": "cmbinpaint.errors",
     "Draws": "cmbinpaint.problem.draws",
     "InpaintInfo": "cmbinpaint.problem.result",
     "Inpainter": "cmbinpaint.problem.model",
@@ -29,6 +31,7 @@ _HOMES = {
     "load_model": "cmbinpaint.pipeline.models",
     "plan_inpainting": "cmbinpaint.pipeline.planning",
     "read_map": "cmbinpaint.files.fits",
+    "read_mask": "cmbinpaint.files.fits",
     "self_check": "cmbinpaint.validation.self_check",
     "write_map": "cmbinpaint.files.fits",
 }

@@ -1,4 +1,4 @@
-"""The pages that the package writes about itself: API lists, the commands' help, the map of the project.
+"""The pages that are made of the package and its README: the API, commands, a map, the front page.
 
 What is made of the code cannot grow old beside it. Needs no Sphinx; `docs/conf.py` calls `write` at each build.
 """
@@ -8,34 +8,34 @@ import contextlib
 import importlib
 import io
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import cmbinpaint
 from cmbinpaint import cli
 
-# Public rooms, in the order a user meets them.
+ROOT = Path(__file__).parents[1]
+REPOSITORY = "https://github.com/cmbinpaint/cmbinpaint/blob/main/"
+PICTURES = "https://raw.githubusercontent.com/cmbinpaint/cmbinpaint/main/docs/"
+# What is public, in the order a user meets it.
 ROOMS = (
     "cmbinpaint",
-    "cmbinpaint.pipeline",
     "cmbinpaint.sims",
     "cmbinpaint.spectra",
     "cmbinpaint.plots",
     "cmbinpaint.nn",
     "cmbinpaint.training",
-    "cmbinpaint.errors",
 )
 
 # The gallery's examples in reading order; files that are not named follow by name.
 GALLERY = (
-    "first_map.py",
-    "own_mask.py",
-    "which_fill.py",
+    "fill_a_map.py",
+    "point_sources.py",
+    "survey.py",
+    "realizations.py",
     "spectra.py",
     "many_maps.py",
     "train_your_own.py",
-    "combine_analyses.py",
     "mask_follows_sky.py",
     "lensing.py",
     "non_gaussian.py",
@@ -49,34 +49,25 @@ def gallery_order(filename: str) -> tuple[int, str]:
     return (GALLERY.index(name) if name in GALLERY else len(GALLERY), name)
 
 
-def public_names(room: str) -> list[str]:
-    """The public names of a room: what its ``__all__`` says, or the classes it defines."""
-    module = importlib.import_module(room)
-    if hasattr(module, "__all__"):
-        return [name for name in module.__all__ if not name.startswith("_")]
-    return [
-        n for n, value in vars(module).items() if getattr(value, "__module__", None) == room and n[0] != "_"
-    ]
-
-
 def api_page() -> str:
-    """Every public name, by room, each listed where it is met first."""
-    parts = ["# API reference", "", "Everything public. What is not listed may change without notice.", ""]
+    """What each public room lists, each name where it is met first."""
+    parts = ["# API reference", "", "Everything public. All else may change without notice.", ""]
     listed: set[int] = set()
     for room in ROOMS:
         module = importlib.import_module(room)
-        names = []
-        for name in public_names(room):
-            value = getattr(module, name)
-            if id(value) not in listed:
-                listed.add(id(value))
-                names.append(name)
-        if names:
-            first = "" if room == "cmbinpaint" else (module.__doc__ or "").partition("\n")[0]
-            parts += [f"## {room}", "", first, "", "```{eval-rst}", f".. currentmodule:: {room}", ""]
-            parts += [".. autosummary::", "   :toctree: api", "   :nosignatures:", ""]
-            parts += [f"   {name}" for name in names] + ["```", ""]
+        names = [n for n in module.__all__ if not n.startswith("_") and id(getattr(module, n)) not in listed]
+        listed |= {id(getattr(module, name)) for name in names}
+        first = "" if room == "cmbinpaint" else (module.__doc__ or "").partition("\n")[0]
+        parts += [f"## {room}", "", first, "", "```{eval-rst}", f".. currentmodule:: {room}", ""]
+        parts += [".. autosummary::", "   :toctree: api", "   :nosignatures:", ""]
+        parts += [f"   {name}" for name in names] + ["```", ""]
     return "\n".join(parts)
+
+
+def front_page() -> str:
+    """README.md with its links into the repository as links of this site."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8").replace(PICTURES, "")
+    return text.replace(REPOSITORY + "docs/", "").replace(REPOSITORY + "CHANGELOG.md", "changelog.md")
 
 
 def commands_page() -> str:
@@ -111,31 +102,36 @@ def columns(width: int) -> Iterator[None]:
 
 
 def map_page() -> str:
-    """By floor, each room with its modules and what their docstrings open with."""
+    """Each room in the order of imports, with its modules and what their docstrings open with."""
     package = Path(cmbinpaint.__file__).parent
-    rooms = [p for p in package.iterdir() if p.suffix == ".py" or (p / "__init__.py").is_file()]
     parts = []
-    for floor, room in sorted((floor_of(room), room) for room in rooms if room.name != "__init__.py"):
-        if room.is_file():
-            parts += [f"**Floor {floor}: `{room.name}`.** {_opening(room)}.", ""]
+    for name in house():
+        room = package / name
+        if not room.is_dir():
+            parts += [f"**`{name}.py`.** {_opening(room.with_suffix('.py'))}.", ""]
             continue
-        parts += [f"**Floor {floor}: `{room.name}/`.** {_opening(room / '__init__.py')}.", ""]
-        modules = sorted(m for m in room.glob("*.py") if m.name != "__init__.py")
+        parts += [f"**`{name}/`.** {_opening(room / '__init__.py')}.", ""]
+        modules = sorted(m for m in room.rglob("*.py") if m.name != "__init__.py")
         parts += ["| module | what |", "| --- | --- |"]
-        parts += [f"| `{room.name}/{m.name}` | {_opening(m)} |" for m in modules] + [""]
+        parts += [f"| `{m.relative_to(package)}` | {_opening(m)} |" for m in modules] + [""]
     return "\n".join(parts)
 
 
-def floor_of(room: Path) -> int:
-    """The floor that a module, or the first module of a folder, says it is on."""
-    first = room if room.is_file() else min(m for m in room.glob("*.py") if m.name != "__init__.py")
-    return int(re.findall(r"Floor: (\d+)", _docstring(first))[0])
+def house() -> tuple[str, ...]:
+    """The rooms, from the test that holds their order."""
+    tree = ast.parse((ROOT / "tests" / "test_house.py").read_text(encoding="utf-8"))
+    (rooms,) = (
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "ROOMS"
+    )
+    return tuple(name for name in ast.literal_eval(rooms) if name != "__init__")
 
 
 def _opening(module: Path) -> str:
     """The first paragraph of a module's docstring, without what a table cannot hold."""
     paragraph = " ".join(_docstring(module).partition("\n\n")[0].split())
-    return paragraph.replace("|", "\\|").partition(" Takes:")[0].rstrip(".:")
+    return paragraph.replace("|", "\\|").partition(" Inputs:")[0].rstrip(".:")
 
 
 def _docstring(module: Path) -> str:
@@ -145,7 +141,8 @@ def _docstring(module: Path) -> str:
 def write(folder: Path) -> None:
     """Write the pages into `folder`; what is there already and equal keeps its time, so that builds stay short."""
     folder.mkdir(exist_ok=True)
-    for name, text in (("api", api_page()), ("commands", commands_page()), ("map", map_page())):
-        path = folder / f"{name}.md"
+    pages = {"api": api_page, "commands": commands_page, "map": map_page, "front": front_page}
+    for name, make in pages.items():
+        path, text = folder / f"{name}.md", make()
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")

@@ -4,6 +4,7 @@ The site itself is built by `make docs`; nothing here needs Sphinx.
 """
 
 import argparse
+import ast
 import doctest
 import importlib
 import importlib.util
@@ -14,11 +15,14 @@ import tomllib
 from pathlib import Path
 from types import ModuleType
 
+import healpy as hp
 import numpy as np
 import pytest
 
-from cmbinpaint import cli
+import cmbinpaint
+from cmbinpaint import cli, write_map
 from cmbinpaint.sims import fiducial_cl, simulate_sky
+from cmbinpaint.sphere.pixels import pixel_vectors
 from cmbinpaint.training.data.sets import build_stream
 from cmbinpaint.training.data.shards import build_dataset
 from cmbinpaint.training.data.skies import DataSetRecipe
@@ -27,6 +31,7 @@ from tests.pages import BLOCKS, PAGES, ROOT, Block
 
 DOCS = ROOT / "docs"
 PYTHON = [block for block in BLOCKS if block.language == "python"]
+EXAMPLES = sorted((DOCS / "examples").rglob("*.py"))
 LARGEST_FIGURE = 300_000  # bytes; maps full of noise do not compress
 
 
@@ -36,12 +41,16 @@ def name_of(block: Block) -> str:
 
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
-    """What a reader of a page has: a small sky, and what is known of it."""
+    """What a reader of a page has: a small sky and its mask, also as files, and what is known of it."""
     monkeypatch.chdir(tmp_path)
     cl, fwhm = fiducial_cl(47), np.radians(11)
     sky = simulate_sky(cl, 16, fwhm=fwhm, noise_std=3.0, pixwin=True, seed=0)
-    mask = np.abs(np.linspace(-1, 1, sky.size)) > 0.2
-    return {"sky": sky, "mask": mask, "cl": cl, "fwhm": fwhm}
+    latitude = np.degrees(np.arcsin(pixel_vectors(16)[:, 2]))
+    mask = np.abs(latitude) > 12
+    mask[hp.query_disc(16, hp.ang2vec(40, 50, lonlat=True), np.radians(8))] = False
+    write_map("map.fits", sky, unit="uK")
+    hp.write_map("mask.fits", mask.astype(np.float32))
+    return {"sky": sky, "mask": mask, "latitude": latitude, "cl": cl, "fwhm": fwhm}
 
 
 @pytest.fixture(scope="session")
@@ -62,6 +71,16 @@ def data_set(built: Path, tmp_path: Path) -> None:
     (tmp_path / "data" / "old").symlink_to(built)
 
 
+@pytest.fixture(scope="module")
+def generated() -> ModuleType:
+    """docs/generated_pages.py, which lies in no package."""
+    spec = importlib.util.spec_from_file_location("generated_pages", DOCS / "generated_pages.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 WITH_EXAMPLES = [
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
     for path in sorted((ROOT / "cmbinpaint").rglob("*.py"))
@@ -79,16 +98,61 @@ def test_examples_in_docstrings_run(module: str) -> None:
 def test_pages_have_blocks() -> None:
     """The parser of pages sees what a reader sees: without blocks the tests below would pass unread."""
     found = {(block.page, block.language) for block in BLOCKS}
-    assert {("README.md", "python"), ("README.md", "sh"), ("docs/conventions.md", "python")} <= found
+    assert {("README.md", "python"), ("README.md", "sh"), ("docs/fill-a-map.md", "python")} <= found
     assert {("docs/datasets.md", "python"), ("docs/datasets.md", "toml"), ("docs/training.md", "sh")} <= found
 
 
 @pytest.mark.parametrize("page", sorted({block.page for block in PYTHON}))
 def test_the_python_of_a_page_runs(page: str, desk: dict[str, object], data_set: None) -> None:
-    """From top to bottom, as one reads."""
-    for block in PYTHON:
-        if block.page == page:
+    """From top to bottom, as one reads; of the commands on the way those that are small (nside 16) are run."""
+    for block in BLOCKS:
+        if block.page == page and block.language == "sh":
+            small = [shlex.split(command)[1:] for command in block.commands if "--nside 16" in command]
+            assert all(cli.main(words) == 0 for words in small)
+        elif block.page == page and block.language == "python":
             exec(compile("\n" * block.line + block.text, page, "exec"), desk)
+
+
+def not_public(source: str, rooms: tuple[str, ...]) -> list[str]:
+    """What a piece of Python imports from the package and no public room lists."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names if alias.name.partition(".")[0] == "cmbinpaint"]
+            found += [name for name in names if name not in rooms]
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "cmbinpaint":
+            listed = importlib.import_module(node.module).__all__ if node.module in rooms else ()
+            for alias in node.names:
+                if alias.name not in listed and f"{node.module}.{alias.name}" not in rooms:
+                    found.append(f"{node.module}.{alias.name}")
+    return found
+
+
+def test_not_public_sees_what_it_should(generated: ModuleType) -> None:
+    source = (
+        "import cmbinpaint.sphere\nimport cmbinpaint\nfrom cmbinpaint import inpaint_map, spectra, sphere\n"
+    )
+    source += (
+        "from cmbinpaint.spectra import master, _HOMES\nfrom cmbinpaint.errors import MapError\nimport numpy"
+    )
+    assert not_public(source, generated.ROOMS) == [
+        "cmbinpaint.sphere", "cmbinpaint.sphere", "cmbinpaint.spectra._HOMES", "cmbinpaint.errors.MapError",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_pages_import_public_names_alone(page: Path, generated: ModuleType) -> None:
+    blocks = [block for block in PYTHON if block.page == str(page.relative_to(ROOT))]
+    assert [name for block in blocks for name in not_public(block.text, generated.ROOMS)] == []
+    imports = re.compile(r"^\s*(?:from|import) cmbinpaint\b", re.M)
+    found = sum(len(imports.findall(block.text)) for block in blocks)
+    assert found == len(imports.findall(page.read_text(encoding="utf-8"))), "an import stands outside a block"
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_examples_import_public_names_alone(example: Path, generated: ModuleType) -> None:
+    source = example.read_text(encoding="utf-8")
+    assert "cmbinpaint" in source and not_public(source, generated.ROOMS) == []
 
 
 @pytest.mark.parametrize("block", [b for b in BLOCKS if b.language == "toml"], ids=name_of)
@@ -166,7 +230,7 @@ def check_target(target: str) -> None:
 
 def check_extras(words: list[str]) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    for extras in re.findall(r"\.\[(.*?)\]", " ".join(words)):
+    for extras in re.findall(r"(?:\.|cmbinpaint)\[(.*?)\]", " ".join(words)):
         assert set(extras.split(",")) <= set(project["optional-dependencies"])
 
 
@@ -195,34 +259,38 @@ def test_the_contents_name_every_page_and_no_other() -> None:
     assert pages | {"gallery/index", "generated/api", "generated/commands"} == set(listed)
 
 
-@pytest.fixture(scope="module")
-def generated() -> ModuleType:
-    """docs/generated_pages.py, which lies in no package."""
-    spec = importlib.util.spec_from_file_location("generated_pages", DOCS / "generated_pages.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_the_gallery_is_in_order(generated: ModuleType) -> None:
-    files = [path.name for path in (DOCS / "examples").rglob("*.py")]
+    files = [path.name for path in EXAMPLES]
     assert sorted(files) == sorted(generated.GALLERY)
     assert sorted(files, key=generated.gallery_order) == list(generated.GALLERY)
 
 
+def test_the_api_page_lists_what_is_public_and_nothing_else(generated: ModuleType) -> None:
+    listed = re.findall(r"^   (\w+)$", generated.api_page(), re.M)
+    rooms = [importlib.import_module(room) for room in generated.ROOMS]
+    public = {name for room in rooms for name in room.__all__ if not name.startswith("_")}
+    assert {"inpaint_map", "SkyModel", "draw_sky", "PConvUNet", "Recipe", "CmbInpaintError"} <= public
+    assert sorted(listed) == sorted(public), "each name stands once, where it is met first"
+    names = ["cmbinpaint." + name for name in ("sims", "spectra", "nn", "training", "plots")]
+    assert sorted(generated.ROOMS) == sorted(["cmbinpaint", *names])
+    for name in names:
+        assert (
+            f"`.{name.partition('.')[2]}`" in (cmbinpaint.__doc__ or "") or f"`{name}`" in cmbinpaint.__doc__
+        )
+
+
 def test_generated_pages_leave_nothing_out(generated: ModuleType, tmp_path: Path) -> None:
     generated.write(tmp_path / "generated")
-    api, commands, rooms = (
-        (tmp_path / "generated" / f"{n}.md").read_text() for n in ("api", "commands", "map")
+    commands, rooms, front = (
+        (tmp_path / "generated" / f"{n}.md").read_text() for n in ("commands", "map", "front")
     )
-    listed = re.findall(r"^   (\w+)$", api, re.M)
-    assert {"inpaint_map", "SkyModel", "draw_sky", "PConvUNet", "Recipe", "MapError"} <= set(listed)
-    assert len(listed) == len(set(listed)), "a name is listed where it is met first, and only there"
     for name in cli.COMMANDS:
         assert f"## {name}\n\n```text\nusage: cmbinpaint {name} " in commands
     modules = [p for p in (ROOT / "cmbinpaint").rglob("*.py") if p.name != "__init__.py"]
     assert all(f"`{path.relative_to(ROOT / 'cmbinpaint')}`" in rooms for path in modules)
+    targets = [t for t in re.findall(r"\]\(([^)#\s]+)", front) if "://" not in t]
+    assert {"figures/before_after.png", "fill-a-map.md", "changelog.md"} <= set(targets)
+    assert all((DOCS / target).is_file() for target in targets)
 
 
 def test_generated_pages_that_stand_are_left_alone(generated: ModuleType, tmp_path: Path) -> None:

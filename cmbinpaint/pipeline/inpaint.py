@@ -140,7 +140,7 @@ def inpaint_map(
     >>> sky = np.random.default_rng(0).standard_normal(12 * 16**2)
     >>> mask = np.ones(sky.size, bool)
     >>> mask[:20] = False
-    >>> filled = inpaint_map(sky, mask, model="kriging", seed=1)
+    >>> filled = inpaint_map(sky, mask, seed=1)
     >>> bool(np.array_equal(filled[mask], sky[mask]))
     True
     """

@@ -18,6 +18,8 @@ _HOMES = {
     "export_weights": "run.export",
     "final_weights": "run.resume",
     "Checkpoint": "run.checkpoint",
+    "StoredSkies": "data.reader",
+    "build_stream": "data.sets",
     "load_latest": "run.checkpoint",
 }
 __all__ = list(_HOMES)

@@ -15,8 +15,7 @@ from matplotlib.figure import Figure
 
 from cmbinpaint.nn import PConvUNet
 from cmbinpaint.plots import planck_colormap
-from cmbinpaint.training import Recipe, final_weights, train
-from cmbinpaint.training.data.sets import build_stream
+from cmbinpaint.training import Recipe, build_stream, final_weights, train
 
 # %%
 # A recipe says everything: what is simulated, the network, the losses, the steps. In a TOML file it is the

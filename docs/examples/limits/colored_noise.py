@@ -82,4 +82,4 @@ ax.legend()
 # Taken for white, the noise that is drawn in the holes lacks what stands at large scales, and what stands
 # in the data is taken for sky or thrown away as noise. An estimate from the map has the total power right
 # on average. Noise that differs from place to place or has a direction (stripes) is in none of the three:
-# give your own simulations as ``fluctuations=``, and see what is left on them.
+# give your own simulations, ``Draws(fluctuations=...)``, and see what is left on them.

@@ -1,9 +1,9 @@
 """
-Which fill
-==========
+Realizations and errors
+=======================
 
-One sky, one mask, four fills: a realization for anything that is squared or counted, the exact mean for the
-best guess of what is there.
+One sky, one mask, several fills: a realization for anything that is squared or counted, the exact mean for the best
+estimate of what is there, and how far off they may be.
 """
 
 import healpy as hp
@@ -48,9 +48,9 @@ for ax, (title, sky) in zip(figure.subplots(2, 3).ravel(), fills.items(), strict
     ax.set(xlabel="", ylabel="")
 
 # %%
-# The exact mean has the least error that is possible on a Gaussian sky, and too little power: what nobody
-# knows is missing from it. A realization has a larger error by construction (its fluctuations are right in
-# size, not in place) and the power of the sky.
+# The exact mean has the least error that is possible on a Gaussian sky, and too little power: what the data do not
+# determine is missing from it. A realization has the power of the sky and a larger error by construction: its
+# fluctuations are right in size, not in place.
 
 for name, sky in fills.items():
     error = np.std((sky - parts.signal)[~mask])
@@ -58,13 +58,13 @@ for name, sky in fills.items():
     print(f"{name:15s} rms error in the holes {error:5.1f} µK, variance over the true {power:.2f}")
 
 # %%
-# How far off any of them may be does not depend on the data, only on the mask and the sky's spectrum, and
-# can be computed. The error grows from the rim inwards to the rms of the field itself.
+# How far off the exact mean is does not depend on the data, only on the mask, the sky's spectrum and the noise, and
+# `error_map` computes it. The error grows from the hole's edge inwards to the rms of the field itself.
 
 _, info = inpaint_map(truth, plan=plan, fill="prediction", return_info=True, **known)
 sigma = error_map(plan, info.sky_model, n=30, seed=1)
 for low, high in ((0.0, 1.3), (1.3, 2.3), (2.3, 4.3), (4.3, 99.0)):
     ring = (plan.depth > low) & (plan.depth <= high)
     error = np.sqrt(np.mean((fills["exact mean"] - parts.signal)[ring] ** 2))
-    told = np.sqrt(np.mean(sigma[ring] ** 2))
-    print(f"depth {low:3.1f} to {high:4.1f} px: told {told:5.1f} µK, found {error:5.1f} µK")
+    expected = np.sqrt(np.mean(sigma[ring] ** 2))
+    print(f"depth {low:3.1f} to {high:4.1f} px: expected {expected:5.1f} µK, found {error:5.1f} µK")
