@@ -38,6 +38,8 @@ COMMANDS = {
     "models": "list the models that can fill a map",
     "info": "describe a map and its holes",
 }
+# Options of earlier versions, and what they are called now.
+FORMER = {"--truth": "--target"}
 DONE, ERROR, USAGE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 
 
@@ -67,7 +69,9 @@ class Parser(argparse.ArgumentParser):
                 break
             name = argument.partition("=")[0]
             if name.startswith("--") and name not in known:
-                self.error(f"unknown option {name}{_suggestion(name, known)}")
+                now = FORMER.get(name)
+                hint = f"; it is {now} now" if now in known else _suggestion(name, known)
+                self.error(f"unknown option {name}{hint}")
         args, rest = self.parse_known_args(argv)
         if rest:
             self.error(f"unexpected argument {rest[0]!r}{_suggestion(rest[0], known)}")

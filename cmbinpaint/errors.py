@@ -36,6 +36,10 @@ class FitsError(CmbInpaintError):
     """A FITS file that cannot be read or written as a HEALPix map."""
 
 
+class OutputError(CmbInpaintError):
+    """An output that cannot be written, or would replace what must stay."""
+
+
 class SpectrumError(CmbInpaintError):
     """A power spectrum, beam or binning that cannot be used."""
 

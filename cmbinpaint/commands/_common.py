@@ -1,6 +1,6 @@
-"""What commands share: types of arguments, checks before work starts, files, seeds, progress.
+"""What commands share: types of arguments, seeds, units, provenance, progress.
 
-Inputs: texts of a command line. Outputs: numbers, arrays and refusals.
+Inputs: texts of a command line. Outputs: numbers, arrays and texts.
 
 Heavy libraries are imported inside functions, so that `--help` stays fast.
 """
@@ -12,7 +12,7 @@ import secrets
 import shlex
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,30 +65,8 @@ def _number(text: str, kind: Callable[[str], Any], fits: Callable[[Any], bool], 
     except ValueError:
         value = math.nan
     if not math.isfinite(value) or not fits(value):
-        raise argparse.ArgumentTypeError(f"{text!r} came, expected {expected}")
+        raise argparse.ArgumentTypeError(f"got {text!r}; expected {expected}")
     return value
-
-
-def refuse_outputs(outputs: Iterable[Path], inputs: Iterable[Path | None], *, overwrite: bool) -> None:
-    """Refuse, before any work, outputs that are inputs, that exist, or that have no folder.
-
-    Raises
-    ------
-    FitsError
-        On the first of them.
-    """
-    sources = [path for path in inputs if path is not None and path.exists()]
-    for output in outputs:
-        if not output.parent.is_dir():
-            raise FitsError(f"{output} cannot be written: the folder {output.parent} does not exist")
-        if output.is_dir():
-            raise FitsError(f"{output} is a directory; the path of a file was expected")
-        if not output.exists():
-            continue
-        if any(output.samefile(source) for source in sources):
-            raise FitsError(f"{output} is an input; it is never overwritten: give another output")
-        if not overwrite:
-            raise FitsError(f"{output} exists already; give another output, or --overwrite")
 
 
 def fresh_seed() -> int:

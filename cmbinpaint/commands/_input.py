@@ -1,20 +1,70 @@
 """The map that a command works on, where its holes are, and what is known of the sky.
 
-Inputs: the arguments declared here. Outputs: arrays in RING order, arguments of `inpaint_map`.
+Inputs: the arguments declared here. Outputs: `Request`, which holds them read and checked; arrays in RING order.
 """
 
 import argparse
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cmbinpaint.commands import _common as common
-from cmbinpaint.errors import CmbInpaintError
+from cmbinpaint.errors import CmbInpaintError, kept_warnings
 
 if TYPE_CHECKING:
     from cmbinpaint._types import AnyArray, BoolArray
     from cmbinpaint.files.fits import MapInfo
     from cmbinpaint.problem.plan import InpaintingPlan
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What a command is asked to do with a map, all of it read before the work begins.
+
+    Attributes
+    ----------
+    args
+        The command's arguments.
+    sky, info
+        The map with holes, (npix,) RING in the file's unit and dtype, and what its file says.
+    plan
+        What is data, and what is filled.
+    known
+        Of the sky, as arguments of `inpaint_map`.
+    warned
+        Texts of the warnings given on the way.
+    """
+
+    args: argparse.Namespace
+    sky: "AnyArray"
+    info: "MapInfo"
+    plan: "InpaintingPlan"
+    known: dict[str, Any]
+    warned: list[str]
+
+    @classmethod
+    def read(cls, args: argparse.Namespace, *, guard: int = 0) -> "Request":
+        """Read what the arguments name; `guard`: rings beside holes not used as data."""
+        with kept_warnings() as warned:
+            sky, info = read_sky(args)
+            plan = read_plan(args, sky, info, guard)
+            known = known_of_sky(args)
+        return cls(args, sky, info, plan, known, warned)
+
+    @property
+    def mask_source(self) -> tuple[Path, str | int] | None:
+        """The file and the column that say what is observed; None: the map's own pixels do."""
+        if not has_mask(self.args):
+            return None
+        return self.args.mask or self.args.map, self.args.mask_field or 0
+
+    @property
+    def mask_sha256(self) -> str:
+        """The hash of the file that says what is observed."""
+        from cmbinpaint.files.fits import sha256_of
+
+        return self.info.sha256 if self.args.mask is None else sha256_of(self.args.mask)
 
 
 def add_map_arguments(add: Callable[..., Any]) -> None:
@@ -53,7 +103,7 @@ def known_of_sky(args: argparse.Namespace) -> dict[str, Any]:
     """Return what the user knows of the sky, as arguments of `inpaint_map`."""
     if args.fwhm_arcmin is not None and args.cl is None:
         raise CmbInpaintError(
-            "--fwhm-arcmin says how the spectrum of --cl was smoothed, and no --cl came; without a spectrum the "
+            "--fwhm-arcmin says how the spectrum of --cl was smoothed, and --cl is not given; without a spectrum the "
             "beam is part of what is estimated from the map"
         )
     known: dict[str, Any] = {}

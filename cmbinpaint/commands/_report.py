@@ -1,6 +1,6 @@
 """The page on a filled map, for the commands that write one.
 
-Inputs: a map with holes as read, its plan, the files made of it. Outputs: `DIR/report.html`, whole or not there.
+Inputs: a `Request`, the files made of it. Outputs: `DIR/report.html`, whole or not there.
 """
 
 import argparse
@@ -12,19 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from cmbinpaint._files import write_whole
 from cmbinpaint.commands import _common as common
-from cmbinpaint.errors import (
-    CmbInpaintError,
-    CmbInpaintWarning,
-    FitsError,
-    MapError,
-    UnitsError,
-    kept_warnings,
-)
+from cmbinpaint.commands import _outputs as outputs
+from cmbinpaint.commands._companions import Companions
+from cmbinpaint.commands._input import Request
+from cmbinpaint.errors import CmbInpaintError, CmbInpaintWarning, FitsError, kept_warnings
 
 if TYPE_CHECKING:
-    from cmbinpaint._types import AnyArray, FloatArray
+    from cmbinpaint._types import FloatArray
     from cmbinpaint.files.fits import MapInfo
-    from cmbinpaint.problem.plan import InpaintingPlan
     from cmbinpaint.report.contents import MapReport
     from cmbinpaint.report.page import ReportFacts
     from cmbinpaint.sims.sky_model import SkyModel
@@ -52,7 +47,7 @@ def add_report_arguments(parser: argparse.ArgumentParser, *, required: bool = Fa
         required=required,
         help=f"write DIR/{NAME}, a page on the result",
     )
-    add("--truth", metavar="FILE", type=Path, help="the true full sky, if it is known, for the report")
+    add("--target", metavar="FILE", type=Path, help="the true full sky, if it is known, for the report")
     add("--error-map", metavar="FILE", type=Path, help="standard deviation in the holes, for the report")
     add(
         "--error-sims",
@@ -63,46 +58,43 @@ def add_report_arguments(parser: argparse.ArgumentParser, *, required: bool = Fa
 
 
 def report_target(args: argparse.Namespace) -> Path | None:
-    """Return the report's path, None if none is wanted; refuse one that exists and a place that is no folder.
+    """Return the report's path, None if none is wanted; refuse what could not be made at the end.
 
     Raises
     ------
-    FitsError
-        If the report exists and is not to be replaced.
+    OutputError
+        If the report exists and is not to be replaced, is an input, or its folder is none.
     CmbInpaintError
-        If the report's other options contradict each other, or come without it.
+        If the report's other options contradict each other, or are given without it.
     """
+    given = [name for name in ("target", "error_map", "error_sims") if getattr(args, name) is not None]
     if args.report is None:
-        for name in ("truth", "error_map", "error_sims"):
-            if getattr(args, name) is not None:
-                raise CmbInpaintError(f"--{name.replace('_', '-')} is for a report; give --report DIR too")
+        if given:
+            raise CmbInpaintError(f"--{given[0].replace('_', '-')} is for a report; give --report DIR too")
         return None
     if args.error_map is not None and args.error_sims is not None:
         raise CmbInpaintError("--error-map and --error-sims both say what the error is; give one of them")
     if args.error_sims == 1:
         raise CmbInpaintError("--error-sims 1 has no scatter; give at least 2")
     folder: Path = args.report
-    if folder.exists() and not folder.is_dir():
-        raise FitsError(f"{folder} is a file; --report takes a folder, in which {NAME} is written")
-    for path in (args.truth, args.error_map):
+    outputs.refuse_folder(folder)
+    for path in (args.target, args.error_map):
         if path is not None and not path.is_file():
             raise FitsError(f"{path} does not exist, or is no file; the path of a FITS file was expected")
     target = folder / NAME
-    if target.exists() and not args.overwrite:
-        raise FitsError(f"{target} exists already; give another folder, or --overwrite")
+    if folder.exists():
+        outputs.refuse_outputs(args, [target], overwrite=args.overwrite)
     return target
 
 
 @dataclass(frozen=True, eq=False)
-class ReportJob:
-    """What a report is made of.
+class Page:
+    """What a page is made of.
 
     Attributes
     ----------
-    args
-        With `mask`, `mask_field`, `truth`, `error_map`, `error_sims`, `max_memory` and `argv`.
-    sky, info, plan
-        The map with holes, (npix,) RING, and what was filled.
+    request
+        The map with holes, and what was filled.
     filled
         The files made of it; the first is shown.
     known
@@ -113,10 +105,7 @@ class ReportJob:
         All numbers of the self-check, if it ran.
     """
 
-    args: argparse.Namespace
-    sky: "AnyArray"
-    info: "MapInfo"
-    plan: "InpaintingPlan"
+    request: Request
     filled: list[Path]
     known: Mapping[str, Any]
     warned: Sequence[str] = ()
@@ -130,33 +119,33 @@ class ReportJob:
             numbers, first, error_source = self._numbers()
         facts = self._facts(first, [*self.warned, *warned], error_source)
         page = report_page(numbers, facts)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(target, page)
+        outputs.make_folder(target.parent)
+        write_whole(target, page, replace=self.request.args.overwrite)
 
     def _numbers(self) -> "tuple[MapReport, MapInfo, str]":
         """Return the numbers, what the first filled file says of itself, and what the error map is."""
         from cmbinpaint.pipeline.posterior import error_map
         from cmbinpaint.report.contents import LEAST_REALIZATIONS, report_on
 
-        args, info = self.args, self.info
+        request, args, info = self.request, self.request.args, self.request.info
         sky_model, unit = self._assumed()
-        files = _Files(info, unit, args.max_memory)
+        files = Companions(info, unit, args.max_memory)
         values, first = files.read_filled(self.filled[0])
         self._warn_of_another_job(first)
         error, source = None, ""
         if args.error_map is not None:
             error, source = files.read(args.error_map)[0], f"Standard deviation from {args.error_map.name}"
         elif args.error_sims is not None:
-            error = error_map(self.plan, sky_model, n=args.error_sims, seed=0)
+            error = error_map(request.plan, sky_model, n=args.error_sims, seed=0)
             source = f"Posterior standard deviation of the signal, from {args.error_sims} simulations"
         elif len(self.filled) >= LEAST_REALIZATIONS:
             source = f"Spread of {len(self.filled)} realizations, noise included"
         same = first.unit == info.unit and first.dtype == info.dtype
         numbers = report_on(
-            files.in_work_unit(self.sky, info),
+            files.in_work_unit(request.sky, info),
             _each(values, self.filled[1:], files),
-            self.plan,
-            target=None if args.truth is None else files.read_full(args.truth),
+            request.plan,
+            target=None if args.target is None else files.read_full(args.target),
             error=error,
             sky_model=sky_model,
             unit=unit,
@@ -169,19 +158,21 @@ class ReportJob:
         from cmbinpaint.problem.problem import Problem
 
         known = self.known
-        told = known.get("cl") is not None or known.get("noise_std") is not None
-        unit = "uK_CMB" if self.info.unit or told else None
+        given = known.get("cl") is not None or known.get("noise_std") is not None
+        request = self.request
+        unit = "uK_CMB" if request.info.unit or given else None
         if "sky_model" in known:
             return known["sky_model"], unit
-        problem = Problem.make(self.sky, plan=self.plan, unit=self.info.unit, assume_microkelvin=told)
+        problem = Problem.make(
+            request.sky, plan=request.plan, unit=request.info.unit, assume_microkelvin=given
+        )
         return problem.assume_sky(**known), unit
 
     def _warn_of_another_job(self, filled: "MapInfo") -> None:
         """Warn if the filled file says that it was made of other files than these."""
-        from cmbinpaint.files.fits import sha256_of
-
-        found = {"MAPSHA": self.info.sha256, "NFILLED": int(self.plan.targets.sum())}
-        found |= {"MASKSHA": sha256_of(self.args.mask)} if self.args.mask is not None else {}
+        request = self.request
+        found = {"MAPSHA": request.info.sha256, "NFILLED": int(request.plan.targets.sum())}
+        found |= {} if request.args.mask is None else {"MASKSHA": request.mask_sha256}
         words = {
             "MAPSHA": "another map",
             "NFILLED": "another number of filled pixels",
@@ -202,7 +193,7 @@ class ReportJob:
         from cmbinpaint.files.fits_scan import clean_text
         from cmbinpaint.report.page import ReportFacts
 
-        info, name = self.info, Path(filled.path).name
+        info, name = self.request.info, Path(filled.path).name
         source = {
             "file": Path(info.path).name, "column": f"{info.column} of HDU {info.hdu}", "nside": str(info.nside),
             "ordering": info.ordering, "unit": info.unit or "not said", "coordinates": info.coord or "not said",
@@ -225,87 +216,20 @@ class ReportJob:
             warnings=tuple((earlier | {clean_text(text): text for text in warned}).values()),
             self_check=None if verdict is None else (line or verdict, numbers),
             error_source=error_source,
-            command=common.command_line(self.args.argv),
+            command=common.command_line(self.request.args.argv),
         )
 
     def _mask_words(self) -> dict[str, str]:
-        from cmbinpaint.files.fits import sha256_of
-
-        mask, field = self.args.mask, self.args.mask_field
-        if mask is None and field is None:
-            return {"holes": "the map's UNSEEN and NaN pixels"}
-        column = f"column {0 if field is None else field}"
+        mask, own = self.request.mask_source, self.request.args.mask is None
         if mask is None:
-            return {"holes": f"{column} of the map's file"}
-        return {"holes": f"{column} of {mask.name}", "mask's sha256": sha256_of(mask)}
+            return {"holes": "the map's UNSEEN and NaN pixels"}
+        where = {
+            "holes": f"column {mask[1]} of {'the map' if own else mask[0].name}" + ("'s file" if own else "")
+        }
+        return where if own else where | {"mask's sha256": self.request.mask_sha256}
 
 
-class _Files:
-    """Reads maps that belong to the map with holes, in its unit of work, float64."""
-
-    def __init__(self, info: "MapInfo", unit: str | None, max_memory: int | None) -> None:
-        self.info, self.unit, self.max_memory = info, unit, max_memory
-
-    def in_work_unit(self, sky: "AnyArray", info: "MapInfo") -> "FloatArray":
-        """Return (npix,) float64, NaN where nothing is known; a file that says no unit has the map's."""
-        import numpy as np
-
-        from cmbinpaint.sphere.maps import validate_map
-        from cmbinpaint.sphere.units import unit_factor
-
-        if info.unit is not None and self.unit is None:
-            raise UnitsError(
-                f"{self.info.path} says no unit and {info.path} is in {info.unit}: they cannot be compared; --unit "
-                "declares it"
-            )
-        taken, own = validate_map(sky), info.unit or self.info.unit
-        factor = 1.0 if own is None or self.unit is None else unit_factor(own, self.unit)
-        return np.where(taken.known, taken.values * factor, np.nan)
-
-    def read(self, path: Path) -> "tuple[FloatArray, MapInfo]":
-        """Read the column named as the map's, or the first; refuse another resolution or frame."""
-        from cmbinpaint.files import fits
-
-        named = any(c.name == self.info.column for c in fits.describe(path, max_memory=self.max_memory))
-        with warnings.catch_warnings():
-            if self.info.unit is None:  # said of the map itself already
-                warnings.filterwarnings("ignore", "column .* has no TUNIT", CmbInpaintWarning)
-            sky, info = fits.read_map(path, self.info.column if named else 0, max_memory=self.max_memory)
-        if info.nside != self.info.nside:
-            raise MapError(
-                f"{path} has nside {info.nside}, {self.info.path} has nside {self.info.nside}; they must be equal"
-            )
-        if info.coord and self.info.coord and info.coord != self.info.coord:
-            raise MapError(
-                f"{path} is in coordinates {info.coord}, {self.info.path} in {self.info.coord}; maps are never rotated"
-            )
-        return self.in_work_unit(sky, info), info
-
-    def read_full(self, path: Path) -> "FloatArray":
-        """Read a map without holes."""
-        import numpy as np
-
-        sky, _ = self.read(path)
-        n = int(np.count_nonzero(np.isnan(sky)))
-        if n:
-            raise MapError(f"{path} has {n} pixels that are NaN or UNSEEN; a full sky was expected")
-        return sky
-
-    def read_filled(self, path: Path) -> "tuple[FloatArray, MapInfo]":
-        """Read a filled map; say so if it looks to be the one with holes."""
-        import numpy as np
-
-        sky, info = self.read(path)
-        n = int(np.count_nonzero(np.isnan(sky)))
-        if n:
-            raise MapError(
-                f"{path} has {n} pixels that are NaN or UNSEEN, and a filled map was expected; the order is the map "
-                "with holes first, then what was made of it"
-            )
-        return sky, info
-
-
-def _each(first: "FloatArray", others: list[Path], files: _Files) -> "Iterator[FloatArray]":
+def _each(first: "FloatArray", others: list[Path], files: Companions) -> "Iterator[FloatArray]":
     """Yield filled maps, one in memory at a time."""
     yield first
     for path in others:

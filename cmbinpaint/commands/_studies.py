@@ -51,15 +51,17 @@ class Study:
         """Compute, then write every file beside its name and rename it."""
         from cmbinpaint import plots
 
+        replace = source.args.overwrite
         for name, made in self.make(source):
             if isinstance(made, tuple):
                 rows, facts = made
-                write_whole(folder / f"{name}.csv", as_csv(rows))
-                write_whole(folder / f"{name}.json", as_json(rows, {**facts, **source.provenance}))
+                text = as_json(rows, {**facts, **source.provenance})
+                write_whole(folder / f"{name}.csv", as_csv(rows), replace=replace)
+                write_whole(folder / f"{name}.json", text, replace=replace)
             else:
                 figure = getattr(made, "figure", None) or made
                 for end in _FORMATS:
-                    plots.save_figure(figure, folder / f"{name}{end}")
+                    plots.save_figure(figure, folder / f"{name}{end}", replace=replace)
                     figure.set_layout_engine("none")  # the places found once serve all formats
 
 

@@ -9,6 +9,7 @@ import difflib
 from pathlib import Path
 
 from cmbinpaint.commands import _common as common
+from cmbinpaint.commands import _outputs as outputs
 from cmbinpaint.commands._studies import STUDIES, Source, Study
 from cmbinpaint.errors import requires
 
@@ -59,10 +60,9 @@ def run(args: argparse.Namespace) -> int:
     source = Source(args)
     render(0.0, args.t_min_uK, args.t_max_uK, args.colors)  # refuses bad colors now
     chosen, passed_over = _chosen(args, source)
-    args.output.mkdir(parents=True, exist_ok=True)
-    inputs = [args.mask, args.data, args.classifier]
+    outputs.make_folder(args.output)
     for study in chosen:
-        common.refuse_outputs(study.outputs(args.output), inputs, overwrite=args.overwrite)
+        outputs.refuse_outputs(args, study.outputs(args.output), overwrite=args.overwrite)
     for study in chosen:
         study.write(source, args.output)
         print(f"{study.name}: {', '.join(path.name for path in study.outputs(args.output))}")

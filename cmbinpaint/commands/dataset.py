@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from cmbinpaint.commands import _common as common
+from cmbinpaint.commands import _outputs as outputs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
 
     recipe = DataSetRecipe.read(args.recipe)
     folder = args.output or Path("data") / recipe.name
+    outputs.refuse_folder(folder)
     start = time.monotonic()
     if not args.check:
         workers = available_cores() if args.workers is None else args.workers

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from cmbinpaint._files import write_whole
 from cmbinpaint.commands import _common as common
+from cmbinpaint.commands import _outputs as outputs
 
 if TYPE_CHECKING:
     from cmbinpaint._types import BoolArray, FloatArray
@@ -52,8 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Simulate, fill, compare, draw."""
     folder: Path = args.output
-    folder.mkdir(parents=True, exist_ok=True)
-    common.refuse_outputs([folder / name for name in FILES], [], overwrite=args.overwrite)
+    outputs.make_folder(folder)
+    outputs.refuse_outputs(args, [folder / name for name in FILES], overwrite=args.overwrite)
     with _step("simulate a sky: Planck 2018's spectrum, beam, white noise, a Planck-like mask"):
         sky = _simulate(args)
         _write_skies(args, sky)

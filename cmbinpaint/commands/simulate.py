@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cmbinpaint.commands import _common as common
+from cmbinpaint.commands import _outputs as outputs
 from cmbinpaint.errors import SpectrumError
 
 if TYPE_CHECKING:
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `simulate`."""
-    parser.add_argument("-o", "--output", metavar="OUT", type=Path, required=True, help="FITS file to write")
+    parser.add_argument(
+        "-o", "--output", metavar="OUT", required=True, help="FITS file to write, or FOLDER/ (sky.fits in it)"
+    )
     parser.add_argument("--nside", metavar="N", type=common.positive_int, default=256, help="default 256")
     parser.add_argument(
         "--cl", metavar="FILE", type=Path, help="C_ell in µK² from ell 0; default: Planck 2018's by CAMB"
@@ -47,7 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Simulate one sky and write it."""
-    common.refuse_outputs([args.output], [args.cl], overwrite=args.overwrite)
+    output = outputs.output_file(args.output, "sky.fits")
+    outputs.refuse_outputs(args, [output], overwrite=args.overwrite)
     import numpy as np
 
     from cmbinpaint.files import fits
@@ -66,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     cards, history = common.provenance_of(args.argv)
     cards |= _cards(args, seed, lmax)
     fits.write_map(
-        args.output,
+        output,
         (sky * unit_factor("uK_CMB", unit)).astype(np.float32),
         unit=unit,
         column=args.column,
@@ -76,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         provenance=cards,
         history=history,
     )
-    print(f"{args.output}: nside {nside}, {args.ordering}, {unit}, seed {seed}, rms {np.std(sky):.1f} µK")
+    print(f"{output}: nside {nside}, {args.ordering}, {unit}, seed {seed}, rms {np.std(sky):.1f} µK")
     return 0
 
 

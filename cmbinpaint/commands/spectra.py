@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 from cmbinpaint._files import write_whole
 from cmbinpaint.commands import _common as common
-from cmbinpaint.errors import CmbInpaintError, UnitsError
+from cmbinpaint.commands import _outputs as outputs
+from cmbinpaint.commands._companions import Companions
+from cmbinpaint.errors import CmbInpaintError
 
 if TYPE_CHECKING:
     from cmbinpaint._types import AnyArray, FloatArray
@@ -51,8 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o",
         "--output",
         metavar="OUT",
-        type=Path,
-        help="write OUT.csv and OUT.png; OUT.json: JSON and OUT.png",
+        help="write OUT.csv and OUT.png; OUT.json: JSON and OUT.png; FOLDER/: spectra.csv and .png in it",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace them if they exist")
 
@@ -61,23 +62,23 @@ def run(args: argparse.Namespace) -> int:
     """Compare, print, write."""
     table_path, figure_path = _outputs(args.output)
     wanted = [path for path in (table_path, figure_path) if path is not None]
-    sources = [args.map, args.target, args.observed, args.mask]
-    common.refuse_outputs(wanted, sources, overwrite=args.overwrite)
+    outputs.refuse_outputs(args, wanted, overwrite=args.overwrite)
     comparison = _compare(args)
     table = comparison.table()
     print(table.text)
     if table_path is None or figure_path is None:
         return 0
     as_text = _json if table_path.suffix == ".json" else _csv
-    write_whole(table_path, as_text(comparison))
-    _draw(comparison, figure_path, f"Power spectra of {args.map.name}")
+    write_whole(table_path, as_text(comparison), replace=args.overwrite)
+    _draw(comparison, figure_path, f"Power spectra of {args.map.name}", replace=args.overwrite)
     print(f"{table_path}\n{figure_path}")
     return 0
 
 
-def _outputs(output: Path | None) -> tuple[Path | None, Path | None]:
-    if output is None:
+def _outputs(text: str | None) -> tuple[Path | None, Path | None]:
+    if text is None:
         return None, None
+    output = outputs.output_file(text, "spectra.csv")
     if output.suffix in (".json", ".csv"):
         return output, output.with_suffix(".png")
     base = output.with_suffix("") if output.suffix == ".png" else output
@@ -85,18 +86,19 @@ def _outputs(output: Path | None) -> tuple[Path | None, Path | None]:
 
 
 def _compare(args: argparse.Namespace) -> "SpectraComparison":
+    from cmbinpaint.files import fits
     from cmbinpaint.pipeline.compare_spectra import compare_spectra
 
-    sky, info = _read(args, args.map)
-
-    def other(path: Path | None) -> "AnyArray | None":
-        return None if path is None else _in_unit_of(info, path, *_read(args, path))
-
+    sky, info = fits.read_map(
+        args.map, args.field, unit=args.unit, ordering=args.ordering, max_memory=args.max_memory
+    )
+    files = Companions(info, "uK_CMB" if info.unit else None, args.max_memory, (args.unit, args.ordering))
+    observed = None if args.observed is None else files.read(args.observed)[0]
     comparison = compare_spectra(
-        _in_unit_of(info, args.map, sky, info),
-        target=other(args.target),
-        observed=other(args.observed),
-        mask=_read_mask(args),
+        files.in_work_unit(sky, info),
+        target=None if args.target is None else files.read_full(args.target),
+        observed=observed,
+        mask=_read_mask(args, info),
         beam=_beam(args, info.nside),
         lmax=args.lmax,
         bins=args.bins,
@@ -104,32 +106,17 @@ def _compare(args: argparse.Namespace) -> "SpectraComparison":
     return replace(comparison, unit="uK_CMB" if info.unit else None)
 
 
-def _read(args: argparse.Namespace, path: Path) -> "tuple[AnyArray, MapInfo]":
-    from cmbinpaint.files import fits
-
-    return fits.read_map(path, args.field, unit=args.unit, ordering=args.ordering, max_memory=args.max_memory)
-
-
-def _in_unit_of(first: "MapInfo", path: Path, sky: "AnyArray", info: "MapInfo") -> "AnyArray":
-    """Return a map in µK if the unit of the first one is known, as it is if no unit is known."""
-    if first.unit is None and info.unit is not None:
-        raise UnitsError(
-            f"{first.path} says no unit and {path} is in {info.unit}: they cannot be compared; --unit declares it"
-        )
-    return sky if first.unit is None else common.scaled(sky, common.microkelvin(str(path), info.unit))
-
-
-def _read_mask(args: argparse.Namespace) -> "AnyArray | None":
+def _read_mask(args: argparse.Namespace, info: "MapInfo") -> "AnyArray | None":
     from cmbinpaint.files import fits
 
     if args.mask is None and args.mask_field is None:
         return None
     path = args.mask or args.observed
     if path is None:
-        raise CmbInpaintError("--mask-field names a column of --mask or of --observed, and neither came")
+        raise CmbInpaintError("--mask-field names a column of --mask or of --observed, and neither is given")
     field = 0 if args.mask_field is None else args.mask_field
     ordering = args.ordering if args.mask is None else None
-    return fits.read_mask(path, field, ordering=ordering, max_memory=args.max_memory)
+    return fits.read_mask(path, field, ordering=ordering, max_memory=args.max_memory, same_frame_as=info)
 
 
 def _beam(args: argparse.Namespace, nside: int) -> "FloatArray | None":
@@ -163,7 +150,7 @@ def _json(comparison: "SpectraComparison") -> str:
     return json.dumps({"statement": comparison.statement, **facts, "bands": rows}, indent=2) + "\n"
 
 
-def _draw(comparison: "SpectraComparison", path: Path, title: str) -> None:
+def _draw(comparison: "SpectraComparison", path: Path, title: str, *, replace: bool) -> None:
     import numpy as np
 
     from cmbinpaint import plots
@@ -190,4 +177,4 @@ def _draw(comparison: "SpectraComparison", path: Path, title: str) -> None:
         title=title,
         note=f"{window}, noise included; nside {comparison.nside}",
     )
-    plots.save_figure(figure, path)
+    plots.save_figure(figure, path, replace=replace)

@@ -6,6 +6,9 @@ the end the network's weights with their card. Under torchrun each process train
 
 import argparse
 import os
+from pathlib import Path
+
+from cmbinpaint.commands import _outputs as outputs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +43,8 @@ def run(args: argparse.Namespace) -> int:
     from cmbinpaint.training import Recipe, train  # torch: only when it runs
 
     recipe = Recipe.read(args.recipe)
-    folder = args.output or f"runs/{recipe.name}"
+    folder = Path(args.output or f"runs/{recipe.name}")
+    outputs.refuse_folder(folder)
     result = train(
         recipe,
         folder,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from cmbinpaint._files import write_whole
 from cmbinpaint.commands import _common as common
+from cmbinpaint.commands import _outputs as outputs
 from cmbinpaint.errors import CmbInpaintError, WeightsError
 
 if TYPE_CHECKING:
@@ -63,21 +64,31 @@ def run(args: argparse.Namespace) -> int:
     if args.skies < 2:
         raise CmbInpaintError("--skies 1: errors need two skies at least; give 2 or more")
     if args.misspecified and args.card is not None:
-        raise CmbInpaintError("--card takes the figures of the true sky model; leave out --misspecified")
+        raise CmbInpaintError("--card takes the figures of the true sky model; omit --misspecified")
     card = None if args.card is None else _card(args.card)
-    args.output.mkdir(parents=True, exist_ok=True)
+    outputs.make_folder(args.output)
     return _misspecified(args) if args.misspecified else _validate(args, card)
 
 
+def _refuse(args: argparse.Namespace, names: list[str], records: Path) -> None:
+    """Refuse to replace inputs, and files that no earlier `validate` wrote: it leaves its records beside them."""
+    own = args.overwrite or records.is_dir()
+    outputs.refuse_outputs(args, [args.output / name for name in names], overwrite=own)
+
+
 def _validate(args: argparse.Namespace, card: "Card | None") -> int:
+    from cmbinpaint.plots.calibration import VALIDATION_FIGURES
     from cmbinpaint.validation.ensemble import Ensemble, with_baselines
     from cmbinpaint.validation.validation import Validation
     from cmbinpaint.validation.validation_text import markdown
 
+    records = args.output / "records"
+    pictures = [f"{figure}.png" for figure in (*VALIDATION_FIGURES, "coverage")]
+    _refuse(args, ["validation.json", "validation.md", *pictures], records)
     setup = _setup(args)
     candidates = with_baselines(_candidates(args, MODELS))
     own = {} if card is None else _own(card, candidates)
-    ensemble = Ensemble(setup, candidates, args.output / "records")
+    ensemble = Ensemble(setup, candidates, records)
     _do(ensemble, args)
     result = Validation.of(ensemble, args.skies)
     figures = {**result.to_dict(), "command": common.command_line(args.argv)}
@@ -98,10 +109,12 @@ def _misspecified(args: argparse.Namespace) -> int:
     from cmbinpaint.validation.validation import band_labels, plain
     from cmbinpaint.validation.validation_text import misspecified_markdown
 
-    setup = _setup(args)
+    setup, candidates = _setup(args), _candidates(args, MISSPECIFIED_MODELS)
+    pictures = [f"misspecified_{candidate.label}.png" for candidate in candidates]
+    _refuse(args, ["misspecified.json", "misspecified.md", *pictures], args.output / "misspecified")
     bands = band_labels(setup.bands)
     results: list[Misspecified] = []
-    for candidate in _candidates(args, MISSPECIFIED_MODELS):
+    for candidate in candidates:
         folder = args.output / "misspecified" / candidate.label
         ensemble = misspecified.MisspecifiedEnsemble(setup, candidate, folder, misspecified.SCENARIOS)
         _do(ensemble, args)
@@ -178,7 +191,7 @@ def _card(path: Path) -> "Card":
     from cmbinpaint.networks.card import read_card
 
     if not path.is_file():
-        raise WeightsError(f"{path} is not there; --card names the card (.json) of a network")
+        raise WeightsError(f"{path} is not available; --card names the card (.json) of a network")
     return read_card(path)
 
 

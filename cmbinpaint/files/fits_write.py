@@ -35,6 +35,7 @@ _STORED = {
     "f8": ("f8", "D"), "f16": ("f8", "D"),
 }  # fmt: skip
 _PER_ROW = 1024
+_OVERWRITE = "give another name, or overwrite=True (--overwrite)"
 _LONGEST_TTYPE = 68
 _OWN = re.compile(
     r"SIMPLE|BITPIX|NAXIS\d*|EXTEND|XTENSION|[PG]COUNT|TFIELDS|T(TYPE|FORM|UNIT|SCAL|ZERO|NULL|DIM)\d+|PIXTYPE|"
@@ -252,7 +253,16 @@ def _save(hdus: fits.HDUList, stream: BinaryIO, target: Path) -> None:
         with gzip.GzipFile(filename="", mode="wb", fileobj=stream, mtime=0) as packed:
             hdus.writeto(packed)
     else:
-        hdus.writeto(stream)
+        hdus.writeto(_Plain(stream))
+
+
+class _Plain:
+    """A stream that is no file to numpy, whose `tofile` drops what the system says of a full disk."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.write, self.flush, self.tell = stream.write, stream.flush, stream.tell
+        self.close = stream.flush  # it is closed where it was opened
+        self.closed, self.mode, self.name = False, "wb", ""
 
 
 @contextmanager
@@ -260,13 +270,26 @@ def _whole_or_nothing(target: Path, overwrite: bool, info: MapInfo | None) -> It
     """Refuse what must not be written over; say what the disk refused."""
     _refuse(target, overwrite, info)
     try:
-        with whole_or_nothing(target) as stream:
+        with whole_or_nothing(target, replace=overwrite) as stream:
             yield stream
-    except OSError as error:
-        reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
+    except FileExistsError as error:
         raise FitsError(
-            f"{target} cannot be written: {reason}; no partial file was left and nothing else was touched"
+            f"{target} came to be while it was written here, and is not replaced: {_OVERWRITE}"
         ) from error
+    except OSError as error:
+        raise FitsError(
+            f"{target} cannot be written: {_reason(error)}; no partial file was left and nothing else was touched"
+        ) from error
+
+
+def _reason(error: OSError) -> str:
+    """Say what the disk refused; astropy puts an error of its own before the system's."""
+    cause: BaseException | None = error
+    while isinstance(cause, OSError) and cause.errno is None:
+        cause = cause.__cause__ or cause.__context__
+    if not isinstance(cause, OSError):
+        return error.strerror or str(error)
+    return "the disk is full" if cause.errno == errno.ENOSPC else cause.strerror or str(cause)
 
 
 def _refuse(target: Path, overwrite: bool, info: MapInfo | None) -> None:
@@ -276,9 +299,8 @@ def _refuse(target: Path, overwrite: bool, info: MapInfo | None) -> None:
         raise FitsError(f"{target} is a directory; the path of a FITS file was expected")
     if target.suffix in (".bz2", ".xz", ".zip"):
         raise FitsError(f"{target}: only .fits and .fits.gz are written")
-    if not target.exists():
-        return
-    if info is not None and info.path and Path(info.path).exists() and target.samefile(info.path):
+    source = Path(info.path) if info is not None and info.path else None
+    if source is not None and target.exists() and source.exists() and target.samefile(source):
         raise FitsError(f"{target} is the input; it is never overwritten: give another name")
-    if not overwrite:
-        raise FitsError(f"{target} exists already; give another name, or overwrite=True (--overwrite)")
+    if os.path.lexists(target) and not overwrite:
+        raise FitsError(f"{target} exists already; {_OVERWRITE}")

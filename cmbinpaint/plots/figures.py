@@ -94,7 +94,7 @@ def plain_ticks(axis: Axis, ticks: Sequence[float], text: Callable[[float], str]
 
 
 @styled
-def save_figure(drawing: Axes | Figure, path: str | os.PathLike[str]) -> Path:
+def save_figure(drawing: Axes | Figure, path: str | os.PathLike[str], *, replace: bool = True) -> Path:
     """Write a picture beside `path`, then rename it: `path` is a whole file or is not there.
 
     Parameters
@@ -103,6 +103,8 @@ def save_figure(drawing: Axes | Figure, path: str | os.PathLike[str]) -> Path:
         What a function of this room returned: a figure, or axes, whose whole figure is written.
     path
         Its suffix chooses the format (png, pdf, svg).
+    replace
+        Whether an existing file is replaced.
 
     Returns
     -------
@@ -111,7 +113,7 @@ def save_figure(drawing: Axes | Figure, path: str | os.PathLike[str]) -> Path:
     """
     figure = drawing if isinstance(drawing, Figure) else drawing.figure
     path = Path(path)
-    with whole_or_nothing(path) as stream:
+    with whole_or_nothing(path, replace=replace) as stream:
         chosen = path.suffix.lstrip(".") or None  # none: matplotlib's own
         cast(Figure, figure).savefig(stream, format=chosen, bbox_inches="tight", pad_inches=0.12)
     return path

@@ -57,41 +57,12 @@ def test_a_column_is_a_number_or_a_name() -> None:
     assert common.column("2") == 2 and common.column("I_STOKES") == "I_STOKES"
 
 
-class TestRefuseOutputs:
-    def test_an_input(self, tmp_path: Path) -> None:
-        there = tmp_path / "a.fits"
-        there.write_text("x")
-        link = tmp_path / "b.fits"
-        link.symlink_to(there)
-        for output in (there, link):
-            with pytest.raises(
-                FitsError, match=f"{output} is an input; it is never overwritten: give another"
-            ):
-                common.refuse_outputs([output], [None, there], overwrite=True)
-
-    def test_what_exists(self, tmp_path: Path) -> None:
-        there = tmp_path / "a.fits"
-        there.write_text("x")
-        with pytest.raises(FitsError, match="exists already; give another output, or --overwrite"):
-            common.refuse_outputs([there], [], overwrite=False)
-        common.refuse_outputs([there], [], overwrite=True)
-
-    def test_no_folder_or_a_folder(self, tmp_path: Path) -> None:
-        with pytest.raises(FitsError, match="cannot be written: the folder"):
-            common.refuse_outputs([tmp_path / "no" / "a.fits"], [], overwrite=True)
-        with pytest.raises(FitsError, match="is a directory; the path of a file was expected"):
-            common.refuse_outputs([tmp_path], [], overwrite=True)
-
-    def test_an_input_that_is_not_there_is_left_to_its_reader(self, tmp_path: Path) -> None:
-        common.refuse_outputs([tmp_path / "a.fits"], [tmp_path / "none.fits"], overwrite=False)
-
-
 def test_noise_is_a_number_or_a_map_in_its_own_unit(tmp_path: Path) -> None:
     assert common.read_noise("2.5") == 2.5
     path = fits.write_map(tmp_path / "n.fits", np.full(12 * 4, 3e-6), unit="K_CMB", ordering="NESTED")
     np.testing.assert_allclose(common.read_noise(str(path)), 3.0)
     with pytest.raises(
-        FitsError, match="--noise-std: 'nosuch' came, expected a number, 0 or more in µK, or a"
+        FitsError, match="--noise-std: got 'nosuch'; expected a number, 0 or more in µK, or a"
     ):
         common.read_noise("nosuch")
 

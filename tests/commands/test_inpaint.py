@@ -13,7 +13,7 @@ import pytest
 from astropy.io import fits as afits
 
 from cmbinpaint import cli, inpaint_map
-from cmbinpaint.commands import inpaint as command
+from cmbinpaint.commands._series import realization_paths
 from cmbinpaint.files import fits
 from cmbinpaint.sims import fiducial_cl, simulate_sky
 
@@ -194,14 +194,14 @@ class TestRealizations:
     def test_a_rerun_makes_what_is_missing(self, planck_file, tmp_path, capsys) -> None:
         words = self.words(planck_file, "-o", tmp_path / "r.fits", "--realizations", 3)
         assert run(*words) == 0
-        paths = command.realization_paths(tmp_path / "r.fits", 3)
-        before = [p.read_bytes() for p in paths]
+        paths = realization_paths(tmp_path / "r.fits", range(3))
+        before = [p.read_bytes() for p in paths.values()]
         paths[1].unlink()
         stamps = [paths[0].stat().st_mtime_ns, paths[2].stat().st_mtime_ns]
         capsys.readouterr()
         assert run(*words) == 0  # no seed given: the one of the files
         assert capsys.readouterr().out.startswith("2 of 3 realizations are there already (seed ")
-        assert [p.read_bytes() for p in paths] == before
+        assert [p.read_bytes() for p in paths.values()] == before
         assert stamps == [paths[0].stat().st_mtime_ns, paths[2].stat().st_mtime_ns]
 
     @pytest.mark.parametrize(
@@ -221,6 +221,36 @@ class TestRealizations:
         assert expected in capsys.readouterr().err
         assert not (tmp_path / "r_001.fits").exists()
 
+    @pytest.mark.parametrize(
+        ("how", "what"),
+        [
+            ({"ordering": "RING"}, "in RING ordering"),
+            ({"unit": "mK_CMB"}, "in mK_CMB"),
+            ({"other": 1}, "as another realization"),
+        ],
+    )
+    def test_a_file_changed_since_is_not_taken_for_one_of_the_series(
+        self, how, what, planck_file, tmp_path, capsys
+    ) -> None:
+        words = self.words(planck_file, "-o", tmp_path / "r.fits", "--seed", 4, "--realizations")
+        assert run(*words, 2) == 0
+        path = tmp_path / f"r_00{how.get('other', 0)}.fits"
+        sky, info = fits.read_map(path)
+        cards = {key: info.header[key] for key in ("JOB", "SEED", "REALIZ")}
+        path = tmp_path / "r_000.fits"
+        path.unlink()
+        fits.write_map(
+            path,
+            sky,
+            unit=how.get("unit", info.unit),
+            ordering=how.get("ordering", info.ordering),
+            provenance=cards,
+        )
+        capsys.readouterr()
+        assert run(*words, 3) == 1
+        assert f"{path} exists already and was made {what}; give another -o" in capsys.readouterr().err
+        assert not (tmp_path / "r_002.fits").exists()
+
     def test_overwrite_makes_all_again(self, planck_file, tmp_path) -> None:
         words = self.words(planck_file, "-o", tmp_path / "r.fits", "--realizations", 2)
         assert run(*words, "--seed", 1) == 0
@@ -229,7 +259,7 @@ class TestRealizations:
         assert (tmp_path / "r_000.fits").read_bytes() != before
 
     def test_names(self) -> None:
-        names = [p.name for p in command.realization_paths(Path("a/b.c.fits.gz"), 1001)]
+        names = [p.name for p in realization_paths(Path("a/b.c.fits.gz"), range(1001)).values()]
         assert names[0] == "b.c_000.fits.gz" and names[-1] == "b.c_1000.fits.gz"
 
     def test_predictions_are_not_realizations(self, planck_file, tmp_path, capsys) -> None:
@@ -237,7 +267,7 @@ class TestRealizations:
             planck_file, "-o", tmp_path / "r.fits", "--realizations", 2, "--fill", "prediction"
         )
         assert run(*words) == 1
-        assert "--realizations came with --fill prediction, which is one map" in capsys.readouterr().err
+        assert "--realizations was given with --fill prediction, which is one map" in capsys.readouterr().err
 
 
 class TestRefusals:
@@ -266,7 +296,9 @@ class TestRefusals:
 
     def test_a_beam_without_a_spectrum(self, planck_file, tmp_path, capsys) -> None:
         words = [planck_file, "--mask-field", "TMASK", "-o", tmp_path / "o.fits", "--fwhm-arcmin", 5]
-        assert "says how the spectrum of --cl was smoothed, and no --cl came" in self.fails(capsys, *words)
+        assert "says how the spectrum of --cl was smoothed, and --cl is not given" in self.fails(
+            capsys, *words
+        )
 
     def test_an_apodized_mask(self, sky, valid, tmp_path, capsys) -> None:
         columns = {"I_STOKES": sky, "TMASK": np.where(valid, 1.0, 0.5).astype(np.float32)}

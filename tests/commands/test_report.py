@@ -95,7 +95,7 @@ def test_truth_error_map_and_several_maps_of_any_name_are_taken_in(folder, words
     odd = tmp_path / "<b>r\udcff\u202e.fits"
     shutil.copy(folder / "filled.fits", odd)
     more = [folder / "r_000.fits", folder / "r_001.fits"]
-    options = ["--truth", folder / "truth.fits", "--error-map", tmp_path / "error.fits", "-o", tmp_path]
+    options = ["--target", folder / "truth.fits", "--error-map", tmp_path / "error.fits", "-o", tmp_path]
     (tmp_path / "report.html").write_text("an older one")
     options += ["--overwrite"]
     assert run(*words[:2], odd, *more, *words[3:], *options) == 0
@@ -111,7 +111,7 @@ def test_truth_error_map_and_several_maps_of_any_name_are_taken_in(folder, words
 def test_an_existing_report_is_not_replaced_unasked(folder, words, tmp_path, capsys) -> None:
     (tmp_path / "report.html").write_text("mine")
     assert run(*words, "-o", tmp_path) == 1
-    assert f"{tmp_path / 'report.html'} exists already; give another folder" in capsys.readouterr().err
+    assert f"{tmp_path / 'report.html'} exists already; give another output" in capsys.readouterr().err
     fill = ["inpaint", folder / "sky.fits", "--mask-field", "TMASK", "-o", tmp_path / "x.fits"]
     assert run(*fill, "--report", tmp_path) == 1
     assert not (tmp_path / "x.fits").exists()  # refused before the work
@@ -121,7 +121,7 @@ def test_an_existing_report_is_not_replaced_unasked(folder, words, tmp_path, cap
 def test_the_order_of_the_files_matters_and_is_told(folder, tmp_path, capsys) -> None:
     swapped = ["report", folder / "filled.fits", folder / "sky.fits", "-o", tmp_path]
     assert run(*swapped) == 1
-    assert "has no holes and no mask that has any came: give --mask FILE" in capsys.readouterr().err
+    assert "has no holes, and no mask that has any was given: give --mask FILE" in capsys.readouterr().err
     fits.write_map(tmp_path / "mask.fits", valid_at(NSIDE).astype(np.float32), ordering="NESTED")
     assert run(*swapped, "--mask", tmp_path / "mask.fits") == 1
     assert "the order is the map with holes first, then what was made of it" in capsys.readouterr().err
@@ -177,7 +177,7 @@ def test_files_of_different_units_are_compared_if_both_are_known(folder, tmp_pat
     [
         (["--error-sims", 1], "--error-sims 1 has no scatter; give at least 2"),
         (["--error-sims", 3, "--error-map", "sky.fits"], "both say what the error is; give one of them"),
-        (["--truth", "no.fits"], "no.fits does not exist, or is no file"),
+        (["--target", "no.fits"], "no.fits does not exist, or is no file"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(
@@ -190,21 +190,21 @@ def test_options_that_make_no_sense_are_refused(
 
 def test_other_maps_must_be_of_the_same_sky(folder, words, tmp_path, capsys) -> None:
     fits.write_map(tmp_path / "small.fits", np.zeros(12), unit="K_CMB")
-    assert run(*words, "--truth", tmp_path / "small.fits", "-o", tmp_path) == 1
+    assert run(*words, "--target", tmp_path / "small.fits", "-o", tmp_path) == 1
     assert "has nside 1, " in capsys.readouterr().err
     fits.write_map(tmp_path / "turned.fits", np.zeros(12 * NSIDE**2), unit="K_CMB", coord="C")
-    assert run(*words, "--truth", tmp_path / "turned.fits", "-o", tmp_path) == 1
-    assert "is in coordinates C, " in capsys.readouterr().err
-    assert run(*words, "--truth", folder / "sky.fits", "-o", tmp_path) == 1
+    assert run(*words, "--target", tmp_path / "turned.fits", "-o", tmp_path) == 1
+    assert "is in coordinates 'C', " in capsys.readouterr().err
+    assert run(*words, "--target", folder / "sky.fits", "-o", tmp_path) == 1
     assert "a full sky was expected" in capsys.readouterr().err
 
 
 def test_report_options_need_a_report_and_a_folder(folder, tmp_path, capsys) -> None:
     fill = ["inpaint", folder / "sky.fits", "--mask-field", "TMASK", "-o", tmp_path / "x.fits"]
-    assert run(*fill, "--truth", folder / "truth.fits") == 1
-    assert "--truth is for a report; give --report DIR too" in capsys.readouterr().err
+    assert run(*fill, "--target", folder / "truth.fits") == 1
+    assert "--target is for a report; give --report DIR too" in capsys.readouterr().err
     assert run(*fill, "--report", folder / "sky.fits") == 1
-    assert "is a file; --report takes a folder" in capsys.readouterr().err
+    assert "is no folder, and files are to be written into" in capsys.readouterr().err
     assert not (tmp_path / "x.fits").exists()
 
 

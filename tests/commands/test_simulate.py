@@ -66,7 +66,7 @@ def test_fresh_seeds_are_recorded(cl_file, tmp_path) -> None:
     [
         (["--nside", "17"], "nside 17 is not a power of two"),
         (["--unit", "MJy/sr"], "unit 'MJy/sr' is a brightness"),
-        (["--noise-std", "none.fits"], "--noise-std: 'none.fits' came, expected a number"),
+        (["--noise-std", "none.fits"], "--noise-std: got 'none.fits'; expected a number"),
         (["--cl", "none.txt"], "none.txt"),
     ],
 )

@@ -115,15 +115,19 @@ def test_wrong_models(mask, tmp_path, capsys, monkeypatch) -> None:
     [
         (["--skies", "1"], 1, "--skies 1: errors need two skies at least"),
         (["--model", "krigin"], 1, "unknown model 'krigin'"),
-        (["--card", "none.json"], 1, "none.json is not there; --card names the card (.json) of a network"),
+        (
+            ["--card", "none.json"],
+            1,
+            "none.json is not available; --card names the card (.json) of a network",
+        ),
         (
             ["--misspecified", "--card", "CARD"],
             1,
-            "--card takes the figures of the true sky model; leave out",
+            "--card takes the figures of the true sky model; omit",
         ),
         (["--nside", "12"], 1, "nside 12 is not a power of two"),
         (["--model", "kriging", "--model", "kriging"], 1, "expected different ones, none named"),
-        (["--skies", "x"], 2, "argument --skies: 'x' came, expected a whole number above 0"),
+        (["--skies", "x"], 2, "argument --skies: got 'x'; expected a whole number above 0"),
     ],
 )
 def test_what_cannot_be_validated(more, code, text, mask, tmp_path, capsys) -> None:

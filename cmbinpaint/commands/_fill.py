@@ -1,0 +1,189 @@
+"""One fill after the other, as `cmbinpaint inpaint` makes them.
+
+Inputs: a `Request`, a model, a seed. Outputs: filled maps; files that say how they were made.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cmbinpaint import __version__
+from cmbinpaint.commands import _common as common
+from cmbinpaint.commands._input import Request
+from cmbinpaint.errors import CmbInpaintError, MaskError
+
+if TYPE_CHECKING:
+    from cmbinpaint._types import AnyArray
+    from cmbinpaint.problem.model import Inpainter
+    from cmbinpaint.problem.progress import Watch
+    from cmbinpaint.sims.sky_model import SkyModel
+
+
+@dataclass
+class Filling:
+    """A request, the model and seed that answer it, and what was found out on the way.
+
+    Attributes
+    ----------
+    request, model
+        What is filled, and by what.
+    seed
+        Of the realizations; None: of predictions.
+    known
+        Of the sky, as arguments of `inpaint_map`: after the first fill its sky model.
+    history
+        Lines of HISTORY.
+    checked
+        All numbers of the self-check, if it ran.
+    steps, remaining
+        Of the last map's conjugate gradients.
+    """
+
+    request: Request
+    model: "Inpainter"
+    seed: int | None
+    known: dict[str, Any]
+    history: list[str]
+    checked: str = ""
+    steps: int = 0
+    remaining: float | None = None
+
+    @classmethod
+    def prepare(cls, request: Request) -> "Filling":
+        """Load the model, and draw a seed where none is given."""
+        from cmbinpaint.pipeline.models import load_model
+
+        args = request.args
+        model = load_model(args.model, device=args.device)
+        seed = None if args.fill == "prediction" else common.fresh_seed() if args.seed is None else args.seed
+        filling = cls(request, model, seed, request.known, common.provenance_of(args.argv)[1])
+        filling.remember(request.warned)
+        return filling
+
+    def fill(self, index: int, watch: "Watch | None" = None) -> "AnyArray":
+        """Fill the holes once; `index` counts realizations."""
+        from cmbinpaint.pipeline.inpaint import inpaint_map
+        from cmbinpaint.problem.draws import Draws
+
+        request = self.request
+        filled, info = inpaint_map(
+            request.sky,
+            plan=request.plan,
+            model=self.model,
+            fill=request.args.fill,
+            refine=request.args.refine,
+            unit=request.info.unit,
+            seed=self.seed,
+            draws=Draws(first=index),
+            progress=watch,
+            return_info=True,
+            **self.known,
+        )
+        if "sky_model" not in self.known:  # the others follow from the same
+            self._assume(info.sky_model)
+        self.remember(info.warnings)
+        self.steps, self.remaining = info.steps[-1], info.remaining
+        return filled
+
+    def check(self) -> str:
+        """Test what is known of the sky on the map; return the line that says so."""
+        from cmbinpaint.validation.self_check import self_check
+
+        request = self.request
+        try:
+            found = self_check(
+                request.sky,
+                plan=request.plan,
+                model=self.model,
+                refine=request.args.refine,
+                unit=request.info.unit,
+                **self.known,
+            )
+        except MaskError as error:  # the mask leaves no room for it: the fill does not depend on that
+            said = f"self-check: not possible: {error}"
+        else:
+            self._assume(found.sky_model)
+            self.checked = found.table()
+            said = f"self-check: {found}"
+        self.history = [*self.history, said]
+        return said
+
+    def _assume(self, sky_model: "SkyModel") -> None:
+        """Let the fills that follow use this sky model, and say where it came from."""
+        self.known = {"sky_model": sky_model}
+        self.history = [*self.history, f"sky model: {sky_model.source}"]
+
+    def remember(self, warned: Iterable[str]) -> None:
+        """Let outputs say in their HISTORY what was warned of, once each."""
+        lines = (f"warning: {text}" for text in warned)
+        self.history += [line for line in dict.fromkeys(lines) if line not in self.history]
+
+    def digest(self) -> str:
+        """Return a hash of all that the fills follow from but the seed."""
+        from cmbinpaint.files.fits import sha256_of
+
+        args, info = self.request.args, self.request.info
+        noise = args.noise_std
+        said = [info.sha256, info.column, info.hdu, info.unit, self.request.plan.digest]
+        said += [self.model.name, self.model.sha256, args.fill, args.refine, args.fwhm_arcmin, __version__]
+        said += [None if args.cl is None else sha256_of(args.cl)]
+        said += [sha256_of(noise) if noise is not None and Path(noise).is_file() else noise]
+        return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
+
+    def cards(self, index: int) -> dict[str, Any]:
+        """Return the provenance of one output."""
+        request, plan, args = self.request, self.request.plan, self.request.args
+        mask = request.mask_source
+        holes = "UNSEEN and NaN pixels of the map" if mask is None else f"column {mask[1]}"
+        return common.provenance_of(args.argv)[0] | {
+            "MODEL": (self.model.name, "that filled the holes"),
+            "WEIGHTS": (self.model.sha256 or None, "sha256 of the model's weights"),
+            "FILL": (args.fill, "realization or prediction"),
+            "SEED": (self.seed, "of the realizations"),
+            "REALIZ": (index if self.seed is not None else None, "which realization of that seed"),
+            "STEPS": (self.steps, "of conjugate gradients, last map"),
+            "REMAINS": (self.remaining, "estimate of what they left, posterior std"),
+            "GUARD": (args.guard, "rings beside holes not used as data"),
+            "FSKY": (plan.fsky, "fraction of the sky used as data"),
+            "NHOLES": (plan.n_holes, "holes, by 8-connectivity"),
+            "NFILLED": (int(plan.targets.sum()), "pixels filled"),
+            "MAPFILE": (args.map.name, "the map with holes"),
+            "MAPSHA": (request.info.sha256, "its sha256"),
+            "MASKFILE": ((args.mask or args.map).name, f"holes: {holes}"),
+            "MASKSHA": (request.mask_sha256, "its sha256"),
+            "JOB": (self.digest(), "the same for all that differs in seed only"),
+        }
+
+    def write(self, path: Path, filled: "AnyArray", index: int) -> None:
+        """Write one filled map, whole or not at all."""
+        from cmbinpaint.files import fits
+
+        fits.write_map(
+            path,
+            filled,
+            info=self.request.info,
+            overwrite=self.request.args.overwrite,
+            provenance=self.cards(index),
+            history=self.history,
+        )
+
+    def summary(self, path: Path, seconds: float) -> str:
+        """Return the line that says what was written."""
+        plan, seed = self.request.plan, "" if self.seed is None else f", seed {self.seed}"
+        return (
+            f"{path}: {plan.n_holes} holes filled ({100 * float(plan.targets.mean()):.1f} % of the sky), "
+            f"{self.request.args.fill} by {self.model.name}{seed}, {common.human_seconds(seconds)}"
+        )
+
+
+def refuse_no_holes(request: Request) -> None:
+    """Refuse a map without holes if no mask was named."""
+    if request.plan.targets.any() or request.mask_source is not None:
+        return
+    raise CmbInpaintError(
+        f"{request.args.map} has no UNSEEN or NaN pixels in column {request.info.column}, and no mask was given: give "
+        "--mask FILE, or --mask-field NAME for a column of the map's own file"
+    )
