@@ -7,7 +7,7 @@ JOBS ?= 2
 DEMO_OUT ?= demo
 DOCS_OUT ?= docs/_build/html
 
-.PHONY: demo test docs explore lint clean
+.PHONY: demo test docs bench explore lint clean
 
 demo: $(VENV)/.core
 	$(BIN)/cmbinpaint demo -o $(DEMO_OUT) --overwrite
@@ -18,6 +18,10 @@ test: lint
 # The site, in $(DOCS_OUT)/index.html: the gallery's examples are run, and a warning is an error.
 docs: $(VENV)/.docs
 	$(BIN)/python -m sphinx -W --keep-going -b html docs $(DOCS_OUT)
+
+# A minute that tells whether something got slower than in the stored run.
+bench: $(VENV)/.core
+	$(BIN)/python benchmarks/ratios.py
 
 # Property tests on fresh random examples.
 explore: $(VENV)/.all
