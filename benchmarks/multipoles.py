@@ -2,7 +2,7 @@
 
     python benchmarks/multipoles.py --nside 128 --skies 4 --mask MASK.fits -o benchmarks/results/multipoles_128.json
 
-A model ends where the signal of every multipole is below a share of the noise's (`sims.skymodel.MULTIPOLE_OF_NOISE`).
+A model ends where the signal of every multipole is below a share of the noise's (`sims.map_signal.MULTIPOLE_OF_NOISE`).
 Error of its exact mean by depth over that of the model with all multipoles, by beam and share.
 """
 
@@ -10,7 +10,7 @@ import numpy as np
 from common import BINS, NOISE_STD, Setting, arguments, theory, write
 
 from cmbinpaint.gaussian.solver import GaussianSolver
-from cmbinpaint.sims import sky_model as skymodel
+from cmbinpaint.sims import map_signal
 from cmbinpaint.sims.skies import simulate_sky
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere.pixels import pixel_size
@@ -22,7 +22,7 @@ SHARES = (float("inf"), 1.0, 0.5, 0.25, 0.1)  # the first leaves it to the other
 def main() -> None:
     args = arguments(__doc__ or "").parse_args()
     setting = Setting.at(args.nside, args.mask)
-    usual = skymodel.MULTIPOLE_OF_NOISE
+    usual = map_signal.MULTIPOLE_OF_NOISE
     rows = []
     for beam in BEAMS_PX:
         whole = model(args.nside, beam, lmax=3 * args.nside - 1)
@@ -35,7 +35,7 @@ def main() -> None:
         ]  # fmt: skip
         best = rms(setting, whole, skies)
         for share in SHARES:
-            skymodel.MULTIPOLE_OF_NOISE = share
+            map_signal.MULTIPOLE_OF_NOISE = share
             kept = model(args.nside, beam)
             excess = rms(setting, kept, skies) / best
             rows.append(
@@ -43,7 +43,7 @@ def main() -> None:
                  "rms_uK": best}
             )  # fmt: skip
             print(rows[-1], flush=True)
-        skymodel.MULTIPOLE_OF_NOISE = usual
+        map_signal.MULTIPOLE_OF_NOISE = usual
     write(
         {"what": "multipoles", "nside": args.nside, "skies": args.skies, "noise_uK": NOISE_STD, "usual": usual,
          "depths_px": BINS[args.nside], "rows": rows},

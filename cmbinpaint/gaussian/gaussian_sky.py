@@ -10,7 +10,7 @@ import numpy as np
 
 from cmbinpaint._types import BoolArray, FloatArray
 from cmbinpaint.errors import CmbInpaintWarning, SpectrumError
-from cmbinpaint.sims.sky_model import LEAST_NOISE
+from cmbinpaint.sims.map_signal import LEAST_NOISE
 
 
 class GaussianSky(Protocol):

@@ -23,7 +23,8 @@ from scipy.optimize import minimize
 
 from cmbinpaint._types import BoolArray, FloatArray, IntArray
 from cmbinpaint.errors import MapError
-from cmbinpaint.sims.sky_model import SkyModel, lowest_lmax, with_broad_prior
+from cmbinpaint.sims.map_signal import lowest_lmax, with_broad_prior
+from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sims.smooth_fill import smooth_fill
 from cmbinpaint.sims.theory import fiducial_cl
 from cmbinpaint.sphere import maps

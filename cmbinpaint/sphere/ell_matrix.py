@@ -13,9 +13,12 @@ from cmbinpaint._types import AnyArray, ComplexArray, FloatArray
 from cmbinpaint.errors import SpectrumError
 from cmbinpaint.sphere.fields import Fields
 from cmbinpaint.sphere.harmonics import CACHED_LMAX, alm_degrees, alm_size, draw_alm
+from cmbinpaint.sphere.power import as_numbers, validate_cl
 
 # A pivot of a Cholesky factor below this fraction of its diagonal is rounding, and taken for zero.
 _ROUNDING = 1e-12
+# Spectra in another order are impossible at more than this fraction of all ell, a slip of the hand at fewer.
+_OFTEN = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,6 +164,51 @@ class EllMatrix:
                 f"the spectra are not those of any sky at ell = {ell}: {here} (power is not negative, and no cross "
                 "power exceeds the geometric mean of its two, as in TE² <= TT·EE); check the order TT, EE, BB, TE"
             )
+
+
+def validate_spectra(spectra: Any, name: str = "cl") -> EllMatrix:
+    """Return the power spectra of T, of E and B, or of all three, refusing what is none.
+
+    Parameters
+    ----------
+    spectra
+        (lmax+1,) TT, or rows in healpy's order (`EllMatrix.from_spectra`), or CAMB's columns (lmax+1, 4) TT, EE, BB,
+        TE. From ell = 0, C_ell; a Quantity is converted to µK². Of several, entries 0 and 1 are not used.
+    name
+        How messages name them.
+
+    Raises
+    ------
+    SpectrumError
+        If they are not those of any sky; healpy's old order (TT, TE, EE, BB) is recognized and named.
+    """
+    rows = as_numbers(spectra, "uK2", name)
+    if rows.ndim == 1:
+        return EllMatrix(validate_cl(spectra, name, lmax=2))
+    if rows.ndim == 2 and rows.shape[1] == 4 and len(rows) > 6:
+        rows = rows.T
+    matrix = EllMatrix.from_spectra(rows)
+    rows[:, :2] = matrix.values[..., :2] = 0.0
+    for label, row in zip(matrix.fields.spectra, rows, strict=False):
+        validate_cl(row, f"{name} ({label})", lmax=2, signed=True)
+    try:
+        matrix.cholesky()
+    except SpectrumError as error:
+        if len(rows) == 4 and _has_old_order(rows):
+            raise SpectrumError(
+                f"{name} is in healpy's old order, TT, TE, EE, BB: {error}. Give cl[[0, 2, 3, 1]]: TT, EE, BB, TE"
+            ) from None
+        raise SpectrumError(f"{name}: {error}") from None
+    return matrix
+
+
+def _has_old_order(rows: FloatArray) -> bool:
+    """Whether four spectra make no sense in many places as TT, EE, BB, TE, but do as TT, TE, EE, BB."""
+    tt, second, third, fourth = rows
+    impossible = (second < 0) | (fourth**2 > tt * second) | (third < 0)
+    return bool(
+        np.mean(impossible) > _OFTEN and np.all((third >= 0) & (fourth >= 0) & (second**2 <= tt * third))
+    )
 
 
 def _blocks(lmax: int) -> Iterator[tuple[slice, Any]]:

@@ -11,7 +11,10 @@ from cmbinpaint._types import FloatArray
 from cmbinpaint.errors import SpectrumError
 from cmbinpaint.sphere.units import in_unit
 
-__all__ = ["noise_power", "pixel_variance", "validate_cl", "validate_lmax", "validate_noise"]
+__all__ = [
+    "as_numbers", "noise_power", "pixel_variance", "validate_cl", "validate_lmax", "validate_noise",
+    "validate_noise_cov",
+]  # fmt: skip
 
 
 def validate_cl(cl: Any, name: str = "cl", *, lmax: int = 0, signed: bool = False) -> FloatArray:
@@ -35,7 +38,7 @@ def validate_cl(cl: Any, name: str = "cl", *, lmax: int = 0, signed: bool = Fals
     UnitsError
         If it is a Quantity, but no temperature squared.
     """
-    array = _numbers(cl, "uK2", name)
+    array = as_numbers(cl, "uK2", name)
     if array.ndim != 1 or array.size == 0:
         raise SpectrumError(f"{name} has shape {array.shape}; expected one spectrum (lmax+1,) from ell = 0")
     if array.size <= lmax:
@@ -51,21 +54,36 @@ def validate_cl(cl: Any, name: str = "cl", *, lmax: int = 0, signed: bool = Fals
     return array
 
 
-def validate_noise(noise_std: Any, nside: int) -> float | FloatArray:
-    """Return noise per pixel as a float or a read-only (npix,) array, refusing what is none.
+def validate_noise(noise_std: Any, nside: int, k: int = 1) -> float | FloatArray:
+    """Return noise per pixel, refusing what is none.
 
-    A Quantity is converted to µK.
+    Parameters
+    ----------
+    noise_std
+        A number or (npix,) of one map; a number, (k,) or (k, npix) of k Stokes parameters. A Quantity is converted.
+    nside, k
+        Of the map.
+
+    Returns
+    -------
+    A float or a read-only (npix,) array; of several Stokes parameters a read-only (k,) or (k, npix) array.
     """
-    noise = _numbers(noise_std, "uK", "noise_std")
+    noise = as_numbers(noise_std, "uK", "noise_std")
     npix = 12 * nside**2
-    if noise.ndim and noise.shape != (npix,):
-        raise SpectrumError(
-            f"noise_std has shape {noise.shape}; expected a number, or one value per pixel: "
-            f"({npix},) at nside {nside}"
+    if k > 1 and noise.ndim == 0:
+        noise = np.full(k, noise)
+    if noise.shape not in (((), (npix,)) if k == 1 else ((k,), (k, npix))):
+        expected = (
+            f"a number, or one value per pixel: ({npix},)"
+            if k == 1
+            else f"a number, one for each Stokes parameter: ({k},), or one for each and each pixel: ({k}, {npix})"
         )
+        raise SpectrumError(f"noise_std has shape {noise.shape}; expected {expected} at nside {nside}")
     bad = ~np.isfinite(noise) | (noise < 0)
     if bad.any():
-        where = f", the first in pixel {int(np.argmax(bad))}" if noise.ndim else f" ({noise_std!r})"
+        where = (
+            f", the first in pixel {int(np.argmax(bad)) % npix}" if noise.size > 3 else f" ({noise_std!r})"
+        )
         raise SpectrumError(
             f"noise_std holds {int(bad.sum())} negative or non-finite values{where}; "
             "expected standard deviations >= 0"
@@ -74,6 +92,45 @@ def validate_noise(noise_std: Any, nside: int) -> float | FloatArray:
         return float(noise)
     noise.flags.writeable = False
     return noise
+
+
+def validate_noise_cov(noise_cov: Any, nside: int, k: int) -> FloatArray:
+    """Return the noise covariance of Stokes parameters per pixel, read-only, refusing what is none.
+
+    Parameters
+    ----------
+    noise_cov
+        (3, npix) QQ, QU, UU of Q, U; (6, npix) II, IQ, IU, QQ, QU, UU of T, Q, U. Unit²; a Quantity is converted.
+    nside, k
+        Of the map.
+
+    Raises
+    ------
+    SpectrumError
+        If the shape is another, or a pixel's matrix is no covariance.
+    """
+    rows = k * (k + 1) // 2
+    cov = as_numbers(noise_cov, "uK2", "noise_cov")
+    if k == 1 or cov.shape != (rows, 12 * nside**2):
+        raise SpectrumError(
+            f"noise_cov has shape {cov.shape}; expected (3, {12 * nside**2}) for Q, U: QQ, QU, UU, or "
+            f"(6, {12 * nside**2}) for T, Q, U: II, IQ, IU, QQ, QU, UU, at nside {nside}"
+        )
+    matrices = np.empty((k, k, cov.shape[1]))
+    for row, (i, j) in zip(cov, zip(*np.triu_indices(k), strict=True), strict=True):
+        matrices[i, j] = matrices[j, i] = row
+    lowest = np.full(cov.shape[1], -1.0)
+    finite = np.isfinite(cov).all(axis=0)
+    lowest[finite] = np.linalg.eigvalsh(matrices[..., finite].transpose(2, 0, 1))[:, 0]
+    bad = lowest < -1e-12 * np.abs(matrices).max(axis=(0, 1), initial=0.0, where=finite)
+    if bad.any():
+        first = int(np.argmax(bad))
+        raise SpectrumError(
+            f"noise_cov is no covariance in {int(bad.sum())} pixels, the first {first}: {cov[:, first]}; variances are "
+            "not negative, and QU² is at most QQ UU"
+        )
+    cov.flags.writeable = False
+    return cov
 
 
 def validate_lmax(lmax: Any, highest: int | None = None, *, lowest: int = 0, why: str = "") -> int:
@@ -99,7 +156,7 @@ def noise_power(noise_std: float | FloatArray, npix: int) -> float:
     return float(np.mean(np.square(noise_std))) * 4 * np.pi / npix
 
 
-def _numbers(value: Any, unit: str, name: str) -> FloatArray:
+def as_numbers(value: Any, unit: str, name: str) -> FloatArray:
     """A copy as float64; hidden entries of masked arrays are NaN."""
     plain = in_unit(value, unit, name)
     hidden = getattr(plain, "mask", None)

@@ -21,8 +21,10 @@ def test_a_geometric_fall_is_summed_exactly(ratio):
 
 
 def test_bursts_are_met_with_the_slowest_recent_ratio():
-    watch, _ = follow([1.0, 0.8, 0.1, 0.08])
-    assert watch.remaining == pytest.approx(0.08 * 0.8 / 0.2)
+    watch, _ = follow([1.0, 0.8, 0.1, 0.01])
+    assert watch.remaining == pytest.approx(0.01 * 0.8 / 0.2)
+    watch, _ = follow([1.0, 0.9, 0.45, 0.2, 0.1])  # what was four changes ago counts no more
+    assert watch.remaining == pytest.approx(0.1 * 0.5 / 0.5)
 
 
 def test_growth_and_plateaus_do_not_end_it():

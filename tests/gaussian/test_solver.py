@@ -24,8 +24,9 @@ from cmbinpaint.gaussian.solver import GaussianSolver
 from cmbinpaint.problem.model import Inpainter, Predictor
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.problem.progress import Progress
+from cmbinpaint.sims.map_signal import LEAST_NOISE
 from cmbinpaint.sims.skies import simulate_sky
-from cmbinpaint.sims.sky_model import LEAST_NOISE, SkyModel
+from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sims.theory import fiducial_cl
 from cmbinpaint.sphere import harmonics, pixels
 from cmbinpaint.sphere.planck_mask import planck_like_mask

@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmbinpaint.errors import CmbInpaintWarning, SpectrumError
-from cmbinpaint.sims import SkyModel, fiducial_cl
+from cmbinpaint.sims import SkyModel, fiducial_cl, fiducial_spectra
+from cmbinpaint.sphere.fields import Fields
+from cmbinpaint.sphere.harmonics import Harmonics
 from cmbinpaint.sphere.windows import pixel_window
 
 NSIDE = 16
@@ -142,7 +144,7 @@ def test_contradictions_are_refused(changes: dict, text: str) -> None:
         ([1.0, 1.0, -1.0, 1.0], r"cl holds 1 negative .* the first at ell = 2 \(-1.0\)"),
         ([1.0, 1.0, 1.0, np.nan], r"cl holds 1 negative or non-finite .* ell = 3"),
         ([1.0, 1.0], r"cl has shape \(2,\); it is needed from ell = 0 to 2 at least"),
-        (np.ones((3, 48)), r"cl has shape \(3, 48\)"),
+        (np.ones((5, 48)), r"the spectra have shape \(5, 48\); expected"),
         (["a", "b", "c"], "cl is no array of numbers"),
         (np.zeros(48), "neither signal nor noise"),
     ],
@@ -157,3 +159,82 @@ def test_more_refusals() -> None:
         make().scaled(0.0)
     with pytest.raises(SpectrumError, match=r"signal_cl reaches ell = 64; .*from_theory choose lmax"):
         SkyModel(NSIDE, np.ones(65), 1.0)
+
+
+SPECTRA = fiducial_spectra(3 * NSIDE - 1)
+
+
+def test_the_signal_of_t_q_u_is_the_sky_behind_beam_and_pixel_of_each_spin() -> None:
+    model = SkyModel.from_theory(SPECTRA, NSIDE, fwhm=FWHM, noise_std=[3.0, 0.3, 0.3])
+    assert model.fields is Fields.TQU and model.signal_cl.shape == (3, 3, model.lmax + 1)
+    temperature, polarization = (
+        hp.gauss_beam(FWHM, 47, pol=True)[:, i] * pixel_window(NSIDE, 47, spin=2 * i) for i in (0, 1)
+    )
+    for row, (i, j) in zip(SPECTRA, Fields.TQU.pairs, strict=False):
+        window = (temperature if i == 0 else polarization) * (temperature if j == 0 else polarization)
+        np.testing.assert_allclose(model.signal_cl[i, j, 2:], (row * window)[2 : model.lmax + 1], rtol=1e-9)
+    alone = SkyModel.from_theory(SPECTRA[0], NSIDE, fwhm=FWHM, noise_std=3.0, lmax=model.lmax)
+    np.testing.assert_array_equal(model.signal_cl[0, 0], alone.signal_cl)
+    assert model.stokes_rms[0] == alone.rms == model.rms
+    assert model.stokes_rms[1] == model.stokes_rms[2]
+    assert not model.signal_cl[1:, :, :2].any()  # no monopole and dipole of E and B
+
+
+def test_q_and_u_have_the_rms_that_their_skies_have() -> None:
+    model = SkyModel.from_theory(SPECTRA[1:3], NSIDE, fwhm=FWHM, noise_std=0.3)
+    skies = [
+        Harmonics(NSIDE, model.lmax).synthesis(model.signal.draw(np.random.default_rng(seed)))
+        for seed in range(200)
+    ]
+    assert model.fields is Fields.QU
+    np.testing.assert_allclose(
+        np.std(skies, axis=(0, 2)), model.stokes_rms, rtol=0.05
+    )  # 200 skies, some 60 modes
+
+
+def test_beams_of_each_mode() -> None:
+    beams = np.exp(-np.linspace(0, [[1.0], [2.0], [3.0]], 48, axis=1)[..., 0])
+    three = SkyModel.from_theory(SPECTRA, NSIDE, beam=beams, lmax=40)
+    np.testing.assert_allclose(three.signal_cl[2, 2], (SPECTRA[2] * beams[2] ** 2)[:41], rtol=1e-12)
+    two = SkyModel.from_theory(SPECTRA, NSIDE, beam=beams[:2], lmax=40)
+    np.testing.assert_allclose(two.signal_cl[0, 1], (SPECTRA[3] * beams[0] * beams[1])[:41], rtol=1e-12)
+    np.testing.assert_allclose(two.signal_cl[2, 2], (SPECTRA[2] * beams[1] ** 2)[:41], rtol=1e-12)
+
+
+def test_camb_s_columns_are_read_and_healpys_old_order_is_named() -> None:
+    np.testing.assert_array_equal(
+        SkyModel.from_theory(SPECTRA.T, NSIDE, noise_std=0.3).signal_cl,
+        SkyModel.from_theory(SPECTRA, NSIDE, noise_std=0.3).signal_cl,
+    )
+    with pytest.raises(
+        SpectrumError, match=r"healpy's old order, TT, TE, EE, BB: .*Give cl\[\[0, 2, 3, 1\]\]"
+    ):
+        SkyModel.from_theory(fiducial_spectra(191)[[0, 3, 1, 2]], 64)
+    wrong = SPECTRA.copy()
+    wrong[3, 17] = 2 * np.sqrt(wrong[0, 17] * wrong[1, 17])
+    with pytest.raises(SpectrumError, match=r"cl: .* not those of any sky at ell = 17: TT = .* TE² <= TT·EE"):
+        SkyModel.from_theory(wrong, NSIDE)
+
+
+def test_noise_of_stokes_parameters() -> None:
+    cov = np.array([9.0, 0.0, 0.1, 0.09, 0.02, 0.16])[:, None] * np.ones(NPIX)
+    model = SkyModel.from_theory(SPECTRA, NSIDE, noise_cov=cov)
+    np.testing.assert_allclose(model.noise_std[:, 5], [3.0, 0.3, 0.4])
+    assert model.digest != SkyModel.from_theory(SPECTRA, NSIDE, noise_std=model.noise_std).digest
+    np.testing.assert_allclose(model.scaled(2.0).noise_cov, 4 * cov)
+    np.testing.assert_allclose(SkyModel.from_theory(SPECTRA, NSIDE, noise_std=0.2).noise_std, [0.2, 0.2, 0.2])
+    assert model.with_noise([1.0, 2.0, 2.0]).noise_cov is None
+    for noise, words in (
+        ([1.0, 2.0], r"noise_std has shape \(2,\); .*one for each Stokes parameter: \(3,\)"),
+        (np.ones(NPIX), r"noise_std has shape \(3072,\)"),
+        ([1.0, -2.0, 2.0], "1 negative"),
+    ):
+        with pytest.raises(SpectrumError, match=words):
+            SkyModel.from_theory(SPECTRA, NSIDE, noise_std=noise)
+    with pytest.raises(
+        SpectrumError, match=r"noise_cov has shape \(3, 3072\); expected .*\(6, 3072\) for T, Q, U"
+    ):
+        SkyModel.from_theory(SPECTRA, NSIDE, noise_cov=cov[:3])
+    cov[4, 7] = 0.5
+    with pytest.raises(SpectrumError, match="noise_cov is no covariance in 1 pixels, the first 7"):
+        SkyModel.from_theory(SPECTRA, NSIDE, noise_cov=cov)
