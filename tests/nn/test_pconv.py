@@ -137,6 +137,50 @@ def test_empty_window_gives_zero_and_stays_a_hole(seed, stride, coverage) -> Non
     assert (y[(seen == 1).expand_as(y)] != 0).all()  # the bias is there
 
 
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=seeds, groups=group_sizes, kernel=st.sampled_from([1, 3, 5]), stride=st.integers(1, 3),
+    dilation=st.integers(1, 2), coverage=coverages,
+)  # fmt: skip
+def test_a_constant_comes_back_whatever_is_missing(seed, groups, kernel, stride, dilation, coverage) -> None:
+    """With weights that average, 7 stays 7 at edges and beside holes: what is missing is counted, channels and all."""
+    layer = make(
+        seed,
+        in_channels=groups,
+        out_channels=2,
+        kernel_size=kernel,
+        stride=stride,
+        dilation=dilation,
+        bias=False,
+    )
+    torch.nn.init.constant_(layer.weight, 1 / (sum(groups) * kernel**2))
+    _, mask = field_and_mask(seed, 2, groups, (13, 11), coverage)
+    shown = torch.repeat_interleave(mask, torch.tensor(groups), dim=1) > 0
+    y, seen = layer(torch.where(shown, 7.0, torch.nan).double(), mask)
+    expected = (7.0 * seen).expand_as(y)
+    torch.testing.assert_close(y, expected, rtol=FLOAT64_SUM, atol=0)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_single_datum_is_seen_from_its_window_alone(stride: int) -> None:
+    """At row 4, column 7: by the outputs whose window holds it, each through its own weight, times the window."""
+    layer = make(1, in_channels=2, out_channels=1, kernel_size=3, stride=stride, bias=False)
+    mask = torch.zeros(1, 1, 10, 12, dtype=torch.float64)
+    mask[..., 4, 7] = 1
+    x = torch.full((1, 2, 10, 12), torch.nan, dtype=torch.float64)
+    x[0, :, 4, 7] = torch.tensor([2.0, -3.0])
+    y, seen = layer(x, mask)
+    expected = torch.zeros_like(y)
+    for row in range(y.shape[2]):
+        for col in range(y.shape[3]):
+            up, left = 4 - (stride * row - 1), 7 - (stride * col - 1)  # the datum's place in this window
+            if 0 <= up < 3 and 0 <= left < 3:
+                pair = layer.weight[0, :, up, left]
+                expected[0, 0, row, col] = (2 * pair[0] - 3 * pair[1]) * 18 / 2  # two entries of eighteen
+    torch.testing.assert_close(y, expected, rtol=FLOAT64_SUM, atol=FLOAT64_SUM)
+    assert torch.equal(seen, (expected != 0).double()) and int(seen.sum()) == (9 if stride == 1 else 2)
+
+
 @settings(max_examples=20, deadline=None)
 @given(seed=seeds, groups=group_sizes, kernel=st.sampled_from([1, 3, 5]))
 def test_all_valid_is_an_ordinary_convolution_in_the_interior(seed, groups, kernel) -> None:

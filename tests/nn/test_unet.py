@@ -308,3 +308,22 @@ def test_a_decoder_level_is_the_partial_convolution_of_what_is_joined(side: int,
     assert torch.equal(mask, seen)
     for a, b in zip(torch.autograd.grad(found.square().sum(), [*junk, fast.weight]), gradients, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("coverage", [0.002, 0.3, 1.0])
+@pytest.mark.parametrize("preset", ["unet128", "small"])
+def test_a_network_of_averages_keeps_a_constant(preset: str, coverage: float) -> None:
+    """Every layer averages what it sees: 3 goes in beside NaN, 3 comes out everywhere, through masks of all levels."""
+    network = PConvUNet.from_preset("unet128") if preset == "unet128" else small()
+    for module in network.modules():
+        if isinstance(module, PartialConv2d):
+            torch.nn.init.constant_(module.weight, 1 / module.window)
+            torch.nn.init.zeros_(module.bias)
+    torch.nn.init.ones_(network.last.weight)
+    torch.nn.init.zeros_(network.last.bias)
+    valid = (torch.rand(2, 1, 128, 128, generator=torch.Generator().manual_seed(3)) < coverage).float()
+    with torch.no_grad():
+        drawn, seen = network.eval().forward_with_mask(torch.where(valid > 0, 3.0, torch.nan), valid)
+    assert (seen == 1).all() or preset == "small"
+    # Batch norm divides by sqrt(1 + 1e-5) at each level; the rest is float32.
+    torch.testing.assert_close(drawn, 3.0 * seen.expand_as(drawn), rtol=1e-3, atol=0)
