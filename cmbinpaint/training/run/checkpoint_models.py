@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from cmbinpaint._types import BoolArray, Float32Array, FloatArray, IntArray
 from cmbinpaint.errors import CheckpointError, MaskError, WeightsError
+from cmbinpaint.networks.cutting import Scaling
 from cmbinpaint.networks.store import load_weights
 from cmbinpaint.nn.models import build_model
 from cmbinpaint.training.data.examples import Rendering
@@ -228,11 +229,19 @@ class PatchFiller:
 
     def _batch(self, data_uK: Float32Array | FloatArray, valid: BoolArray) -> Float32Array:
         """(n, C, side, side): µK, or RGB."""
-        rendering = Rendering(self.channels, self.targets.rms_uK, self.limit_uK)
-        batch = rendering.hide(np.where(valid, data_uK, 0.0), None, np.broadcast_to(valid, data_uK.shape))
+        shown = np.broadcast_to(valid, data_uK.shape)
+        fields = np.where(valid, data_uK, 0.0)
+        if self.channels == 3:
+            batch = Rendering(3, self.targets.rms_uK, self.limit_uK).hide(fields, None, shown)
+            return self._drawn(batch.x, valid)
+        scaling = Scaling.of(fields, shown)  # as on maps
+        x = np.where(valid, scaling.apply(fields), np.float32(0))
+        return scaling.undo(self._drawn(x[:, None], valid)[:, 0])[:, None].astype(np.float32)
+
+    def _drawn(self, x: Float32Array, valid: BoolArray) -> Float32Array:
         with torch.inference_mode():
-            drawn = self.network(torch.from_numpy(batch.x), torch.from_numpy(batch.valid[:1])).numpy()
-        return drawn if self.channels == 3 else drawn * np.float32(self.targets.rms_uK)
+            mask = torch.from_numpy(valid.astype(np.float32))[None, None]
+            return np.asarray(self.network(torch.from_numpy(x), mask).numpy())
 
 
 @dataclass(frozen=True, eq=False)
