@@ -1,0 +1,143 @@
+"""CoMBInE's network on maps: its error by depth over a training, after one loss or another, and a picture of it.
+
+    python benchmarks/combine_on_sphere.py --run pixel=RUNS/b --run all=RUNS/a --picture combine128 -o OUT
+
+The setting of the tables (the package's Planck-like mask, nside 128, beam 3 px, noise 3 µK). Every checkpoint that a run
+kept is graded without refining; what is printed goes to combine_on_sphere.json. OUT gets combine_learning.png and, with
+--picture, combine_fill.png: truth, data, the network's fill, the exact mean and the network's realization in one field.
+"""
+
+import argparse
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from common import Setting, write
+
+from cmbinpaint.gaussian.exact import GaussianInpainter
+from cmbinpaint.networks.card import Card
+from cmbinpaint.networks.inpainter import NetworkInpainter, NetworkPredictor, load_network
+from cmbinpaint.networks.store import list_models
+from cmbinpaint.pipeline.filler import Filler, realization_rng
+from cmbinpaint.plots import draw_patch
+from cmbinpaint.training.run.checkpoint_models import Trained
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+
+NSIDE = 128
+EDGES = (0.0, 1.3, 2.3, 4.3, np.inf)
+TARGETS = (2.0, 1.5, 1.25, 1.15)  # excess, in holes of one pixel, to 2.3 and 4.3 px of depth, and deeper
+LABELS = ("≤ 1.3 px", "to 2.3 px", "to 4.3 px", "deeper")
+
+
+class Exam:
+    """Skies and their exact means; the patches, which no network changes."""
+
+    def __init__(self, skies: int) -> None:
+        self.setting = Setting.at(NSIDE, None)
+        plan, model = self.setting.plan, self.setting.sky_model
+        self.skies = [self.setting.sky(seed) for seed in range(skies)]
+        exact = GaussianInpainter().prepare(plan, model)
+        self.exact = [exact.predict(sky) for sky, _ in self.skies]
+        self.prepared: NetworkPredictor | None = None
+        self.bins = [plan.targets & (plan.depth > a) & (plan.depth <= b) for a, b in pairwise(EDGES)]
+
+    def predictor(self, network: NetworkInpainter) -> NetworkPredictor:
+        if self.prepared is None:
+            prepared = network.prepare(self.setting.plan, self.setting.sky_model, to_refine=True)
+            assert isinstance(prepared, NetworkPredictor)
+            self.prepared = prepared
+        return NetworkPredictor(network, self.prepared.plan, self.prepared.levels, self.prepared.posterior)
+
+    def excess(self, network: NetworkInpainter) -> list[float]:
+        """rms error over the exact mean's, by depth, over all skies."""
+        predictor = self.predictor(network)
+        squares = np.zeros((2, len(self.bins)))
+        for (sky, signal), exact in zip(self.skies, self.exact, strict=True):
+            for row, fill in enumerate((predictor.predict(sky), exact)):
+                squares[row] += [np.mean(np.square(fill - signal)[chosen]) for chosen in self.bins]
+        return np.sqrt(squares[0] / squares[1]).round(4).tolist()
+
+
+def grade_run(exam: Exam, folder: Path) -> list[dict[str, Any]]:
+    """Every checkpoint of a run."""
+    trained = Trained.open(folder)
+    batch = int((trained.data or {}).get("batch_size", 16))
+    rows = []
+    for state in trained.states:
+        card = Card(
+            name="run", family="pconv", architecture={}, data="", recipe="", normalization="", seed=0,
+            steps=state.step, commit="", license="", version="",
+        )  # fmt: skip
+        network = NetworkInpainter(card, trained.network(state), "cpu")
+        rows.append({"step": state.step, "patches": batch * state.step, "excess": exam.excess(network)})
+        print(folder, rows[-1], flush=True)
+    return rows
+
+
+def draw_learning(runs: dict[str, list[dict[str, Any]]], start: list[float], path: Path) -> None:
+    figure, axes = plt.subplots(1, len(LABELS), figsize=(11, 3.0), layout="constrained")
+    for n, (axis, label, target) in enumerate(zip(axes, LABELS, TARGETS, strict=True)):
+        for name, rows in runs.items():
+            patches = [0, *(row["patches"] for row in rows)]
+            axis.plot(
+                patches, [start[n], *(row["excess"][n] for row in rows)], "o-", ms=3.5, lw=1, label=name
+            )
+        axis.axhline(target, color="0.6", lw=0.8, ls="--")
+        axis.axhline(1, color="0.3", lw=0.8)
+        axis.set_title(label, fontsize=10)
+        axis.set_xlabel("patches", fontsize=9)
+        axis.tick_params(labelsize=8)
+    axes[0].set_ylabel("error over the exact mean's", fontsize=9)
+    axes[0].legend(fontsize=8, frameon=False)
+    figure.savefig(path, dpi=110)
+
+
+def draw_fill(exam: Exam, network: NetworkInpainter, path: Path) -> None:
+    sky, signal = exam.skies[0]
+    plan = exam.setting.plan
+    predictor = exam.predictor(network)
+    filler = Filler(plan, exam.setting.sky_model, predictor, 0, None, linear=False)
+    maps = {
+        "truth": signal, "observed": np.where(plan.valid, sky, np.nan),
+        "combine128": predictor.predict(sky), "exact mean": exam.exact[0],
+        "combine128, a realization": filler.realize(sky, realization_rng(1, 0)),
+    }  # fmt: skip
+    figure, axes = plt.subplots(1, len(maps), figsize=(14, 3.3), layout="constrained")
+    for axis, (title, shown) in zip(axes, maps.items(), strict=True):
+        draw_patch(shown, 60.0, 14.0, side_deg=28.0, limit=200.0, title=title, colorbar=False, ax=axis)
+    figure.savefig(path, dpi=100)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--run", action="append", default=[], help="NAME=FOLDER of a training")
+    parser.add_argument("--start", default="combine128", help="the weights that the runs began with")
+    parser.add_argument("--picture", help="a network to draw")
+    parser.add_argument("--skies", type=int, default=2)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    args = parser.parse_args()
+    args.output.mkdir(parents=True, exist_ok=True)
+    exam = Exam(args.skies)
+    start = exam.excess(load_network(args.start, "cpu"))
+    print("start", start, flush=True)
+    runs = {name: grade_run(exam, Path(folder)) for name, _, folder in (r.partition("=") for r in args.run)}
+    if runs:
+        draw_learning(runs, start, args.output / "combine_learning.png")
+    if args.picture:
+        draw_fill(exam, load_network(args.picture, "cpu"), args.output / "combine_fill.png")
+    shipped = {c.name: exam.excess(load_network(c.name, "cpu")) for c in list_models() if c.family == "pconv"}
+    write(
+        {
+            "what": "combine on the sphere", "nside": NSIDE, "skies": args.skies, "edges_px": [*EDGES[:-1]],
+            "targets": TARGETS, "start": start, "runs": runs, "shipped": shipped,
+        },
+        args.output / "combine_on_sphere.json",
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
