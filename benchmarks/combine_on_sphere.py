@@ -2,8 +2,8 @@
 
     python benchmarks/combine_on_sphere.py --run pixel=RUNS/b --run all=RUNS/a --picture combine128 -o OUT
 
-The setting of the tables (the package's Planck-like mask, nside 128, beam 3 px, noise 3 µK). Every checkpoint that a run
-kept is graded without refining; what is printed goes to combine_on_sphere.json. OUT gets combine_learning.png and, with
+The setting of the tables (the package's Planck-like mask, nside 128, beam 3 px, noise 3 µK). Every checkpoint of a run
+is graded without refining; what is printed goes to combine_on_sphere.json. OUT gets combine_learning.png and, with
 --picture, combine_fill.png: truth, data, the network's fill, the exact mean and the network's realization in one field.
 """
 
