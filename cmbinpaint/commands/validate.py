@@ -19,8 +19,8 @@ from cmbinpaint.errors import CmbInpaintError, WeightsError
 if TYPE_CHECKING:
     from cmbinpaint._types import BoolArray
     from cmbinpaint.networks.card import Card
-    from cmbinpaint.validation.ensemble import Candidate, Ensemble
-    from cmbinpaint.validation.misspecified import Misspecified, MisspecifiedEnsemble
+    from cmbinpaint.validation.ensemble import Candidate, Series
+    from cmbinpaint.validation.misspecified import Misspecified
     from cmbinpaint.validation.simulation_setup import SimulationSetup
     from cmbinpaint.validation.validation import Validation
 
@@ -165,7 +165,7 @@ def _candidates(args: argparse.Namespace, usual: tuple[str, ...]) -> "list[Candi
     return [Candidate.named(name, args.refine, args.device) for name in args.model or usual]
 
 
-def _do(ensemble: "Ensemble | MisspecifiedEnsemble", args: argparse.Namespace) -> None:
+def _do(ensemble: "Series", args: argparse.Namespace) -> None:
     """Make the records that are missing, with a bar."""
     if args.overwrite:
         for records in ensemble.records.values():

@@ -1,4 +1,4 @@
-"""All numbers of a report on one filled map: what was filled, how it looks, and what its spectrum says.
+"""All numbers of a report on one filled map: what was filled, how it looks, and its spectrum.
 
 Inputs: a map with holes, the maps made of it, a plan; perhaps the target, an error map, a sky model.
 Outputs: `MapReport`, small whatever the resolution.
@@ -27,7 +27,7 @@ LEAST_REALIZATIONS = 10
 
 @dataclass(frozen=True, eq=False)
 class MapReport:
-    """What a report says in numbers and shows in pictures; temperatures in `unit`.
+    """The figures and pictures of a report; temperatures in `unit`.
 
     Attributes
     ----------

@@ -132,7 +132,7 @@ def draw_spectra(report: "MapReport") -> Figure:
 def _draw_before(
     report: "MapReport", ell: FloatArray, factor: FloatArray, reference: FloatArray, upper: Axes, lower: Axes
 ) -> None:
-    """What the map says before it is filled: zeros in the holes, and the scatter of the decoupled part."""
+    """The map before it is filled: zeros in the holes, and the scatter of the decoupled part."""
     found = report.spectra
     if found.observed is not None and found.observed_std is not None:
         upper.errorbar(ell, found.observed * factor, found.observed_std * factor, fmt="none",

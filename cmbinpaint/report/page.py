@@ -44,7 +44,7 @@ _PANELS: tuple[tuple[Shown, str], ...] = (("before", "Before"), ("filled", "Fill
 
 @dataclass(frozen=True)
 class ReportFacts:
-    """What a report says in words; all of it is escaped.
+    """The words of a report; all of it is escaped.
 
     Attributes
     ----------
@@ -87,7 +87,7 @@ def report_page(report: "MapReport", facts: ReportFacts) -> str:
     report
         From `cmbinpaint.report.contents.report_on`.
     facts
-        What is said of input and fill.
+        Of input and fill, in words.
 
     Returns
     -------
@@ -198,7 +198,7 @@ def _spectrum(report: "MapReport") -> str:
     lines = [
         "D_ell of the whole sky, before and after; the lower panel has differences in percent, arrows where they leave "
         "the picture. The band is cosmic variance: one filled sky scatters by that much by construction, so points "
-        f"within it are all that a single sky can show. Beam, pixel window and noise are in; ell goes to {found.lmax}.",
+        f"within it are all that a single sky can show. Beam, pixel window and noise are in; ell goes to {found.lmax}."
     ]
     if report.model_dl is not None:
         lines.append("The sky model is what was assumed of the map, noise included.")

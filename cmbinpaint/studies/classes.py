@@ -31,7 +31,7 @@ class ClassStudy:
     Attributes
     ----------
     name, classifier
-        Of the network and of what tells classes apart.
+        Of the network and of the classifier.
     ns
         (classes,) spectral indices.
     patches
@@ -70,10 +70,10 @@ class ClassStudy:
     confusion: dict[str, IntArray]
 
     def accuracy(self, kind: str) -> tuple[float, float]:
-        """The share of patches of a kind put into their class, and its binomial standard error."""
+        """The fraction of patches of a kind put into their class, and its binomial standard error."""
         table = self.confusion[kind]
-        share = float(np.trace(table) / table.sum())
-        return share, float(np.sqrt(share * (1 - share) / table.sum()))
+        fraction = float(np.trace(table) / table.sum())
+        return fraction, float(np.sqrt(fraction * (1 - fraction) / table.sum()))
 
     def kept(self, kind: str) -> float:
         """The mean shift of n_s that filling makes the classifier see: mean n_s taken for, less that of targets."""

@@ -18,7 +18,7 @@ _RINGS = 24
 
 
 class Classifier(Protocol):
-    """What tells classes of patches apart."""
+    """A classifier of patches."""
 
     @property
     def name(self) -> str:

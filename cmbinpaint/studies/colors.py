@@ -1,10 +1,10 @@
 """Distributions of color: how often each intensity of red, green, blue and grey is in a picture and in its prediction.
 
-Inputs: a trained network, patches of known truth, masks. Outputs: `ColorStudy`.
+Inputs: a trained network, targets, masks. Outputs: `ColorStudy`.
 
 Temperatures are rendered with a map of 256 colors between T_min and T_max; grey is 0.2989 R + 0.5870 G + 0.1140 B. The
 Gaussian fits are of maximum likelihood: mean and standard deviation of all pixels. A color that a map draws at many
-temperatures is not distributed as a Gaussian, whatever the field: `misfit` says how far it is from its fit.
+temperatures is not distributed as a Gaussian, whatever the field: `misfit` is its distance from the fit.
 """
 
 from collections.abc import Mapping, Sequence
@@ -83,8 +83,7 @@ class ColorStudy:
         CoMBInE drops the sign, and makes a percentage of grey by weighing those of the colors; here grey is a
         channel of its own.
         """
-        goal = getattr(self.target, what)
-        return 100 * (getattr(self.prediction, what) / goal - 1)
+        return 100 * (getattr(self.prediction, what) / getattr(self.target, what) - 1)
 
     def rows(self) -> list[dict[str, Any]]:
         """One row for each state, mask and channel: means over patches, and the scatter of percentages over patches."""
@@ -203,13 +202,13 @@ def study_colors(
         If T_min is not below T_max, or the map of colors unknown.
     """
     check_masks(masks)
-    goal = distribution(render(targets.truth, *colors_uK, colors))
+    target = distribution(render(targets.truth, *colors_uK, colors))
     parts = [
         distribution(pictures_of(fill, colors_uK, colors))
         for fill in fills(trained, targets, masks, states, watch)
     ]
     prediction = stacked(parts, (len(states), len(masks)))
-    return ColorStudy(trained.name, tuple(states), tuple(masks), goal, prediction, colors, colors_uK)
+    return ColorStudy(trained.name, tuple(states), tuple(masks), target, prediction, colors, colors_uK)
 
 
 def fill_panels(

@@ -1,6 +1,6 @@
 """Gross differences: mean and standard deviation of |prediction - target|, on temperatures and on pictures of them.
 
-Inputs: a trained network, patches of known truth, masks. Outputs: `DifferenceStudy`.
+Inputs: a trained network, targets, masks. Outputs: `DifferenceStudy`.
 
 CoMBInE gives a difference in percent of the target's mean color. That serves pictures, whose values lie in [0, 1] and
 have a mean; a temperature fluctuation has mean zero, and a percentage of it would be of any size. Temperatures are

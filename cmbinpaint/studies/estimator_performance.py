@@ -59,7 +59,7 @@ class EstimatorEnsemble:
     estimators
         By name.
     limit
-        (bands,) relative scatter that no unbiased estimator can be below; `limit_kind` says how it was found.
+        (bands,) relative scatter that no unbiased estimator can be below; `limit_kind` names the method.
     example
         One sky's bandpowers by name; `realizations`: (n, bands) those of its realizations.
     ks

@@ -2,8 +2,8 @@
 
 Inputs: hole pixels of filled and of true skies. Outputs: `KSTest`.
 
-Tabulated probabilities are for independent values. Pixels of a sky hang together, so that true skies fail the table far
-too often; here the null is the distance of true skies themselves. A test that finds nothing says little unless it is
+Tabulated probabilities are for independent values. Pixels of a sky are correlated, so true skies fail the table far
+too often; here the null is the distance of true skies themselves. A test that finds nothing means little unless it is
 known what it would have found: `detectable` is the loss of standard deviation that half of such skies would show.
 """
 
@@ -32,11 +32,11 @@ class KSTest:
     distance
         (n,) of filled ones.
     p
-        (n,) share of true skies at least as far.
+        (n,) fraction of true skies at least as far.
     rejected, rejected_by_table
-        Share of filled skies beyond the 95 % point of true skies, and beyond the table's.
+        Fraction of filled skies beyond the 95 % point of true skies, and beyond the table's.
     true_rejected_by_table
-        Share of true skies beyond the table's: 5 % if pixels were independent.
+        Fraction of true skies beyond the table's: 5 % if pixels were independent.
     detectable
         Loss of standard deviation of which half of all skies would be beyond the 95 % point; NaN if not below 60 %.
     pixels
@@ -70,7 +70,7 @@ def ks_test(filled: FloatArray, true: FloatArray) -> KSTest:
     Parameters
     ----------
     filled
-        (n, pixels) values in holes, over the standard deviation that the sky model says.
+        (n, pixels) values in holes, over the sky model's standard deviation.
     true
         (m, pixels) the same of true skies, twenty or more.
 
@@ -81,7 +81,7 @@ def ks_test(filled: FloatArray, true: FloatArray) -> KSTest:
     """
     if len(true) < round(1 / LEVEL):
         raise CmbInpaintError(
-            f"{len(true)} true skies came; the 95 % point of a null needs {round(1 / LEVEL)} or more: ask for more "
+            f"{len(true)} true skies given; the 95 % point of a null needs {round(1 / LEVEL)} or more: ask for more "
             "skies"
         )
     null, distance = (np.array([ks_distance(sky) for sky in skies]) for skies in (true, filled))

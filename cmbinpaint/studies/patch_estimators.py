@@ -1,6 +1,6 @@
 """Estimators of bandpowers on flat patches, for networks that fill patches.
 
-Inputs: a trained network, patches of known target, a mask. Outputs: `EstimatorEnsemble`.
+Inputs: a trained network, targets, a mask. Outputs: `EstimatorEnsemble`.
 
 As on the sphere, but that nothing is decoupled: spectra are those behind a Hann window, of the whole patch (target and
 fills) or of its observed pixels over the window's mean square. A network of the seed's family is not linear, so that

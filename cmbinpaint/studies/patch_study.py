@@ -58,7 +58,7 @@ def check_masks(masks: Mapping[str, BoolArray]) -> None:
                 f"mask {name!r} hides all pixels of the patch: nothing is observed, so nothing can be filled"
             )
         if valid.all():
-            raise MaskError(f"mask {name!r} has no hole: there is nothing to fill and to judge")
+            raise MaskError(f"mask {name!r} has no hole: there is nothing to fill and to evaluate")
 
 
 def chosen_states(trained: Trained, *, last: bool) -> tuple[State, ...]:

@@ -1,4 +1,4 @@
-"""How well a model fills holes, and whether its realizations may be believed: figures from records of skies.
+"""How well a model fills holes, and how reliable its realizations are: figures from records of skies.
 
 Inputs: stacked records of an `Ensemble`. Outputs: a `ModelCalibration` for each model.
 
@@ -16,9 +16,9 @@ E[C(F, R_M)] = 0. What is left,
     bias = +2 E[C(F, D)] = 2 E[C(F, F - M)],
 
 has the same expectation without the scatter of C(F, R_M), which is most of that of C(F, R): what no prediction
-can know. With a broad prior on monopole and dipole R_M is orthogonal to what the data say about the rest, and
+can know. With a broad prior on monopole and dipole R_M is orthogonal to what the data hold of the rest, and
 E[F R_M^T] = -G v^T, with v the four maps of monopole and dipole in the holes, and G the sky's monopole and dipole
-if the predictor lets these through (`inpaint_map` takes them out and puts them back): then C(F, R_M) keeps an
+if the predictor preserves these (`inpaint_map` takes them out and puts them back): then C(F, R_M) keeps an
 expectation at ell = 0 and 1 alone, and the identity is exact for ell >= 2.
 """
 
@@ -35,7 +35,7 @@ from cmbinpaint.validation.jackknife import Estimate, jackknife, mean, ratio_of_
 from cmbinpaint.validation.sky_statistics import LOW_ELL, SkyStatistics, low_degrees
 
 Stack = Mapping[str, AnyArray]
-LOWEST = 2  # monopole and dipole are not graded
+LOWEST = 2  # monopole and dipole are not evaluated
 # First multipoles of the groups in which coverage of a_lm is counted; the last ends at `LOW_ELL`.
 ALM_GROUPS = (2, 5)
 
@@ -73,7 +73,7 @@ class ChiSquare:
         differences' own covariance, leaving the mean out); NaN with too few skies.
     scatter
         Mean over skies of a difference's chi-square against the covariance of the exact model's differences on
-        the *other* skies, over its expectation: 1 if realizations scatter about the truth as exact ones do.
+        the *other* skies, over its expectation: 1 if realizations scatter about the true sky as exact ones do.
         NaN if the exact model was not among the models.
     """
 
@@ -93,7 +93,7 @@ class ModelCalibration:
     distance
         (depths,) rms distance of the prediction from the exact mean, in posterior standard deviations.
     first_error
-        (depths,) rms error of the prediction of sky 0, the map's unit: what can be computed again in seconds.
+        (depths,) rms error of the prediction of sky 0, the map's unit: quickly reproduced.
     sharpness
         (depths,) width of the model's realizations of the signal over the exact posterior's, geometric mean
         over pixels, from the errors on simulated skies.
@@ -111,11 +111,11 @@ class ModelCalibration:
     alm_error_by_sky
         (skies, ell) the same sky by sky.
     jumps, prediction_jumps
-        (2,) mean square jump over rims over the true one, see `statistics.HOLE_SIZES`.
+        (2,) mean square jump across hole edges over the true one, see `sky_statistics.HOLE_SIZES`.
     one_point, prediction_one_point
         (1 + depths,) Kolmogorov-Smirnov distance of hole pixels over that of true skies.
     one_point_p
-        (1 + depths,) mean share of the other true skies with a distance at least as large; 1/2 if alike.
+        (1 + depths,) mean fraction of the other true skies with a distance at least as large; 1/2 if alike.
     chi_square
         Of paired differences of bandpowers.
     steps
@@ -188,7 +188,7 @@ def calibrate(
         prediction_jumps=ratio_of_means(model["prediction_jumps"], exact["jumps"]),
         one_point=ratio_of_means(model["one_point"], null),
         prediction_one_point=ratio_of_means(model["prediction_one_point"], null),
-        one_point_p=mean(_share_above(model["one_point"], null)),
+        one_point_p=mean(_fraction_above(model["one_point"], null)),
         chi_square=_chi_square(model, true, statistics, reference),
         steps=float(model["steps"].mean()),
         plan_seconds=float(model["seconds"][:, 0].max()),
@@ -224,8 +224,8 @@ def _sharpness(errors: FloatArray, exact: FloatArray, statistics: SkyStatistics)
 
 def low_multipole_errors(residual_alm: FloatArray, true_alm: FloatArray) -> tuple[Estimate, FloatArray]:
     """Rms errors of a_lm over the true rms, (ell,) from 2 to `LOW_ELL`: of all skies, and (skies, ell)."""
-    missed, true = _by_ell(np.square(residual_alm)), _by_ell(np.square(true_alm))
-    return rms_ratio(missed, true), np.sqrt(missed / true.mean(axis=0))
+    residual, true = _by_ell(np.square(residual_alm)), _by_ell(np.square(true_alm))
+    return rms_ratio(residual, true), np.sqrt(residual / true.mean(axis=0))
 
 
 def _by_ell(values: FloatArray) -> FloatArray:
@@ -239,12 +239,12 @@ def _multipole_coverage(model: Stack, true_alm: FloatArray) -> Coverage:
     rms = np.sqrt(_by_ell(np.square(true_alm)).mean(axis=0))
     scale = np.concatenate([np.ones(LOWEST), rms])[degrees]
     groups = np.searchsorted(ALM_GROUPS, degrees, side="right") - 1
-    # The truth is the filled map's coefficient plus what is left: the error has the other sign.
+    # The true coefficient is the filled map's plus the residual: the error has the other sign.
     return covered(-model["residual_alm"] / scale, model["filled_alm"] / scale, groups, len(ALM_GROUPS))
 
 
-def _share_above(distances: FloatArray, null: FloatArray) -> FloatArray:
-    """(skies, ...) the share of the other skies' null distances that are at least as large."""
+def _fraction_above(distances: FloatArray, null: FloatArray) -> FloatArray:
+    """(skies, ...) the fraction of the other skies' null distances that are at least as large."""
     n = len(null)
     above = null[None] >= distances[:, None]
     itself = np.einsum("ii...->i...", above)

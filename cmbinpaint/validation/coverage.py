@@ -1,4 +1,4 @@
-"""Whether error bars tell the truth: coverage, marginal and conditional on the prediction.
+"""Whether error bars are right: coverage, marginal and conditional on the prediction.
 
 Inputs: errors and predictions of many skies. Outputs: fractions with errors.
 
@@ -7,8 +7,8 @@ claims for a quantity on one sky is the rms error of that quantity on the *other
 ratio is then Student's t with n - 1 degrees of freedom, exactly, and its quantiles are the limits: coverage is
 not lowered by how few skies there are.
 
-Marginal coverage is right for *any* linear predictor, however bad, because truth and simulations err alike. What
-tells is coverage where the prediction is extreme: there a predictor that is not orthogonal to its error fails.
+Marginal coverage is right for *any* linear predictor, however bad, because sky and simulations err alike. The
+test is coverage where the prediction is extreme: there a predictor that is not orthogonal to its error fails.
 """
 
 from typing import NamedTuple
@@ -24,7 +24,7 @@ QUINTILES = 5
 
 
 class Coverage(NamedTuple):
-    """Fractions of truths within the central intervals of `LEVELS`, and mean errors, by group.
+    """Fractions of true values within the central intervals of `LEVELS`, and mean errors, by group.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class Coverage(NamedTuple):
     conditional
         (levels, groups, QUINTILES), by quintile of the prediction within the group, lowest first.
     pull
-        (groups, QUINTILES): mean of (truth - prediction) over the claimed width; 0 if calibrated.
+        (groups, QUINTILES): mean of (true value - prediction) over the claimed width; 0 if calibrated.
     """
 
     marginal: Estimate
@@ -47,7 +47,7 @@ def covered(errors: FloatArray, predictions: FloatArray, groups: IntArray, n_gro
     Parameters
     ----------
     errors
-        (skies, k) float: prediction - truth of each quantity, two skies at least.
+        (skies, k) float: prediction less true value of each quantity, two skies at least.
     predictions
         (skies, k) float; quintiles are taken over all skies and quantities of a group.
     groups
@@ -67,9 +67,9 @@ def covered(errors: FloatArray, predictions: FloatArray, groups: IntArray, n_gro
             continue
         chosen = predictions[:, here]
         edges = np.quantile(chosen, np.arange(1, QUINTILES) / QUINTILES)
-        place = np.searchsorted(edges, chosen)
+        quintile = np.searchsorted(edges, chosen)
         for q in range(QUINTILES):
-            within = place == q
+            within = quintile == q
             count[:, group, q] = within.sum(axis=1)
             total[:, group, q] = np.where(within, pull[:, here], 0.0).sum(axis=1)
             hits[:, :, group, q] = (inside[:, :, here] & within).sum(axis=2).T

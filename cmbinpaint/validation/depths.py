@@ -52,11 +52,11 @@ class DepthBins:
         edges = tuple(float(edge) for edge in self.edges)
         if not all(a < b for a, b in pairwise((0.0, *edges))):
             raise MaskError(
-                f"depth edges {self.edges!r} came; expected pixels in ascending order, all above 0"
+                f"got depth edges {self.edges!r}; expected pixels in ascending order, all above 0"
             )
         if self.pixels.shape != self.bin_of.shape or self.pixels.ndim != 1:
             raise MaskError(
-                f"{self.pixels.shape} pixels and {self.bin_of.shape} bins came; expected a bin for each pixel"
+                f"got {self.pixels.shape} pixels and {self.bin_of.shape} bins; expected a bin for each pixel"
             )
         if self.bin_of.size and not 0 <= self.bin_of.min() <= self.bin_of.max() <= len(edges):
             raise MaskError(f"the bins go beyond 0 to {len(edges)}, which {len(edges)} edges make")
@@ -65,11 +65,7 @@ class DepthBins:
 
     @classmethod
     def of(
-        cls,
-        plan: InpaintingPlan,
-        edges: Sequence[float] = DEPTH_EDGES,
-        *,
-        within: BoolArray | None = None,
+        cls, plan: InpaintingPlan, edges: Sequence[float] = DEPTH_EDGES, *, within: BoolArray | None = None
     ) -> Self:
         """Sort the targets of a plan, or those of them that lie `within` a (npix,) bool RING region."""
         chosen = plan.targets if within is None else plan.targets & within
@@ -83,7 +79,7 @@ class DepthBins:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The bins in words, depths in pixels: `(0, 1.3]`, ..., `(8.3, ∞)`."""
+        """Labels of the bins, depths in pixels: `(0, 1.3]`, ..., `(8.3, ∞)`."""
         limits = ["0", *(f"{edge:g}" for edge in self.edges), "∞"]
         return tuple(f"({low}, {high}{')' if high == '∞' else ']'}" for low, high in pairwise(limits))
 

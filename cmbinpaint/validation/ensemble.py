@@ -20,6 +20,7 @@ Of a model, with F the map filled with its prediction and R = o - F its residual
 import hashlib
 import re
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -98,7 +99,7 @@ class Candidate:
 
 
 def with_baselines(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Each refined model without its refinement too, which else would be all that is judged; and kriging."""
+    """Each refined model without its refinement too, which would otherwise be all that is evaluated; and kriging."""
     plain = {c.inpainter.name for c in candidates if c.kind != "refined"}
     chosen: list[Candidate] = []
     for candidate in candidates:
@@ -119,7 +120,37 @@ class Unit(NamedTuple):
     sky: int
 
 
-class Ensemble:
+class Series(ABC):
+    """Records of skies, kind by kind.
+
+    Attributes
+    ----------
+    records
+        By kind.
+    """
+
+    records: dict[str, ResultStore]
+
+    def units(self, n: int) -> list[Unit]:
+        """All units of n skies, kind by kind."""
+        return [Unit(kind, sky) for kind in self.records for sky in range(n)]
+
+    def missing(self, n: int) -> list[Unit]:
+        """The units of n skies that have no record yet.
+
+        Raises
+        ------
+        CmbInpaintError
+            If a record of another setup is in the way.
+        """
+        return [unit for unit in self.units(n) if not self.records[unit.kind].has(unit.sky)]
+
+    @abstractmethod
+    def make(self, unit: Unit) -> None:
+        """Do one unit and write its record."""
+
+
+class Ensemble(Series):
     """Skies of one setup and the models that fill them.
 
     Parameters
@@ -154,20 +185,6 @@ class Ensemble:
             for label in self.candidates
         }
         self.statistics = SkyStatistics(setup)
-
-    def units(self, n: int) -> list[Unit]:
-        """All units of n skies, the exact means first."""
-        return [Unit(kind, sky) for kind in self.records for sky in range(n)]
-
-    def missing(self, n: int) -> list[Unit]:
-        """The units of n skies that have no record yet.
-
-        Raises
-        ------
-        CmbInpaintError
-            If a record of another setup is in the way.
-        """
-        return [unit for unit in self.units(n) if not self.records[unit.kind].has(unit.sky)]
 
     def make(self, unit: Unit) -> None:
         """Do one unit and write its record."""

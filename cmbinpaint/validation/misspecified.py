@@ -25,7 +25,7 @@ from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sims.theory import Cosmology, theory_cl
 from cmbinpaint.sphere.harmonics import Harmonics, draw_alm
 from cmbinpaint.sphere.holes import grow
-from cmbinpaint.validation.ensemble import Candidate, Unit
+from cmbinpaint.validation.ensemble import Candidate, Series, Unit
 from cmbinpaint.validation.jackknife import Estimate, ratio_of_means, rms_ratio
 from cmbinpaint.validation.result_store import ResultStore
 from cmbinpaint.validation.simulation_setup import SimulationSetup
@@ -137,7 +137,7 @@ class Misspecified:
     estimated: Mapping[str, Effect]
 
 
-class MisspecifiedEnsemble:
+class MisspecifiedEnsemble(Series):
     """Skies of all scenarios, filled by one model.
 
     Parameters
@@ -169,11 +169,11 @@ class MisspecifiedEnsemble:
         self.candidate = candidate
         self.scenarios = {scenario.name: scenario for scenario in scenarios}
         # One lmax for all, so that one seed draws the same sky and the same realization under every model.
-        truths = {s.name: setup.varied(cl=s.true_cl(setup)) for s in scenarios}
-        models = [truth.sky_model for truth in truths.values()] + [_given(s, setup, None) for s in scenarios]
+        skies = {s.name: setup.varied(cl=s.true_cl(setup)) for s in scenarios}
+        models = [sky.sky_model for sky in skies.values()] + [_given(s, setup, None) for s in scenarios]
         lmax = max(model.lmax for model in models)
         self.setup = setup.varied(lmax=lmax)
-        self.truths = {name: truth.varied(lmax=lmax) for name, truth in truths.items()}
+        self.skies = {name: sky.varied(lmax=lmax) for name, sky in skies.items()}
         self.statistics = SkyStatistics(self.setup)
         self.records = {
             _kind(s.name, how): ResultStore(folder / _folder_name(_kind(s.name, how)), self._digest(s, how))
@@ -183,22 +183,13 @@ class MisspecifiedEnsemble:
         self._runs = {_kind(s.name, how): (s, how) for s in scenarios for how in _runs(s)}
         self._prepared: tuple[str, Filler] | None = None
 
-    def units(self, n: int) -> list[Unit]:
-        """All units of n skies."""
-        return [Unit(kind, sky) for kind in self.records for sky in range(n)]
-
-    def missing(self, n: int) -> list[Unit]:
-        """The units of n skies that have no record yet; refuses records of something else."""
-        return [unit for unit in self.units(n) if not self.records[unit.kind].has(unit.sky)]
-
     def make(self, unit: Unit) -> None:
         """Do one unit and write its record."""
         scenario, how = self._runs[unit.kind]
-        truth = self.truths[scenario.name]
-        clean, signal = truth.sky(unit.sky)
+        clean, signal = self.skies[scenario.name].sky(unit.sky)
         observed = clean + self.contamination(scenario, unit.sky)
         # Wings are no part of the sky to be restored; noise of any color is part of the observation.
-        target = clean if scenario.wings_uK else observed
+        reference = clean if scenario.wings_uK else observed
         seen = np.where(self.setup.plan.valid, observed, 0.0)
         filler = self._filler(self._given(scenario, how, seen))
         filled = filler.predict(seen)
@@ -206,7 +197,7 @@ class MisspecifiedEnsemble:
         record: dict[str, AnyArray] = {
             "error": self.setup.depths.mean_square(filled - signal),
             "realization_power": self.statistics.power(self.statistics.alm(realized)),
-            "true_power": self.statistics.power(self.statistics.alm(target)),
+            "true_power": self.statistics.power(self.statistics.alm(reference)),
         }
         self.records[unit.kind].write(unit.sky, record)
 
@@ -225,7 +216,7 @@ class MisspecifiedEnsemble:
 
     def _given(self, scenario: Scenario, how: How, seen: FloatArray) -> SkyModel:
         if how == "right":
-            return self.truths[scenario.name].sky_model
+            return self.skies[scenario.name].sky_model
         if how == "fixed":
             return _given(scenario, self.setup, self.setup.lmax)
         model = estimate_sky_model(seen, self.setup.plan.valid, nside=self.setup.nside)
@@ -264,9 +255,9 @@ class MisspecifiedEnsemble:
         return grow(~valid, 1, self.setup.nside) & valid
 
     def _digest(self, scenario: Scenario, how: How) -> str:
-        truth = self.truths[scenario.name].digest
+        sky = self.skies[scenario.name].digest
         given = "" if how == "estimated" else self._given(scenario, how, np.zeros(0)).digest
-        words = f"{truth} {given} {how} {scenario.knee} {scenario.wings_uK} {self.candidate.digest}"
+        words = f"{sky} {given} {how} {scenario.knee} {scenario.wings_uK} {self.candidate.digest}"
         return hashlib.sha256(words.encode()).hexdigest()
 
 

@@ -30,7 +30,7 @@ class ResultStore:
     folder
         Made when the first record is written.
     digest
-        Of all that decides what stands in them.
+        Of all that determines the records.
     """
 
     folder: Path

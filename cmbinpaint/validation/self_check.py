@@ -83,7 +83,7 @@ def self_check(
         Of the mask's holes, at most; fewer if 20 000 held-out pixels are reached before. Each four of them are a
         trial of their own, and a trial holds out at most a tenth of the data.
     n_simulations
-        Skies that say what to expect, at least 10.
+        Simulated skies for the expectation, at least 10.
     seed
         Of the rotations and simulations: one seed, one result.
 
@@ -95,7 +95,7 @@ def self_check(
     Raises
     ------
     MaskError
-        If nothing is filled with this mask, or no hole finds a place in observed sky.
+        If nothing is filled with this mask, or no hole fits into the observed sky.
     CmbInpaintError
         On arguments that cannot be used, as `inpaint_map`.
 

@@ -19,7 +19,7 @@ MATERIAL = 0.04
 
 @dataclass(frozen=True, eq=False)
 class SelfCheck:
-    """How well a sky model fits a map, judged by held-out pixels.
+    """How well a sky model fits a map, by held-out pixels.
 
     Attributes
     ----------

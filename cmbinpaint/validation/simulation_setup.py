@@ -1,10 +1,10 @@
-"""The skies that models are graded on: what is true, what is observed of it, in which bins it is judged.
+"""The skies that models are evaluated on: what is true, what is observed of it, and the bins of all figures.
 
 Inputs: a mask. Outputs: `SimulationSetup`, which makes sky after sky, each from its number alone.
 
 The standard setup is that of all tables of this package: Planck 2018's spectrum, a Gaussian beam of 3 pixels
-and the pixel window, white noise of 3 µK per pixel. Truth, for errors, is the signal behind the beam, without
-noise; for spectra it is the whole observation, signal and noise.
+and the pixel window, white noise of 3 µK per pixel. For errors the true sky is the signal
+convolved with the beam, without noise; for spectra it is the whole observation, signal and noise.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ FINE_NSIDE, FINE_DEPTH_EDGES = 512, (1.3, 4.3, 8.3, 20.0)
 
 @dataclass(frozen=True, eq=False)
 class SimulationSetup:
-    """What is true of a series of simulated skies, and how fills are judged.
+    """A series of simulated skies, and the bins in which fills are evaluated.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ class SimulationSetup:
 
     def __post_init__(self) -> None:
         if not self.plan.targets.any():
-            raise MaskError("the mask has no holes: there is nothing to fill and to judge")
+            raise MaskError("the mask has no holes: there is nothing to fill and to evaluate")
         if self.bands.lmax > self.sky_model.lmax:
             raise SpectrumError(
                 f"the bands reach ell = {self.bands.lmax}, the skies ell = {self.sky_model.lmax}; end the bands there"
@@ -85,12 +85,7 @@ class SimulationSetup:
 
     @classmethod
     def standard(
-        cls,
-        valid: BoolArray,
-        seed: int = 0,
-        *,
-        fwhm: float | None = None,
-        noise_std: float = NOISE_UK,
+        cls, valid: BoolArray, seed: int = 0, *, fwhm: float | None = None, noise_std: float = NOISE_UK
     ) -> Self:
         """The standard setup for a mask, (npix,) bool RING; `fwhm` in radians, None: 3 pixels; noise in µK."""
         plan = InpaintingPlan.from_valid(valid)

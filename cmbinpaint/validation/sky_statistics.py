@@ -1,4 +1,4 @@
-"""What is measured on one sky: bandpowers, low multipoles, jumps at rims, the distribution of pixels.
+"""What is measured on one sky: bandpowers, low multipoles, jumps at hole edges, the distribution of pixels.
 
 Inputs: a setup, full RING maps. Outputs: small arrays.
 """
@@ -17,7 +17,7 @@ from cmbinpaint.validation.simulation_setup import SimulationSetup
 
 # Multipoles whose single coefficients are kept.
 LOW_ELL = 10
-# Pixels of each depth whose single errors are kept; more say little, for neighbors err alike.
+# Pixels of each depth whose single errors are kept; more add little, for neighbors err alike.
 PIXELS_KEPT = 4000
 # Holes of up to so many pixels are small: point sources.
 SMALL_HOLE = 10
@@ -36,7 +36,7 @@ class SkyStatistics:
     def __init__(self, setup: SimulationSetup) -> None:
         if setup.bands.lmax < LOW_ELL:
             raise SpectrumError(
-                f"the bands end at ell = {setup.bands.lmax}, multipoles to {LOW_ELL} are graded singly: "
+                f"the bands end at ell = {setup.bands.lmax}, multipoles to {LOW_ELL} are evaluated singly: "
                 "take nside 8 or more"
             )
         self.setup = setup
@@ -46,7 +46,7 @@ class SkyStatistics:
 
     @cached_property
     def kept(self) -> IntArray:
-        """(k,) places in `depths.pixels` of the pixels whose errors are kept, up to `PIXELS_KEPT` a depth."""
+        """(k,) indices into `depths.pixels` of the pixels whose errors are kept, up to `PIXELS_KEPT` a depth."""
         rng = np.random.default_rng(0)
         chosen = []
         for i in range(self.depths.n):
@@ -76,7 +76,7 @@ class SkyStatistics:
         return alm_to_real(resize_alm(alm, self.harmonics.lmax, LOW_ELL), LOW_ELL)
 
     @cached_property
-    def rim_pairs(self) -> tuple[IntArray, IntArray, IntArray]:
+    def edge_pairs(self) -> tuple[IntArray, IntArray, IntArray]:
         """(pairs,) each: a hole pixel, an observed neighbor of it, and whether its hole is larger (1) or small (0)."""
         plan = self.setup.plan
         labels = masks.hole_labels(~plan.targets)
@@ -88,8 +88,8 @@ class SkyStatistics:
         return hole, near[row, column], (sizes[labels[hole]] > SMALL_HOLE).astype(np.int64)
 
     def jumps(self, sky: FloatArray) -> FloatArray:
-        """(2,) mean square difference over the rims of small holes and of larger ones; NaN where there are none."""
-        hole, beside, large = self.rim_pairs
+        """(2,) mean square difference across the edges of small holes and of larger ones; NaN where there are none."""
+        hole, beside, large = self.edge_pairs
         squares = np.bincount(large, weights=np.square(sky[hole] - sky[beside]), minlength=2)
         count = np.bincount(large, minlength=2)
         return np.divide(squares, count, out=np.full(2, np.nan), where=count > 0)
@@ -97,7 +97,7 @@ class SkyStatistics:
     def one_point(self, sky: FloatArray) -> FloatArray:
         """(1 + depths,) Kolmogorov-Smirnov distances of the hole pixels from the model's normal distribution.
 
-        All pixels first, then by depth. Pixels hang together, so that a distance means something only beside
+        All pixels first, then by depth. Pixels are correlated, so that a distance means something only beside
         those of true skies.
         """
         model = self.setup.sky_model

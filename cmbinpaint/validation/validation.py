@@ -46,7 +46,7 @@ class Validation:
     zero
         (bands,) relative bias of the map with zeros in its holes.
     exact_alm_error
-        (ell,) as `ModelCalibration.alm_error`, of the exact mean: what the observed sky cannot tell.
+        (ell,) as `ModelCalibration.alm_error`, of the exact mean: what the observed sky does not constrain.
     models
         By label.
     kinds
@@ -67,7 +67,7 @@ class Validation:
 
     @property
     def band_labels(self) -> list[str]:
-        """The bands in words: `2`, `3-4`, `5-7`."""
+        """Labels of the bands: `2`, `3-4`, `5-7`."""
         return band_labels(self.bands)
 
     @property
@@ -147,7 +147,7 @@ class Validation:
 
 
 def band_labels(bands: Bandpowers) -> list[str]:
-    """The bands in words: `2`, `3-4`, `5-7`."""
+    """Labels of the bands: `2`, `3-4`, `5-7`."""
     return [f"{a}-{b - 1}" if b - a > 1 else f"{a}" for a, b in pairwise(bands.edges.tolist())]
 
 

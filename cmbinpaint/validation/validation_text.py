@@ -157,8 +157,8 @@ def _bias_tables(d: Figures) -> Iterator[str]:
     what = {
         "reduced": "Bias of the spectrum of realizations, percent: 2 C(F, F - M) / C",
         "raw": "The same without reduced variance, percent: -2 C(F, R) / C",
-        "realization": "Realization over truth, less 1, percent",
-        "prediction": "Prediction over truth, less 1, percent",
+        "realization": "Realization over true, less 1, percent",
+        "prediction": "Prediction over true, less 1, percent",
     }
     for name, title in what.items():
         digits = "+.3f" if name == "reduced" else "+.2f"
@@ -184,7 +184,7 @@ def _coverage_tables(d: Figures) -> Iterator[str]:
             multipoles.append((f"{m}, ell {ell}", *_coverage_row(f["multipoles"], group)))
     after = (
         f"{levels} intervals: marginal coverage is right for any linear predictor, by quintile of the prediction only "
-        "for one that is calibrated; pull is the mean of (truth - prediction) / width"
+        "for one that is calibrated; pull is the mean of (true - prediction) / width"
     )
     yield _table(f"Coverage of pixels, {after}", columns, pixels)
     yield _table(f"Coverage of full-sky a_lm, {after}", columns, multipoles)
@@ -258,7 +258,8 @@ def misspecified_markdown(figures: Figures) -> str:
     """The tables of what wrong sky models do, from what `cmbinpaint validate --misspecified` wrote."""
     parts = [
         f"nside {figures['nside']}, seed {figures['seed']}. Shift: relative change of the bias of realizations' "
-        "spectra; rise: of the rms error in the holes; both against the same model given the truth, on the same skies."
+        "spectra; rise: of the rms error in the holes; both against the same model given the right sky, on the same "
+        "skies."
     ]
     for result in figures["results"]:
         for how, title in (("fixed", "given a fixed model"), ("estimated", "model estimated from the map")):

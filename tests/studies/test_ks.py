@@ -39,6 +39,6 @@ def test_what_is_detectable_is_detected() -> None:
 
 def test_too_few_true_skies_are_refused() -> None:
     with pytest.raises(
-        CmbInpaintError, match="19 true skies came; the 95 % point of a null needs 20 or more"
+        CmbInpaintError, match="19 true skies given; the 95 % point of a null needs 20 or more"
     ):
         ks_test(np.zeros((1, 5)), np.zeros((19, 5)))

@@ -46,9 +46,9 @@ def test_a_region_may_be_left_out_and_an_empty_bin_has_no_mean() -> None:
 
 
 def test_what_cannot_be_bins() -> None:
-    with pytest.raises(MaskError, match=r"depth edges \(2.3, 1.3\) came; expected pixels in ascending order"):
+    with pytest.raises(MaskError, match=r"got depth edges \(2.3, 1.3\); expected pixels in ascending order"):
         DepthBins.of(PLAN, (2.3, 1.3))
-    with pytest.raises(MaskError, match=r"\(2,\) pixels and \(1,\) bins came"):
+    with pytest.raises(MaskError, match=r"got \(2,\) pixels and \(1,\) bins"):
         DepthBins(np.arange(2), np.zeros(1, int))
     with pytest.raises(MaskError, match="the bins go beyond 0 to 4"):
         DepthBins(np.arange(2), np.array([0, 5]))

@@ -99,13 +99,13 @@ def test_tilt_is_about_the_pivot() -> None:
 def test_one_seed_is_one_sky_under_every_scenario(tmp_path) -> None:
     ensemble = MisspecifiedEnsemble(SETUP, KRIGING, tmp_path, SOME[:4])
     lmax = ensemble.setup.sky_model.lmax
-    assert {truth.sky_model.lmax for truth in ensemble.truths.values()} == {lmax}
-    first, second = (ensemble.truths[name].sky(0)[1] for name in (STANDARD, "quiet quadrupole"))
+    assert {sky.sky_model.lmax for sky in ensemble.skies.values()} == {lmax}
+    first, second = (ensemble.skies[name].sky(0)[1] for name in (STANDARD, "quiet quadrupole"))
     power = anafast(first - second, lmax)
     assert power[2] > 0 and np.abs(power[3:]).max() < 1e-6 * power[2]
     rng = np.random.default_rng(np.random.SeedSequence(SETUP.seed, spawn_key=(0, 1)))
     expected = simulate_sky(SETUP.cl, NSIDE, fwhm=SETUP.fwhm, noise_std=3.0, pixwin=True, lmax=lmax, seed=rng)
-    np.testing.assert_allclose(ensemble.truths[STANDARD].sky(0)[0], expected, rtol=1e-12)
+    np.testing.assert_allclose(ensemble.skies[STANDARD].sky(0)[0], expected, rtol=1e-12)
 
 
 def test_records_of_another_model_are_refused(tmp_path) -> None:

@@ -85,6 +85,6 @@ def test_kept_pixels_are_few_of_every_depth(monkeypatch) -> None:
 
 def test_skies_too_coarse_for_ten_multipoles_are_refused() -> None:
     with pytest.raises(
-        SpectrumError, match="the bands end at ell = 6, multipoles to 10 are graded singly: take nside"
+        SpectrumError, match="the bands end at ell = 6, multipoles to 10 are evaluated singly: take nside"
     ):
         SkyStatistics(SimulationSetup.standard(np.arange(12 * 4**2) > 9))

@@ -68,9 +68,9 @@ def draw_confusion(study: "ClassStudy", kind: str = "target", *, ax: Axes | None
     ax.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
     ax.set_yticks(range(len(names)), names, fontsize=8)
     ax.grid(False)
-    share, error = study.accuracy(kind)
+    fraction, error = study.accuracy(kind)
     ax.set(xlabel="taken for $n_s$", ylabel="true $n_s$")
-    ax.set_title(f"{_title(kind)}: {100 * share:.0f} ± {100 * error:.0f} % right", fontsize=10)
+    ax.set_title(f"{_title(kind)}: {100 * fraction:.0f} ± {100 * error:.0f} % right", fontsize=10)
     return ax
 
 

@@ -138,7 +138,7 @@ def draw_mask_size_figure(study: "DifferenceStudy", kind: Kind = "temperature") 
 def draw_mask_size(study: "DifferenceStudy", kind: Kind = "temperature", *, ax: Axes | None = None) -> Axes:
     """Draw the mean difference at the last state against the fraction of the patch in holes.
 
-    The last mask is that of random shapes and stands alone, hollow.
+    The last mask is that of random shapes, drawn hollow.
     """
     ax = new_axes(6.4, 4.2) if ax is None else ax
     fraction, found = 100 * study.hole_fraction, study.kind(kind).percent[-1]
