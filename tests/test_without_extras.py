@@ -44,7 +44,7 @@ def test_the_commands_work(done: dict[str, dict]) -> None:
     ("where", "said"),
     [
         ("theory_cl", "MissingExtraError: this needs camb, which is not installed: pip install 'cmbinpaint[theory]'"),
-        ("dataset", "1: cmbinpaint: error: this needs camb, which is not installed: pip install 'cmbinpaint[theory]'"),
+        ("dataset", "1: cmbinpaint: error: this needs torch, which is not installed: pip install 'cmbinpaint[network]'"),
         *(
             (name, f"{kind}: this needs torch, which is not installed: pip install 'cmbinpaint[network]'")
             for kind, names in (

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cmbinpaint.commands import _common as common
 from cmbinpaint.commands import _outputs as outputs
+from cmbinpaint.errors import requires
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Make, complete or verify the data set; 0 when it is whole."""
+    requires("network")
     from cmbinpaint.sphere.harmonics import available_cores
     from cmbinpaint.training.data.reader import StoredSkies
     from cmbinpaint.training.data.shards import build_dataset

@@ -10,7 +10,7 @@ mixture, even if the writer is killed.
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -76,7 +76,7 @@ def load_weights(name_or_path: str | os.PathLike[str]) -> "tuple[Card, dict[str,
     MissingExtraError
         If torch or safetensors is not installed.
     """
-    card, folder = _find(name_or_path)
+    card, folder = find_card(name_or_path)
     path = folder / card.file
     if not card.file or not path.is_file():
         raise WeightsError(f"card {card.name!r} names {card.file!r}, which is not in {folder}; get it again")
@@ -173,8 +173,8 @@ def load_into(network: "nn.Module", tensors: "Mapping[str, Tensor]", name: str =
     network.load_state_dict(dict(tensors))
 
 
-def _find(name_or_path: str | os.PathLike[str]) -> tuple[Card, Path]:
-    """Return a card and the folder where its weights lie."""
+def find_card(name_or_path: str | os.PathLike[str], other_models: Iterable[str] = ()) -> tuple[Card, Path]:
+    """Return a card and the folder where its weights lie; `other_models` are named where it is unknown."""
     path = Path(name_or_path)
     if path.suffix.lower() in _PICKLED:
         raise WeightsError(f"{path} may hold pickled code and is never loaded; {_SAFE}")
@@ -192,9 +192,10 @@ def _find(name_or_path: str | os.PathLike[str]) -> tuple[Card, Path]:
         raise WeightsError(f"{path} is a folder; give a card in it, for example {str(inside[0])!r}")
     if path.exists() or len(path.parts) > 1:
         raise WeightsError(f"{path} is no set of weights; {_SAFE}")
-    near = get_close_matches(name, cards, n=1)
+    names = [*other_models, *cards]
+    near = get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    known = ", ".join(cards) or "none ship with this installation"
+    known = ", ".join(names) or "none ship with this installation"
     raise WeightsError(f"unknown model {name!r}; {hint}known: {known}; or give the path of a card (.json)")
 
 

@@ -7,9 +7,11 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
+from cmbinpaint.errors import CmbInpaintError, WeightsError, requires
 from cmbinpaint.gaussian.coarse_to_fine import CoarseToFineInpainter
 from cmbinpaint.gaussian.diffusive import DiffusiveInpainter
 from cmbinpaint.gaussian.exact import GaussianInpainter
+from cmbinpaint.networks.store import find_card
 from cmbinpaint.problem.model import Inpainter
 
 
@@ -28,6 +30,16 @@ METHODS = {
     ),
     "kriging": Method(CoarseToFineInpainter, "approximate: each hole pixel from nearby data, coarse to fine"),
     "diffusive": Method(DiffusiveInpainter, "a baseline: the mean of the neighbors, iterated"),
+}
+
+_EXACT = "model='default', the exact answer, which is more accurate and faster"
+# Models of earlier versions, and what serves in their place.
+RETIRED = {
+    "linear-sphere": _EXACT,
+    "linear-first": _EXACT,
+    "kriging16": "model='kriging'",
+    "kriging64": "model='kriging'",
+    "combine128_rgb": "model='combine128', or train its recipe (docs/training.md)",
 }
 
 
@@ -54,8 +66,18 @@ def load_model(model: str | os.PathLike[str] | Inpainter = "default", *, device:
     """
     if isinstance(model, Inpainter):
         return model
-    if isinstance(model, str) and model in METHODS:
-        return METHODS[model].make()
+    if not isinstance(model, str | os.PathLike):
+        raise CmbInpaintError(
+            f"model is a {type(model).__name__}; give a name ({', '.join(METHODS)}), the path of a network's card, "
+            "or an Inpainter"
+        )
+    name = os.fspath(model)
+    if name in METHODS:
+        return METHODS[name].make()
+    if name in RETIRED:
+        raise WeightsError(f"the model {name!r} is no longer part of the package; use {RETIRED[name]}")
+    find_card(name, METHODS)  # whether it exists can be said without torch
+    requires("network")
     from cmbinpaint.networks.inpainter import load_network
 
-    return load_network(os.fspath(model), device)
+    return load_network(name, device)
