@@ -44,12 +44,11 @@ def test_the_commands_work(done: dict[str, dict]) -> None:
     ("where", "said"),
     [
         ("theory_cl", "MissingExtraError: this needs camb, which is not installed: pip install 'cmbinpaint[theory]'"),
-        ("dataset", "1: cmbinpaint: error: this needs torch, which is not installed: pip install 'cmbinpaint[network]'"),
         *(
             (name, f"{kind}: this needs torch, which is not installed: pip install 'cmbinpaint[network]'")
             for kind, names in (
                 ("MissingExtraError", ("load_model", "nn", "training")),
-                ("1: cmbinpaint: error", ("train", "analyze")),
+                ("1: cmbinpaint: error", ("train", "dataset", "analyze")),
             )
             for name in names
         ),
