@@ -12,6 +12,8 @@ from scipy.special import eval_legendre
 from cmbinpaint.errors import MapError, MaskError, SpectrumError
 from cmbinpaint.gaussian import dense
 from cmbinpaint.gaussian.dense import DenseSolver
+from cmbinpaint.sims.sky_model import SkyModel
+from cmbinpaint.sphere.harmonics import Harmonics
 from cmbinpaint.sphere.pixels import pixel_vectors
 
 ROUNDING = 1e-8  # of the signal's rms; a condition number of 1e6
@@ -97,7 +99,7 @@ def test_errors_say_what_came(monkeypatch):
     model, valid = sky_model(4), mask(4)
     with pytest.raises(MaskError, match="the mask has 48 pixels, the sky model 192"):
         DenseSolver(valid[:48], model)
-    with pytest.raises(MaskError, match="0 data pixels; dense algebra serves 1 to 12288"):
+    with pytest.raises(MaskError, match="0 values as data; dense algebra serves 1 to 12288"):
         DenseSolver(np.zeros(192, dtype=bool), model)
     with pytest.raises(SpectrumError, match="the covariance of the data is not positive definite"):
         DenseSolver(valid, sky_model(4, 0.0))
@@ -106,3 +108,50 @@ def test_errors_say_what_came(monkeypatch):
     monkeypatch.setattr(dense, "MAX_DATA", 10)
     with pytest.raises(MaskError, match="dense algebra serves 1 to 10"):
         DenseSolver(valid, model)
+
+
+def polarized_model(k, nside, seed):
+    """All six spectra, correlated noise of each pixel, a broad monopole and dipole of T."""
+    rng, lmax = np.random.default_rng(seed), 2 * nside
+    ell = np.arange(lmax + 1.0)
+    shape = np.exp(-((ell / nside) ** 2)) / (ell + 2) ** 2
+    mixed = rng.standard_normal((3, 3, 1)) * np.array([1.0, 0.7, 0.4])[:, None, None]
+    signal = np.einsum("ikl,jkl->ijl", mixed, mixed) * shape
+    signal[:, :, :2] = 0.0
+    signal[0, 0, :2] = 3.0
+    root = rng.uniform(-0.05, 0.15, (3, 3, 12 * nside**2)) + 0.1 * np.eye(3)[..., None]
+    noise = np.einsum("ikp,jkp->ijp", root, root)[3 - k :, 3 - k :]
+    rows = [noise[i, j] for i, j in zip(*np.triu_indices(k), strict=True)]
+    return SkyModel(nside, signal[3 - k :, 3 - k :], noise_cov=rows), noise
+
+
+def two_masks(k, nside, seed):
+    """(k, npix): a mask of T and another of Q and U."""
+    temperature, polarization = mask(nside, seed), mask(nside, seed + 1)
+    polarization[:: 7 + seed % 3] = False
+    return np.stack([temperature, polarization, polarization])[3 - k :]
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(0, 1000), st.sampled_from([1, 2, 4]), st.sampled_from([2, 3]))
+def test_of_q_and_u_it_equals_the_plain_formula_on_the_harmonics_covariance(seed, nside, k):
+    (model, noise), valid = polarized_model(k, nside, seed), two_masks(k, nside, seed)
+    harmonics = Harmonics(nside, model.lmax)
+    units = np.eye(valid.size).reshape(-1, *valid.shape)
+    full = np.array(
+        [harmonics.synthesis(model.signal.apply(harmonics.adjoint(unit))).ravel() for unit in units]
+    )
+    known, npix = valid.ravel(), valid.shape[1]
+    data = full + np.block([[np.diag(noise[i, j]) for j in range(k)] for i in range(k)])
+    weights = np.linalg.solve(data[np.ix_(known, known)], full[np.ix_(known, ~known)]).T
+    solver, observed = DenseSolver(valid, model), np.random.default_rng(seed).standard_normal((k, npix))
+    np.testing.assert_allclose(solver.mean(observed), weights @ observed.ravel()[known], atol=ROUNDING)
+    expected = full[np.ix_(~known, ~known)] - weights @ full[np.ix_(known, ~known)]
+    np.testing.assert_allclose(solver.covariance(), expected, atol=ROUNDING)
+
+
+def test_a_mask_of_pixels_is_one_for_all():
+    model, _ = polarized_model(3, 2, 0)
+    valid, observed = mask(2), np.random.default_rng(0).standard_normal((3, 48))
+    both = DenseSolver(np.stack([valid] * 3), model).mean(observed)
+    np.testing.assert_array_equal(DenseSolver(valid, model).mean(observed), both)

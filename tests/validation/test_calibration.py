@@ -7,7 +7,8 @@ import pytest
 
 from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.gaussian.coarse_to_fine import CoarseToFineInpainter
-from cmbinpaint.gaussian.dense import DenseSolver, covariance
+from cmbinpaint.gaussian.dense import DenseSolver
+from cmbinpaint.gaussian.dense_covariance import covariance
 from cmbinpaint.sphere.pixels import pixel_vectors
 from cmbinpaint.validation.calibration import ModelCalibration, calibrate
 from cmbinpaint.validation.ensemble import EXACT, Candidate, Ensemble
