@@ -51,9 +51,7 @@ def excess(d: dict[str, Any]) -> str:
         else:
             lines.append(row(name, f"{values[0]:.3f}", *("" for _ in d["steps"][1:]), "", ""))
     whole = ", ".join(f"{name} {seconds:.1f}" for name, seconds in d["seconds_whole"].items())
-    what = (
-        "Seconds for a first map to 0.1, plan, solver's set-up and steps included (medians of runs in turns)"
-    )
+    what = "Seconds for a first map to 0.1, plan, solver's set-up and steps included (medians)"
     lines += ["", f"{what}: {whole}."]
     return "\n".join(lines)
 
@@ -62,7 +60,7 @@ def speed(d: dict[str, Any]) -> str:
     first, *later = d["seconds"]
     second = f" second map with the same plan {later[0]:.0f} s," if later else ""
     return (
-        f"nside {d['nside']}, {d['model']}, {d['machine']['cores']} cores: first map {first:.0f} s (plan and refining "
+        f"nside {d['nside']}, {d['model']}, {d['machine']['cores']} cores: first map {first:.0f} s (plan "
         f"included),{second} peak memory {d['peak_GiB']:.2f} GiB."
     )
 
@@ -126,23 +124,20 @@ def neighbors(d: dict[str, Any]) -> str:
 
 
 def limits(d: dict[str, Any]) -> str:
-    """Per change of the setting: the network alone by depth, and the worst bin of all models."""
+    """Per change of the setting: kriging by depth, and its distance from the exact mean where it is largest."""
     labels = [f"{label} px" for label in d["depths"]]
     lines = [
-        f"nside {d['nside']}, {d['skies']} skies, beam {d['beam_px']:g} px, noise {d['noise_uK']:g} µK but for what "
-        "the row says; excess of the network alone by depth, then excess and distance where they are largest",
+        f"nside {d['nside']}, {d['skies']} skies, beam {d['beam_px']:g} px, noise {d['noise_uK']:g} µK except as the "
+        "row says; excess of kriging by depth, and its largest distance in posterior σ",
         "",
-        head("setting", "noise/rms", *labels, "alone", "kriging", "as shipped"),
+        head("setting", "noise/rms", *labels, "distance"),
     ]
     for name, r in d["settings"].items():
-        excess = (f"{v:.3f}" for v in r["models"]["default@0"]["excess"]["value"])
-        worst = (
-            " ".join(
-                f"{max(r['models'][m][what]['value']):.{n}f}" for what, n in (("excess", 3), ("distance", 2))
-            )
-            for m in ("default@0", "kriging", "default")
+        figures = r["models"]["kriging"]
+        excess = (f"{v:.3f}" for v in figures["excess"]["value"])
+        lines.append(
+            row(name, f"{r['noise_over_rms']:.3f}", *excess, f"{max(figures['distance']['value']):.2f}")
         )
-        lines.append(row(name, f"{r['noise_over_rms']:.3f}", *excess, *worst))
     return "\n".join(lines)
 
 
