@@ -36,9 +36,11 @@ def main() -> None:
     maps = {"truth": sky, "filled": filled, "holes set to 0": np.where(valid, sky, 0.0)}
     spectra = {name: bands.bin(dl_from_cl(anafast(m, 2 * NSIDE))) for name, m in maps.items()}
     with style():
-        figure = Figure(figsize=(8, 5.8), layout="constrained")
+        figure = Figure(figsize=(9.6, 4.2), layout="constrained")
+        # Six rows: the maps share them in halves, the spectrum and its residual as four to two.
+        left, right = ("before",) * 3 + ("after",) * 3, ("dl",) * 4 + ("residual",) * 2
         panels = figure.subplot_mosaic(
-            [["before", "after"], ["dl", "dl"], ["residual", "residual"]], height_ratios=(2.5, 2.2, 1)
+            [list(row) for row in zip(left, right, strict=True)], width_ratios=(1, 1.4)
         )
         before = f"observed: {100 * valid.mean():.0f} % of the sky"
         for name, shown, title in (

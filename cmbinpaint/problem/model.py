@@ -73,8 +73,9 @@ class Predictor(ABC):
 
         Returns
         -------
-        (npix,) float64: `observed` where valid, the prediction in the targets (and in guarded pixels), 0 where
-        excluded.
+        ndarray
+            (npix,) float64: `observed` where valid, the prediction in the targets (and in guarded pixels), 0 where
+            excluded.
         """
 
 

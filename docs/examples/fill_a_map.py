@@ -2,8 +2,8 @@
 Fill a map
 ==========
 
-A band around the Galaxy and two dozen sources are masked, and nothing is known but the map and the mask. One call
-fills it; observed pixels come back bit for bit.
+A band around the Galaxy and two dozen sources are masked, and nothing is known but the map and the mask. One
+call fills it; observed pixels come back bit for bit.
 """
 
 import healpy as hp
@@ -31,8 +31,8 @@ sky = np.where(mask, truth, np.nan)
 ax = draw_sky(sky, unit="uK_CMB", pixels=500, title=f"observed: {100 * mask.mean():.0f} % of the sky")
 
 # %%
-# The default is a constrained realization of a Gaussian sky, exact, with spectrum, beam and noise estimated from the
-# map. ``seed`` makes it repeatable.
+# The default is a constrained realization of a Gaussian sky, exact, with spectrum, beam and noise estimated
+# from the map. ``seed`` makes it repeatable.
 
 filled, info = inpaint_map(sky, mask, unit="uK", seed=1, return_info=True)
 ax = draw_sky(filled, unit="uK_CMB", pixels=500, title="filled")
@@ -40,8 +40,8 @@ print(f"model {info.model}, {info.n_holes} holes, {info.n_filled} pixels filled"
 print("observed pixels as they were:", np.array_equal(filled[mask], truth[mask]))
 
 # %%
-# The largest source hole close up. Inside, the filled sky is not the true one, which cannot be known; it is one of
-# the skies that agree with the data around it.
+# The largest source hole close up. Inside, the filled sky is not the true one, which cannot be known; it is
+# one of the skies that agree with the data around it.
 
 figure = draw_before_after(sky, filled, 173.8, 40.4, target=truth, side_deg=25, unit="uK_CMB")
 

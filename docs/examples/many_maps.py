@@ -22,8 +22,8 @@ fwhm, noise_std = np.radians(2.75), 3.0
 mask = np.abs(hp.pix2ang(nside, np.arange(npix), lonlat=True)[1]) > 12
 
 # %%
-# The plan holds the geometry of the mask, and keeps what was prepared for the model and sky model that it was last
-# used with. The sky model says what is known of all the maps.
+# The plan holds the geometry of the mask, and keeps what was prepared for the model and sky model that it was
+# last used with. The sky model says what is known of all the maps.
 
 plan = plan_inpainting(mask)
 sky_model = SkyModel.from_theory(cl, nside, fwhm=fwhm, noise_std=noise_std)
@@ -56,13 +56,13 @@ ax.axhline(0, color="#222222", lw=1)
 ax.set(xlabel="multipole", ylabel="filled less true C_ell [%]")
 
 # %%
-# Realization i depends on ``(seed, i)`` alone, so that each task of an array job makes its own, and together they are
-# what one process would have made:
+# Realization i depends on ``(seed, i)`` alone, so that each task of an array job makes its own, and together
+# they are what one process would have made:
 
 three = inpaint_map(sky, plan=plan, sky_model=sky_model, seed=0, n_realizations=3)
 last = inpaint_map(sky, plan=plan, sky_model=sky_model, seed=0, n_realizations=1, draws=Draws(first=2))
 print("the third realization, made alone, is the same:", np.array_equal(three[2], last[0]))
 
 # %%
-# On the command line: ``cmbinpaint inpaint map.fits --mask mask.fits -o r.fits --realizations 100 --seed 1``. Files
-# that exist already are skipped, so that the same command completes an interrupted job.
+# On the command line: ``cmbinpaint inpaint map.fits --mask mask.fits -o r.fits --realizations 100 --seed 1``.
+# Files that exist already are skipped, so that the same command completes an interrupted job.

@@ -2,8 +2,8 @@
 Realizations and errors
 =======================
 
-One sky, one mask, several fills: a realization for anything that is squared or counted, the exact mean for the best
-estimate of what is there, and how far off they may be.
+One sky, one mask, several fills: a realization for anything that is squared or counted, the exact mean for
+the best estimate of what is there, and how far off they may be.
 """
 
 import healpy as hp
@@ -48,9 +48,9 @@ for ax, (title, sky) in zip(figure.subplots(2, 3).ravel(), fills.items(), strict
     ax.set(xlabel="", ylabel="")
 
 # %%
-# The exact mean has the least error that is possible on a Gaussian sky, and too little power: what the data do not
-# determine is missing from it. A realization has the power of the sky and a larger error by construction: its
-# fluctuations are right in size, not in place.
+# The exact mean has the least error that is possible on a Gaussian sky, and too little power: what the data
+# do not determine is missing from it. A realization has the power of the sky and a larger error by
+# construction: its fluctuations are right in size, not in place.
 
 for name, sky in fills.items():
     error = np.std((sky - parts.signal)[~mask])
@@ -58,8 +58,9 @@ for name, sky in fills.items():
     print(f"{name:15s} rms error in the holes {error:5.1f} µK, variance over the true {power:.2f}")
 
 # %%
-# How far off the exact mean is does not depend on the data, only on the mask, the sky's spectrum and the noise, and
-# `error_map` computes it. The error grows from the hole's edge inwards to the rms of the field itself.
+# How far off the exact mean is does not depend on the data, only on the mask, the sky's spectrum and the
+# noise, and `error_map` computes it. The error grows from the hole's edge inwards to the rms of the field
+# itself.
 
 _, info = inpaint_map(truth, plan=plan, fill="prediction", return_info=True, **known)
 sigma = error_map(plan, info.sky_model, n=30, seed=1)

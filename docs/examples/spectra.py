@@ -24,8 +24,8 @@ result = compare_spectra(realizations[0], target=truth, observed=truth, mask=mas
 print(result.table().text)
 
 # %%
-# D_ell of one realization, of the observed sky decoupled, and of the truth. Beam, pixel window and noise are in all
-# of them, as in the maps.
+# D_ell of one realization, of the observed sky decoupled, and of the truth. Beam, pixel window and noise are
+# in all of them, as in the maps.
 
 factor = result.bands.centers * (result.bands.centers + 1) / (2 * np.pi)
 spectra = {"truth": result.target, "filled": result.filled, "observed, decoupled": result.observed}
@@ -37,8 +37,8 @@ figure = draw_comparison(
 )
 
 # %%
-# One realization does not show how much the mask hides; the scatter of many does. The true spectrum is one more
-# draw of the same kind, so it should be within the scatter in about two thirds of the bands:
+# One realization does not show how much the mask hides; the scatter of many does. The true spectrum is one
+# more draw of the same kind, so it should be within the scatter in about two thirds of the bands:
 
 ratios = np.array([compare_spectra(sky, target=truth, lmax=lmax, bins=14).transfer for sky in realizations])
 for center, mean, scatter in zip(result.bands.centers, ratios.mean(0), ratios.std(0, ddof=1), strict=True):
@@ -47,9 +47,9 @@ within = np.abs(ratios.mean(0) - 1) < ratios.std(0, ddof=1)
 print(f"the truth is within the scatter in {within.sum()} of {within.size} bands")
 
 # %%
-# All of them are of *this* sky, with the same observed part: their scatter is not cosmic variance, and their mean is
-# no better an estimate of the cosmology. A prediction, even the exact mean, has too little power wherever holes are
-# large on the scale of the multipole:
+# All of them are of *this* sky, with the same observed part: their scatter is not cosmic variance, and their
+# mean is no better an estimate of the cosmology. A prediction, even the exact mean, has too little power
+# wherever holes are large on the scale of the multipole:
 
 mean = inpaint_map(truth, mask, fill="prediction", **known)
 transfer = compare_spectra(mean, target=truth, lmax=lmax, bins=14).transfer

@@ -2,8 +2,8 @@
 Train your own network
 ======================
 
-A toy of the network of Montefalcone et al. 2020 (a U-Net of partial convolutions), small enough to train
-while this page is built. It shows the way, and is no network to fill maps with.
+A toy version of CoMBInE's network (Montefalcone et al. 2020), a U-Net of partial convolutions, small enough
+to train while this page is built. It shows how, and is no network to fill maps with.
 """
 
 import tempfile
@@ -18,7 +18,7 @@ from cmbinpaint.plots import planck_colormap
 from cmbinpaint.training import Recipe, build_stream, final_weights, train
 
 # %%
-# A recipe says everything: what is simulated, the network, the losses, the steps. In a TOML file it is the
+# A recipe holds everything: what is simulated, the network, the losses, the steps. As a TOML file it is the
 # same table; the packaged recipes (``cmbinpaint train combine128-short``) are such files.
 
 architecture = {"channels": 1, "encoder": [[16, 7], [32, 5], [32, 3], [32, 3]], "decoder": [32, 32, 16]}
@@ -59,8 +59,8 @@ for step, rms in zip(rows["step"], rows["hole_rms"], strict=True):
     print(f"step {step:3.0f}: rms error in the holes {rms:.3f}")
 
 # %%
-# The weights, and what they make of a patch of the test split that training never saw. The network redraws
-# observed pixels too; what is used is the hole alone.
+# The weights, and their prediction for a patch of the test split, which training never saw. The network
+# redraws observed pixels too; only the hole is used.
 
 network = PConvUNet(**architecture)
 network.load_state_dict(final_weights(run))
@@ -83,6 +83,7 @@ for ax, (title, picture) in zip(figure.subplots(1, 3), pictures.items(), strict=
     ax.set_axis_off()
 
 # %%
-# The same command goes on where it was stopped, and a folder that is complete is left alone:
+# The same call continues where it was interrupted, and leaves a finished training alone. ``cmbinpaint analyze
+# all DIR`` draws CoMBInE's analyses of it.
 
 print("steps done:", train(recipe, run).step)

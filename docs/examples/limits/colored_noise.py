@@ -1,9 +1,9 @@
 """
-Colored noise taken for white
-=============================
+Colored noise modeled as white
+==============================
 
-Noise that is correlated between pixels, told to the fill as white noise of the same rms, estimated with the
-rest, and told with its spectrum.
+Noise that is correlated between pixels: modeled as white noise of the same rms, estimated with the rest, and
+given with its spectrum.
 """
 
 from itertools import pairwise
@@ -25,7 +25,8 @@ mask = np.abs(hp.pix2ang(nside, np.arange(npix), lonlat=True)[1]) > 12
 plan = plan_inpainting(mask)
 
 # %%
-# White noise of 30 µK a pixel, its power times 1 + (40 / ell)^1.5: above the sky's own power from ell = 30 on.
+# White noise of 30 µK a pixel, its power times 1 + (40 / ell)^1.5: above the sky's own power from ell = 30
+# on.
 
 ell = np.arange(lmax + 1)
 level = white_std**2 * 4 * np.pi / npix
@@ -41,15 +42,15 @@ def observe(seed):
 
 
 # %%
-# Three ways to fill, all with the exact model: told the sky's spectrum and *white* noise of that rms; told
-# nothing, so that the map's total power is estimated; and told the truth. For noise that is the same
-# everywhere the truth can be told: its colored part is one more isotropic signal in the map.
+# Three ways to fill, all exact: the sky's spectrum and *white* noise of that rms given; nothing given, so
+# that the map's total power is estimated; and the true noise given. For noise with the same spectrum
+# everywhere that is possible: its colored part is one more isotropic signal in the map.
 
 signal = SkyModel.from_theory(cl, nside, fwhm=fwhm, noise_std=white_std, lmax=lmax)
-told = {
-    "taken for white": {"cl": cl, "fwhm": fwhm, "noise_std": rms},
+ways = {
+    "modeled as white": {"cl": cl, "fwhm": fwhm, "noise_std": rms},
     "estimated": {},
-    "told": {"sky_model": SkyModel(nside, signal.signal_cl + colored, white_std)},
+    "given": {"sky_model": SkyModel(nside, signal.signal_cl + colored, white_std)},
 }
 edges = np.array([2, 10, 20, 40, 65])
 
@@ -66,9 +67,9 @@ true = np.array([bandpowers(sky) for sky in skies])
 ax = new_axes(6.5, 3.4)
 middles = (edges[:-1] + edges[1:] - 1) / 2
 for (name, options), color, aside in zip(
-    told.items(), ("#d55e00", "#009e73", "#0072b2"), (-1, 0, 1), strict=True
+    ways.items(), ("#d55e00", "#009e73", "#0072b2"), (-1, 0, 1), strict=True
 ):
-    filled = [inpaint_map(sky, plan=plan, model="gaussian", seed=i, **options) for i, sky in enumerate(skies)]
+    filled = [inpaint_map(sky, plan=plan, seed=i, **options) for i, sky in enumerate(skies)]
     bias = 100 * (np.array([bandpowers(sky) for sky in filled]) - true) / true.mean(0)
     mean, error = bias.mean(0), bias.std(0, ddof=1) / np.sqrt(n_skies)
     ax.errorbar(middles + 0.5 * aside, mean, error, fmt="o", color=color, label=name)
@@ -79,7 +80,7 @@ ax.set(xlabel="multipole", ylabel="filled less true C_ell [%]")
 ax.legend()
 
 # %%
-# Taken for white, the noise that is drawn in the holes lacks what stands at large scales, and what stands
-# in the data is taken for sky or thrown away as noise. An estimate from the map has the total power right
-# on average. Noise that differs from place to place or has a direction (stripes) is in none of the three:
-# give your own simulations, ``Draws(fluctuations=...)``, and see what is left on them.
+# Modeled as white, the noise that is drawn in the holes lacks its power at large scales, and the noise in the
+# data is taken for sky or discarded. An estimate from the map has the total power right on average. Noise
+# that varies with place or has a direction (stripes) is described by none of the three: give your own
+# simulations, ``Draws(fluctuations=...)``, and measure what remains on them.

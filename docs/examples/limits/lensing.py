@@ -2,9 +2,8 @@
 No lensing in a filled hole
 ===========================
 
-Lensing changes the sky's statistics from place to place: where the convergence is κ, the mean square
-gradient is 1 - 2 κ of what it is elsewhere. A filled hole has the same statistics everywhere, so it says κ
-= 0.
+Lensing changes the sky's statistics from place to place: where the convergence is κ, the mean square gradient
+is 1 - 2 κ of what it is elsewhere. A filled hole has the same statistics everywhere, so it says κ = 0.
 """
 
 import healpy as hp
@@ -26,8 +25,8 @@ plan = plan_inpainting(mask)
 print(f"{(~mask).sum()} pixels in holes of 10 degrees radius")
 
 # %%
-# The lens is a toy: convergence of ell 2 to 8 with an rms of 0.07, about a hundred times that of the real
-# sky at those scales, so that a few small skies show it. The unlensed sky is looked up at displaced places.
+# The lens is a toy: convergence of ell 2 to 8 with an rms of 0.07, about a hundred times that of the real sky
+# at those scales, so that a few small skies show it. The unlensed sky is looked up at displaced places.
 
 
 def gradient(alm, at_nside, top):
@@ -55,7 +54,7 @@ def lensed_sky(seed):
 
 
 # %%
-# Each sky is filled with a realization, told the unlensed spectrum. Then its squared gradient, over its
+# Each sky is filled with a realization, given the unlensed spectrum. Then its squared gradient, over its
 # mean, is fitted with a line in κ: in the observed sky, and at pixels more than 2 px deep in the holes,
 # before and after.
 
@@ -76,7 +75,7 @@ deep = plan.depth > 2
 slopes = []
 for seed in range(n_skies):
     sky, kappa = lensed_sky(seed)
-    filled = inpaint_map(sky, plan=plan, model="gaussian", cl=cl, fwhm=fwhm, noise_std=noise_std, seed=seed)
+    filled = inpaint_map(sky, plan=plan, cl=cl, fwhm=fwhm, noise_std=noise_std, seed=seed)
     before, after = squared_gradient(sky), squared_gradient(filled)
     slopes.append([slope(kappa, before, mask), slope(kappa, before, deep), slope(kappa, after, deep)])
 
@@ -98,7 +97,7 @@ ax.set(
 )
 
 # %%
-# In the holes most of the response is gone; what is left comes in from the rims. A lensing reconstruction
+# In the holes most of the response is gone; what is left comes in from the edges. A lensing reconstruction
 # from a filled map is biased low there: mask the holes in the reconstructed map, use the mean field of
-# simulations that are filled alike, or an estimator that weights by the inverse covariance. Power spectra
-# are another matter: told the lensed spectrum, a fill has the right one.
+# simulations that are filled in the same way, or an estimator that weights by the inverse covariance. Power
+# spectra are another matter: given the lensed spectrum, a fill has the right one.

@@ -1,10 +1,10 @@
 """
-A mask that follows the sky
-===========================
+A mask correlated with the sky
+==============================
 
-Holes cut where the sky is hottest, and the same holes on another sky. Filling assumes that the mask knows
-nothing of the sky; where it does, what was cut away cannot be guessed from the rest, and the filled map
-lacks it.
+Holes where the sky is hottest, and the same holes on another sky. Filling assumes that mask and sky are
+independent; where they are not, what was cut out cannot be predicted from the rest, and the filled map lacks
+it.
 """
 
 from itertools import pairwise
@@ -18,7 +18,7 @@ from cmbinpaint.sims import fiducial_cl, simulate_sky
 
 nside = 32
 n_skies = 20
-known = {"cl": fiducial_cl(3 * nside - 1), "fwhm": np.radians(5.5), "noise_std": 3.0, "model": "gaussian"}
+known = {"cl": fiducial_cl(3 * nside - 1), "fwhm": np.radians(5.5), "noise_std": 3.0}
 
 
 def cut_hot_spots(sky, n=30, radius_deg=4.0):
@@ -45,8 +45,8 @@ ax = draw_patch(
 )
 
 # %%
-# Every sky is filled twice: with its own mask, and with the mask of the next sky, which knows nothing of
-# it. Realizations, and told the true spectrum, beam and noise.
+# Every sky is filled twice: with its own mask, and with the mask of the next sky, which is independent of it.
+# Realizations, with the true spectrum, beam and noise given.
 
 edges = np.array([2, 5, 10, 20, 40, 65])
 
@@ -75,7 +75,7 @@ ax.set(xlabel="multipole", ylabel="filled less true C_ell [%]")
 ax.legend()
 
 # %%
-# Less than 3 % of the sky is cut, and the spectrum is off by more than 1 %. Sources and clusters are not
-# hot spots of the CMB, but a mask of what a threshold on the map found follows it a little, and a mask of
-# galaxy clusters follows its lensing and its integrated Sachs-Wolfe effect. Draw masks from other data than
-# the map, and test the whole chain on simulations that hold what the mask follows.
+# Less than 3 % of the sky is cut, and the spectrum is off by more than 1 %. Sources and clusters are not hot
+# spots of the CMB, but a mask of what a threshold on the map found is slightly correlated with it, and a mask
+# of galaxy clusters with its lensing and its integrated Sachs-Wolfe effect. Make masks from other data than
+# the map, and test the whole chain on simulations that have the correlation.

@@ -2,7 +2,7 @@
 No f_NL in a filled hole
 ========================
 
-A sky with local non-Gaussianity, T = g + f (g² - <g²>), filled by a model that is Gaussian. Near the rims
+A sky with local non-Gaussianity, T = g + f (g² - <g²>), filled by a model that is Gaussian. Near the edges
 the data carry their skewness inwards; what is drawn deep inside has none.
 """
 
@@ -17,7 +17,7 @@ from cmbinpaint.sims import fiducial_cl, simulate_sky
 nside = 64
 npix = 12 * nside**2
 n_skies = 16
-known = {"cl": fiducial_cl(3 * nside - 1), "fwhm": np.radians(2.75), "noise_std": 3.0, "model": "gaussian"}
+known = {"cl": fiducial_cl(3 * nside - 1), "fwhm": np.radians(2.75), "noise_std": 3.0}
 mask = np.ones(npix, bool)
 for center in np.random.default_rng(1).normal(size=(20, 3)):
     mask[hp.query_disc(nside, center, np.radians(12))] = False
@@ -55,6 +55,6 @@ ax.tick_params(axis="x", labelsize=8)
 ax.legend(loc="lower left")
 
 # %%
-# So do not look for f_NL, strings or anomalies inside filled holes, and correct an estimate from a filled
-# map by simulations that are filled alike. What the fill does keep is the Gaussian sky's statistics, and
-# the observed pixels.
+# So do not look for f_NL, strings or anomalies inside filled holes, and correct an estimate from a filled map
+# by simulations that are filled in the same way. What the fill does keep is the Gaussian sky's statistics,
+# and the observed pixels.
