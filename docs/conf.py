@@ -29,7 +29,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
 ]
 root_doc = "index"
-exclude_patterns = ["_build", "examples", "templates", "generated/map.md", "generated/front.md"]
+exclude_patterns = ["_build", "examples", "templates", "generated/front.md"]
 templates_path = ["templates"]
 highlight_language = "text"
 default_role = "obj"  # `inpaint_map` in a docstring links to it; what is no object stays as it is

@@ -8,6 +8,7 @@ import contextlib
 import importlib
 import io
 import os
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -104,7 +105,12 @@ def columns(width: int) -> Iterator[None]:
 def map_page() -> str:
     """Each room in the order of imports, with its modules and what their docstrings open with."""
     package = Path(cmbinpaint.__file__).parent
-    parts = []
+    parts = [
+        "# Map of the project",
+        "",
+        "Rooms in the order of imports: a module imports from its own and from those above.",
+        "",
+    ]
     for name in house():
         room = package / name
         if not room.is_dir():
@@ -117,15 +123,10 @@ def map_page() -> str:
     return "\n".join(parts)
 
 
-def house() -> tuple[str, ...]:
-    """The rooms, from the test that holds their order."""
-    tree = ast.parse((ROOT / "tests" / "test_house.py").read_text(encoding="utf-8"))
-    (rooms,) = (
-        node.value
-        for node in tree.body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "ROOMS"
-    )
-    return tuple(name for name in ast.literal_eval(rooms) if name != "__init__")
+def house() -> list[str]:
+    """The rooms, in the order of imports."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return [name for name in project["tool"]["cmbinpaint"]["rooms"] if name != "__init__"]
 
 
 def _opening(module: Path) -> str:

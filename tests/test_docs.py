@@ -255,7 +255,7 @@ def test_the_contents_name_every_page_and_no_other() -> None:
     trees = "\n".join(re.findall(r"^```\{toctree\}\n(.*?)^```$", index, re.M | re.S))
     listed = re.findall(r"^(?:[\w ]+<)?([\w/-]+)>?$", trees, re.M)
     pages = {page.stem for page in DOCS.glob("*.md")} - {"index"}
-    assert pages | {"gallery/index", "generated/api", "generated/commands"} == set(listed)
+    assert pages | {"gallery/index", "generated/api", "generated/commands", "generated/map"} == set(listed)
 
 
 def test_the_gallery_is_in_order(generated: ModuleType) -> None:
