@@ -84,12 +84,13 @@ def refusals(folder: Path) -> dict[str, str]:
     for name, call in {
         "theory_cl": lambda: sims.theory_cl(lmax=10),
         "load_model": lambda: cmbinpaint.load_model("combine128"),
+        "unknown": lambda: cmbinpaint.load_model("combine182"),
         "nn": lambda: __import__("cmbinpaint.nn", fromlist=["PConvUNet"]).PConvUNet,
         "training": lambda: __import__("cmbinpaint.training", fromlist=["train"]).train,
     }.items():
         try:
             call()
-        except ImportError as error:
+        except (ImportError, ValueError) as error:
             said[name] = f"{type(error).__name__}: {error}"
     for words in (
         ["train", "combine128-short", "-o", str(folder / "run")],

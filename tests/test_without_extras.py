@@ -58,6 +58,12 @@ def test_what_needs_an_extra_says_so(done: dict[str, dict], where: str, said: st
     assert done["refusals"][where] == said
 
 
+def test_an_unknown_model_is_said_before_torch_is_asked_for(done: dict[str, dict]) -> None:
+    assert done["refusals"]["unknown"].startswith(
+        "WeightsError: unknown model 'combine182'; did you mean 'combine128'?"
+    )
+
+
 def test_nothing_that_was_refused_came_in(done: dict[str, dict]) -> None:
     assert done["loaded"] == []
 
