@@ -24,7 +24,7 @@ from cmbinpaint.nn.models import build_model
 from cmbinpaint.nn.vgg import VGG16
 from cmbinpaint.training import Recipe, final_weights, load_latest
 from cmbinpaint.training.data.reader import StoredSkies
-from cmbinpaint.training.run.classifier import confusion
+from cmbinpaint.training.run.objective import confusion
 
 BATCH = 20
 

@@ -238,14 +238,10 @@ class Squares:
 def test_the_seeds_presets_run_through_all_stages(
     tmp_path: Path, thin_vgg: Path, preset: str, side: int, channels: int
 ) -> None:
-    """Thin networks of the seed's depth and kernels, every loss term, norm held at last.
-
-    unet512 has a thin VGG16 too: pictures of 256 px take a quarter of a minute through the whole one.
-    """
+    """Thin networks of CoMBInE's depth and kernels, every loss term through a thin VGG16, norm held at last."""
     name = "combine128" if channels == 1 else "combine128_rgb"
     full = Recipe.read(name).to_mapping()
-    if preset == "unet512":
-        full["perceptual"]["weights"] = str(thin_vgg)
+    full["perceptual"]["weights"] = str(thin_vgg)
     stages = [{**stage, "epochs": 1, "steps_per_epoch": 1} for stage in full["stage"]]
     table = {
         **full, "stage": stages, "validation_batches": 1, "workers": 0, "threads": 1, "precision": "fp32",

@@ -17,6 +17,7 @@ from multiprocessing import connection
 from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from cmbinpaint.errors import CmbInpaintError, RecipeError
@@ -77,6 +78,16 @@ def read_batches(
             "a data worker process died (out of memory?); rerun with fewer workers, training resumes "
             "from its last checkpoint"
         ) from error
+
+
+def to_tensors(batch: Any, device: torch.device) -> tuple[dict[str, Tensor], Tensor]:
+    """A batch as the network's inputs by name, and the truth apart; images are channels-last."""
+    tensors = {}
+    for f in fields(batch):
+        tensor = torch.from_numpy(getattr(batch, f.name)).to(device)
+        tensors[f.name] = tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
+    truth = tensors.pop("truth")
+    return tensors, truth
 
 
 @dataclass(frozen=True)

@@ -19,14 +19,12 @@ import torch
 from tqdm import tqdm
 
 from cmbinpaint.errors import CheckpointError, ConvergenceError, RecipeError
-from cmbinpaint.training.data.build import to_tensors
-from cmbinpaint.training.data.loader import Stream, WorkerError, read_batches
+from cmbinpaint.training.data.loader import Stream, WorkerError, read_batches, to_tensors
 from cmbinpaint.training.recipes.recipe import Recipe
 from cmbinpaint.training.recipes.recipe_sections import StageRecipe
 from cmbinpaint.training.run.checkpoint import list_checkpoints, save_checkpoint
-from cmbinpaint.training.run.classifier import ClassKeeper
 from cmbinpaint.training.run.logs import Meter, RunLogs
-from cmbinpaint.training.run.objective import AnyScore, ScoreKeeper, build_loss, count_patches
+from cmbinpaint.training.run.objective import AnyScore, ClassKeeper, ScoreKeeper, build_loss, count_patches
 from cmbinpaint.training.run.position import Position
 from cmbinpaint.training.run.process_state import StopSignals
 from cmbinpaint.training.run.state import TrainingState

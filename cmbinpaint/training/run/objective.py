@@ -154,6 +154,52 @@ class ScoreKeeper:
         return {name: getattr(score, name) for name in ScoreKeeper.columns}
 
 
+@dataclass(frozen=True)
+class ClassScore:
+    """Mean cross entropy, and the share of patches put into their class."""
+
+    loss: float
+    accuracy: float
+
+    def summary(self) -> str:
+        """One line for people."""
+        return f"cross entropy {self.loss:.4f}, accuracy {self.accuracy:.3f}"
+
+
+class ClassKeeper:
+    """Counts hits over batches."""
+
+    columns = ("loss", "accuracy")
+
+    def __init__(self, loss: WeightedLoss) -> None:
+        self._losses = Losses(loss)
+        self._sums = torch.zeros(2, dtype=torch.float64)  # hits, patches
+
+    def add(self, prediction: Tensor, truth: Tensor, batch: Mapping[str, Tensor]) -> None:
+        """Count one batch: logits (B, classes), classes (B,)."""
+        self._losses.add(prediction, truth, batch)
+        hits = (prediction.argmax(1) == truth).sum()
+        self._sums += torch.tensor([float(hits), float(truth.numel())], dtype=torch.float64)
+
+    def score(self, world: World | None = None) -> tuple[ClassScore, dict[str, float]]:
+        """The figures of everything counted, and the mean of each loss term."""
+        world = world or World()
+        loss, terms = self._losses.means(world)
+        hits, patches = world.sum(self._sums).tolist()
+        return ClassScore(loss, hits / max(patches, 1.0)), terms
+
+    @staticmethod
+    def row(score: ClassScore) -> dict[str, float]:
+        """The figures by column."""
+        return {"loss": score.loss, "accuracy": score.accuracy}
+
+
+def confusion(logits: Tensor, labels: Tensor) -> Tensor:
+    """(classes, classes) int64: how many patches of class [row] were put into class [column]."""
+    classes = logits.shape[1]
+    return torch.bincount(labels * classes + logits.argmax(1), minlength=classes**2).view(classes, classes)
+
+
 def count_patches(truth: Tensor, channels: int = 1) -> int:
     """Patches in a batch: B·R of (B, R, H, W), B of (B, channels, H, W) and of classes."""
     return truth.shape[0] * (truth.shape[1] // channels if truth.ndim > 1 else 1)

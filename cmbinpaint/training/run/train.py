@@ -115,7 +115,7 @@ def train(
     with join_world(device) as (world, place), private_torch(recipe, place):
         network = model or initial_network(recipe)
         check_model(network, recipe)
-        streams = open_streams(recipe, stream, world)
+        streams = open_streams(recipe, stream, world.rank, world.size)
         state = TrainingState(network, recipe, place, world)
         with _held(out, first=world.first):
             position, losses = restore(state, out, recipe, resume=resume, resume_from=resume_from)

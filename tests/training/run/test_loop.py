@@ -206,11 +206,10 @@ train(toy.toy_recipe(checkpoint_every=1), {folder!r}, device="cpu", stream=toy_s
 """
 
 
-@pytest.mark.parametrize("moments", [(1, 3), (4,)])
-def test_kill_9_at_any_moment(tmp_path: Path, straight: Path, moments: tuple[int, ...]) -> None:
+def test_kill_9_at_any_moment(tmp_path: Path, straight: Path) -> None:
     """Killed, resumed and killed again; `benchmarks/kill.py` does it at random moments of the real command."""
     code = CHILD.format(here=str(HERE), folder=str(tmp_path))
-    for moment in moments:
+    for moment in (1, 4):
         child = subprocess.Popen([sys.executable, "-c", code])
         try:
             until = time.monotonic() + 150

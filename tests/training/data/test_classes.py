@@ -11,8 +11,9 @@ import torch
 from cmbinpaint.errors import RecipeError
 from cmbinpaint.nn.losses import WeightedLoss
 from cmbinpaint.training import OptimizerRecipe, Recipe, train
+from cmbinpaint.training.data.classes import ClassStream
 from cmbinpaint.training.recipes.recipe_sections import ClassesRecipe
-from cmbinpaint.training.run.classifier import ClassKeeper, ClassStream, confusion
+from cmbinpaint.training.run.objective import ClassKeeper, confusion
 
 
 @dataclass(frozen=True)
