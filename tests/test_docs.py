@@ -23,7 +23,7 @@ import cmbinpaint
 from cmbinpaint import cli, write_map
 from cmbinpaint.sims import fiducial_cl, simulate_sky
 from cmbinpaint.sphere.pixels import pixel_vectors
-from cmbinpaint.training.data.sets import build_stream
+from cmbinpaint.training.data.build import build_stream
 from cmbinpaint.training.data.shards import build_dataset
 from cmbinpaint.training.data.skies import DataSetRecipe
 from cmbinpaint.training.recipes.recipe import Recipe

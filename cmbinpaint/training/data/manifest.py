@@ -17,7 +17,8 @@ from pathlib import Path
 
 from cmbinpaint._files import read_regular, write_whole
 from cmbinpaint.errors import CmbInpaintError, DataSetError
-from cmbinpaint.training.data.skies import SPLITS, DataSetRecipe, split_skies
+from cmbinpaint.training.data.loader import SPLITS
+from cmbinpaint.training.data.skies import DataSetRecipe, split_skies
 
 MANIFEST = "manifest.json"
 SPECTRA = "spectra.npy"

@@ -196,23 +196,25 @@ class Bounded:
     ----------
     source
         Where they come from.
-    hole_share
+    hole_fraction
         Least and most share of hole pixels.
     """
 
     source: MaskSource
-    hole_share: tuple[float, float] = (0.001, 0.9)
+    hole_fraction: tuple[float, float] = (0.001, 0.9)
 
     def __post_init__(self) -> None:
         object.__setattr__(
-            self, "hole_share", check_range("[masks]", "hole_share", self.hole_share, least=0.0, most=1.0)
+            self,
+            "hole_fraction",
+            check_range("[masks]", "hole_fraction", self.hole_fraction, least=0.0, most=1.0),
         )
 
     def draw(self, n: int, side: int, rng: np.random.Generator) -> BoolArray:
         return np.stack([self._one(side, rng) for _ in range(n)])
 
     def _one(self, side: int, rng: np.random.Generator) -> BoolArray:
-        low, high = self.hole_share
+        low, high = self.hole_fraction
         shares = []
         for _ in range(_TRIES):
             valid = self.source.draw(1, side, rng)[0]
@@ -221,7 +223,7 @@ class Bounded:
                 return valid
         raise MaskError(
             f"{_TRIES} masks of {type(self.source).__name__} had holes over {min(shares):.3g} to {max(shares):.3g} "
-            f"of the patch, none within hole_share = {list(self.hole_share)}; widen it, or use other masks"
+            f"of the patch, none within hole_fraction = {list(self.hole_fraction)}; widen it, or use other masks"
         )
 
 
@@ -235,7 +237,7 @@ KINDS: dict[str, type[Any]] = {
 
 
 def build_masks(table: Mapping[str, Any]) -> MaskSource:
-    """Make the source that a recipe's ``masks`` table describes: ``kind``, its options, ``hole_share``.
+    """Make the source that a recipe's ``masks`` table describes: ``kind``, its options, ``hole_fraction``.
 
     Raises
     ------
@@ -247,10 +249,10 @@ def build_masks(table: Mapping[str, Any]) -> MaskSource:
     options: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in table.items()
     }
-    kind, share = options.pop("kind", "shapes"), options.pop("hole_share", None)
+    kind, share = options.pop("kind", "shapes"), options.pop("hole_fraction", None)
     check_choice("[masks]", "kind", kind, tuple(KINDS))
     known = [f.name for f in fields(KINDS[kind])]
-    check_keys(f"[masks] of kind {kind!r}:", options, [*known, "hole_share", "kind"])
+    check_keys(f"[masks] of kind {kind!r}:", options, [*known, "hole_fraction", "kind"])
     needed = {"pictures": "folder", "sky": "mask"}.get(kind)
     if needed and not isinstance(options.get(needed), str):
         raise RecipeError(f"[masks] of kind {kind!r} needs {needed}, a path; it is {options.get(needed)!r}")

@@ -22,9 +22,9 @@ from cmbinpaint.sims.theory import Cosmology, theory_cl
 from cmbinpaint.sphere.harmonics import draw_alm
 from cmbinpaint.sphere.power import pixel_variance
 from cmbinpaint.sphere.windows import gaussian_beam
+from cmbinpaint.training.data.loader import SPLITS
 from cmbinpaint.training.recipes.checks import check_flag, check_integer, check_keys, check_number, read_toml
 
-SPLITS = ("train", "validation", "test")
 _RECIPES = Path(__file__).parents[1] / "recipes"
 _FULLEST = 0.25  # of the sky in patches' circumscribed circles: random places are still found quickly
 _TABLES = ("ns", "split")
@@ -202,13 +202,6 @@ class DataSetRecipe:
         """The recipe as plain JSON types; `from_mapping` gives it back."""
         table = asdict(self)
         return table | {key: list(table[key]) for key in _TABLES}
-
-
-def split_number(split: str) -> int:
-    """The number that a split has in seeds."""
-    if split not in SPLITS:
-        raise RecipeError(f"split is {split!r}; known: {', '.join(SPLITS)}")
-    return SPLITS.index(split)
 
 
 def list_data_recipes() -> list[str]:

@@ -13,9 +13,9 @@ import numpy as np
 from cmbinpaint._types import Float32Array, FloatArray, IntArray
 from cmbinpaint.errors import DataSetError
 from cmbinpaint.plane.tangent import PatchGrid
+from cmbinpaint.training.data.build import build_stream
 from cmbinpaint.training.data.flat import FlatStream
 from cmbinpaint.training.data.reader import StoredSkies
-from cmbinpaint.training.data.sets import build_stream
 
 _FIDUCIAL_NS = 0.9649
 _KEY = 7  # of the generator that chooses patches and draws noise

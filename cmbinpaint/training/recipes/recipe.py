@@ -56,7 +56,7 @@ class Recipe:
     steps
         Optimizer steps in all; with stages it follows from them and is not given.
     data
-        Options of `cmbinpaint.training.data.sets.build_stream`.
+        Options of `cmbinpaint.training.data.build.build_stream`.
     model
         The architecture, for `cmbinpaint.nn.models.build_model`.
     start

@@ -153,7 +153,7 @@ class RunLogs:
     ) -> None:
         self._writers: dict[str, list[CsvLog | EventLog]] = {"training": [], "validation": []}
         columns = {
-            "training": ("loss", *terms, "gradient_norm", "lr", "patches_per_s", "data_wait_share"),
+            "training": ("loss", *terms, "gradient_norm", "lr", "patches_per_s", "data_wait_fraction"),
             "validation": (*figures, *terms),
         }
         for group, own in columns.items():
@@ -214,7 +214,7 @@ class Meter:
             "gradient_norm": sum(self._norms) / n,
             "lr": lr,
             "patches_per_s": self._patches / seconds,
-            "data_wait_share": self._waited / seconds,
+            "data_wait_fraction": self._waited / seconds,
         }
         self.restart()
         return row

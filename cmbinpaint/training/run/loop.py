@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 from tqdm import tqdm
 
-from cmbinpaint.errors import CheckpointError, ConvergenceError, RecipeError
+from cmbinpaint.errors import CheckpointError, ConvergenceError, DeviceError, RecipeError
 from cmbinpaint.training.data.loader import Stream, WorkerError, read_batches, to_tensors
 from cmbinpaint.training.recipes.recipe import Recipe
 from cmbinpaint.training.recipes.recipe_sections import StageRecipe
@@ -61,26 +62,44 @@ class Run:
         self.saved_step = state.step if list_checkpoints(out / "checkpoints") else -1
         self.signal = 0
 
-    def check_recipe(self) -> None:
-        """Try each stage's first batch on the network, so that what does not fit is refused before any work."""
-        tried: list[Stream] = []
+    def check_later_stages(self) -> None:
+        """Try the first batches of stages to come, so that what does not fit is refused now and not after days."""
+        tried = [self.streams[self.position.stage]]  # its first step comes at once
         for stage, stream in zip(self.recipe.plan, self.streams, strict=True):
             if any(stream is other for other in tried):
                 continue
             tried.append(stream)
-            batch = next(read_batches(stream, (0,)))
-            try:
-                self.state.begin_step()
-                inputs, truth = to_tensors(batch, self.state.device)
-                with torch.no_grad(), self.state.autocast():
-                    self.criterion.terms(self.state.model(**inputs), truth, inputs)
-            except (TypeError, KeyError, ValueError, RuntimeError) as error:
-                where = stage.where if self.recipe.stage else "recipe:"
-                raise RecipeError(
-                    f"{where} [data], [model] and [loss] do not fit each other: {error}"
-                ) from error
-            finally:
-                self.state.abandon_step()
+            (batch,) = read_batches(stream, (0,))
+            self.state.begin_step()
+            with torch.no_grad():
+                self._forward(batch, self.state.model, stage)
+            self.state.abandon_step()
+
+    def _forward(
+        self, batch: Any, network: nn.Module, stage: StageRecipe
+    ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+        """The prediction, its loss terms, the truth.
+
+        Raises
+        ------
+        RecipeError
+            If data, network and loss do not fit each other.
+        DeviceError
+            If the device's memory is too small.
+        """
+        device = self.state.device
+        try:
+            inputs, truth = to_tensors(batch, device)
+            with self.state.autocast():
+                prediction = network(**inputs)
+                return prediction, self.criterion.terms(prediction, truth, inputs), truth
+        except torch.OutOfMemoryError as error:
+            raise DeviceError(
+                f"{device} is out of memory; lower [data] batch_size, or use another device"
+            ) from error
+        except (TypeError, KeyError, ValueError, RuntimeError) as error:
+            where = stage.where if self.recipe.stage else "recipe:"
+            raise RecipeError(f"{where} [data], [model] and [loss] do not fit each other: {error}") from error
 
     def go(self, stop_after: int | None) -> None:
         """Take the remaining steps, or `stop_after` of them."""
@@ -126,7 +145,7 @@ class Run:
         with closing(self._read(numbers, "train", workers=self.recipe.workers)) as batches:
             while self.state.step < last and not self.signal and not self.position.over(stage):
                 try:
-                    self._step(batches)
+                    self._step(batches, stage)
                 except WorkerError:
                     if not self._ended_by_signal():
                         raise
@@ -162,7 +181,7 @@ class Run:
     def _place(self, stage: StageRecipe) -> dict[str, float]:
         return {"stage": self.position.stage + 1, "epoch": self.position.epoch(stage)}
 
-    def _step(self, batches: Iterator[Any]) -> None:
+    def _step(self, batches: Iterator[Any], stage: StageRecipe) -> None:
         size, patches = self.recipe.accumulate, 0
         total = torch.zeros(1 + len(self.criterion.names), dtype=torch.float64)
         first = self.state.step * size
@@ -170,11 +189,8 @@ class Run:
         for part in range(size):
             with self.meter.waiting():
                 batch = next(batches)
-            inputs, truth = to_tensors(batch, self.state.device)
             with self.state.one_of_several(last=part == size - 1):
-                with self.state.autocast():
-                    prediction = self.state.network(**inputs)
-                    terms = self.criterion.terms(prediction, truth, inputs)
+                _, terms, truth = self._forward(batch, self.state.network, stage)
                 loss = self.criterion.total(terms) / size
                 loss.backward()
             parts = torch.stack([loss.detach() * size, *(term.detach() for term in terms.values())])

@@ -3,18 +3,22 @@
 Inputs: a `Recipe` and an output folder. Outputs: checkpoints, logs, and in the end the weights with their card.
 """
 
+import json
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from cmbinpaint._files import held_folder
-from cmbinpaint.errors import CheckpointError
-from cmbinpaint.training.data.build import open_streams
-from cmbinpaint.training.data.loader import Stream
+from cmbinpaint.errors import CheckpointError, RecipeError
+from cmbinpaint.training.data.classes import ClassStream
+from cmbinpaint.training.data.loader import RowsOfProcess, Stream
 from cmbinpaint.training.recipes.recipe import Recipe
-from cmbinpaint.training.run.distributed import join_world
+from cmbinpaint.training.recipes.recipe_sections import StageRecipe
+from cmbinpaint.training.run.distributed import World, join_world
 from cmbinpaint.training.run.export import export_weights
 from cmbinpaint.training.run.loop import Progress, Run
 from cmbinpaint.training.run.objective import AnyScore, check_model
@@ -115,20 +119,47 @@ def train(
     with join_world(device) as (world, place), private_torch(recipe, place):
         network = model or initial_network(recipe)
         check_model(network, recipe)
-        streams = open_streams(recipe, stream, world.rank, world.size)
+        streams = _open_streams(recipe, stream, world)
         state = TrainingState(network, recipe, place, world)
         with _held(out, first=world.first):
             position, losses = restore(state, out, recipe, resume=resume, resume_from=resume_from)
             world.wait()  # all have read before the first one writes
             with StopSignals() as stop:
                 run = Run(recipe, out, state, position, losses, streams, stop, progress)
-                run.check_recipe()
+                run.check_later_stages()
                 run.go(stop_after)
             step, steps = state.step, state.step + run.position.steps_left(recipe.plan)
             result = TrainResult(out, step, steps, run.loss, run.score, run.signal or None)
             if result.finished and model is None and world.first:
                 return replace(result, weights=export_weights(out))
             return result
+
+
+def _open_streams(recipe: Recipe, stream: Stream | None, world: World) -> list[Stream]:
+    """The stream of each stage, this process's rows of it; stages with the same data share one."""
+    opened: dict[str, Stream] = {}
+    streams = []
+    for stage in recipe.plan:
+        table = {**recipe.data, **stage.data}
+        key = "" if stream is not None else json.dumps(table, sort_keys=True, default=str)
+        if key not in opened:
+            source = stream if stream is not None else _build(table, recipe.seed, stage)
+            if recipe.classes is not None:
+                source = ClassStream(source, recipe.classes.crop)  # type: ignore[arg-type]
+            opened[key] = source if world.size == 1 else RowsOfProcess(source, world.rank, world.size)
+        streams.append(opened[key])
+    return streams
+
+
+def _build(table: Mapping[str, Any], seed: int, stage: StageRecipe) -> Stream:
+    from cmbinpaint.training.data.build import build_stream  # a given stream needs no simulator
+
+    try:
+        return build_stream(table, seed)
+    except RecipeError as error:
+        if not stage.data:
+            raise
+        raise RecipeError(f"{stage.where} data = {stage.data}: {error}") from error
 
 
 def _held(out: Path, *, first: bool) -> AbstractContextManager[None]:

@@ -60,14 +60,16 @@ def test_a_seed_decides_binary_masks(
 
 
 def test_bounds_hold() -> None:
-    source = build_masks({"kind": "circles", "radius_px": [0, 50], "hole_share": [0.2, 0.4]})
+    source = build_masks({"kind": "circles", "radius_px": [0, 50], "hole_fraction": [0.2, 0.4]})
     shares = 1 - source.draw(50, 64, np.random.default_rng(0)).mean(axis=(1, 2))
     assert 0.2 <= shares.min() < 0.25 and 0.35 < shares.max() <= 0.4
 
 
 def test_impossible_bounds_are_named() -> None:
-    source = build_masks({"kind": "circles", "radius_px": [2, 3], "hole_share": [0.5, 0.6]})
-    text = r"300 masks of Circles had holes over 0.00\d+ to 0.00\d+ of the patch, none within hole_share = "
+    source = build_masks({"kind": "circles", "radius_px": [2, 3], "hole_fraction": [0.5, 0.6]})
+    text = (
+        r"300 masks of Circles had holes over 0.00\d+ to 0.00\d+ of the patch, none within hole_fraction = "
+    )
     with pytest.raises(MaskError, match=text + re.escape("[0.5, 0.6]; widen it, or use other masks")):
         source.draw(1, 64, np.random.default_rng(0))
 
@@ -198,7 +200,7 @@ def test_a_sky_mask_is_read_from_its_file(tmp_path: Path) -> None:
         ({"kind": "sky"}, "[masks] of kind 'sky' needs mask, a path; it is None"),
         ({"kind": "pictures", "folder": "x", "holes": "darc"}, "[masks] holes is 'darc'; known: dark, bright; did"),
         ({"kind": "pictures", "folder": "x", "dilation_px": [0, 3]}, "dilation_px is (0, 3); give whole numbers"),
-        ({"hole_share": [0.1, 1.5]}, "[masks] hole_share is 1.5; it must be at most 1.0"),
+        ({"hole_fraction": [0.1, 1.5]}, "[masks] hole_fraction is 1.5; it must be at most 1.0"),
         ("shapes", "[data] masks is 'shapes'; write a table"),
     ],
 )  # fmt: skip

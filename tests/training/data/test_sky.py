@@ -13,7 +13,7 @@ from cmbinpaint.networks.tiling import Tiling
 from cmbinpaint.sims.theory import fiducial_cl
 from cmbinpaint.sphere.pixels import pixel_size, pixel_vectors
 from cmbinpaint.training.data import sky as module
-from cmbinpaint.training.data.sets import build_stream
+from cmbinpaint.training.data.build import build_stream
 from cmbinpaint.training.data.sky import SkyStream, draw_sphere_mask
 
 SMALL = {"nside": 32, "side": 32, "batch_size": 4, "spheres": 2, "skies": 2}

@@ -49,7 +49,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         sys.modules["shared_training"] = module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         module.main(one)
-        assert [child.wait(timeout=120) for child in children] == [0, 0]
+        assert [child.wait(timeout=300) for child in children] == [0, 0]
     finally:
         for child in children:
             child.kill()

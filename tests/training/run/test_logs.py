@@ -76,7 +76,7 @@ def test_meter_means_and_shares() -> None:
         meter.add(loss, 2 * loss, 8)
     row = meter.row(7, 1e-3)
     assert (row["step"], row["loss"], row["gradient_norm"], row["lr"]) == (7, 2.0, 4.0, 1e-3)
-    assert row["patches_per_s"] > 0 and 0 <= row["data_wait_share"] <= 1
+    assert row["patches_per_s"] > 0 and 0 <= row["data_wait_fraction"] <= 1
     assert meter.row(8, 1e-3)["loss"] == 0.0
 
 

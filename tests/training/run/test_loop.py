@@ -104,7 +104,7 @@ def test_resumed_equals_uninterrupted(tmp_path: Path, straight: Path, cut: int) 
     assert run(tmp_path).finished  # type: ignore[attr-defined]
     assert_equal_runs(straight, tmp_path)
     for name in ("training.csv", "validation.csv"):
-        timing = {"patches_per_s", "data_wait_share"}
+        timing = {"patches_per_s", "data_wait_fraction"}
         for one, two in zip(read(straight / name), read(tmp_path / name), strict=True):
             assert {k: one[k] for k in one.keys() - timing} == {k: two[k] for k in two.keys() - timing}
 
@@ -115,7 +115,7 @@ def test_logs(straight: Path) -> None:
     # Warm-up of two steps to 1e-2, then the cosine to a hundredth of it.
     np.testing.assert_allclose([row["lr"] for row in rows][:3], [5e-3, 1e-2, 1e-2])
     assert rows[-1]["lr"] == pytest.approx(1e-4)
-    assert all(0 <= row["data_wait_share"] <= 1 and row["patches_per_s"] > 0 for row in rows)
+    assert all(0 <= row["data_wait_fraction"] <= 1 and row["patches_per_s"] > 0 for row in rows)
     checks = read(straight / "validation.csv")
     assert [row["step"] for row in checks] == [3, 6]
     guess = checks[0]["guess_rms"]
@@ -357,7 +357,23 @@ def test_what_does_not_fit_is_refused_before_work(tmp_path: Path, changes: dict,
     network = build_model({"family": "pconv", "encoder": [[4, 3]], "decoder": []})
     with pytest.raises(RecipeError, match=re.escape(text)):
         train(recipe, tmp_path, device="cpu", stream=Bare(), model=network)
-    assert [path.name for path in tmp_path.iterdir()] == []
+    assert newest(tmp_path) == 0
+
+
+def test_what_does_not_fit_in_a_later_stage_is_refused_before_work(tmp_path: Path) -> None:
+    stages = [
+        {"name": "a", "epochs": 1, "steps_per_epoch": 1},
+        {"name": "b", "epochs": 1, "steps_per_epoch": 1, "data": {"side": 18}},
+    ]
+    recipe = Recipe.from_mapping({
+        "name": "late", "seed": 0, "stage": stages, "workers": 0, "optimizer": {"warmup_steps": 0},
+        "model": {"family": "pconv", "encoder": [[4, 3], [4, 3]], "decoder": [4]},
+        "data": {"kind": "flat", "side": 16, "batch_size": 1},
+    })  # fmt: skip
+    text = r"\[\[stage\]\] 'b': \[data\], \[model\] and \[loss\] do not fit each other: .*18 x 18.*multiples of 4"
+    with pytest.raises(RecipeError, match=text):
+        train(recipe, tmp_path, device="cpu", progress=lambda *_: None)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_batch_that_cannot_be_made_is_named(tmp_path: Path) -> None:

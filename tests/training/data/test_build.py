@@ -14,11 +14,11 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from cmbinpaint.errors import RecipeError
 from cmbinpaint.sims.theory import fiducial_cl
+from cmbinpaint.training.data.build import build_stream
 from cmbinpaint.training.data.examples import Rendering
 from cmbinpaint.training.data.flat import FlatStream
 from cmbinpaint.training.data.planck_colors import planck_colors, to_rgb
 from cmbinpaint.training.data.reader import StoredSkies
-from cmbinpaint.training.data.sets import build_stream
 from cmbinpaint.training.data.stored import StoredStream
 
 SMALL_MASKS = {"kind": "circles", "radius_px": [2, 6]}
