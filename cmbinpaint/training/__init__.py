@@ -19,7 +19,7 @@ _HOMES = {
     "final_weights": "run.resume",
     "Checkpoint": "run.checkpoint",
     "StoredSkies": "data.reader",
-    "build_stream": "data.sets",
+    "build_stream": "data.build",
     "load_latest": "run.checkpoint",
 }
 __all__ = list(_HOMES)

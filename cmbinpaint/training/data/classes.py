@@ -10,7 +10,7 @@ import numpy as np
 
 from cmbinpaint._types import Float32Array, IntArray
 from cmbinpaint.errors import RecipeError
-from cmbinpaint.training.data.loader import SPLITS, split_number
+from cmbinpaint.training.data.splits import SPLITS, split_number
 
 
 class LabeledStream(Protocol):

@@ -18,10 +18,10 @@ from cmbinpaint.plane.tangent import PatchGrid
 from cmbinpaint.sims.theory import fiducial_cl
 from cmbinpaint.sphere.windows import gaussian_beam
 from cmbinpaint.training.data.examples import HoleBatch, Rendering, check_channels
-from cmbinpaint.training.data.loader import split_number
 from cmbinpaint.training.data.masks import Bounded, MaskSource, RandomShapes
 from cmbinpaint.training.data.planck_colors import LIMIT_uK
 from cmbinpaint.training.data.skies import field_rms
+from cmbinpaint.training.data.splits import split_number
 from cmbinpaint.training.recipes.checks import check_integer, check_number
 
 

@@ -22,7 +22,6 @@ from torch.utils.data import DataLoader, Dataset
 
 from cmbinpaint.errors import CmbInpaintError, RecipeError
 
-SPLITS = ("train", "validation", "test")
 AHEAD = 3  # batches of each worker that wait: enough to hide an unusually slow one
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
@@ -37,13 +36,6 @@ class Stream(Protocol):
     def batch(self, index: int, split: str = "train") -> Any:
         """The batch `index` of a split: a frozen dataclass of arrays, one row per patch."""
         ...
-
-
-def split_number(split: str) -> int:
-    """The number that a split has in seeds."""
-    if split not in SPLITS:
-        raise RecipeError(f"split is {split!r}; known: {', '.join(SPLITS)}")
-    return SPLITS.index(split)
 
 
 def read_batches(

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from cmbinpaint._files import read_regular, write_whole
 from cmbinpaint.errors import CmbInpaintError, DataSetError
-from cmbinpaint.training.data.loader import SPLITS
 from cmbinpaint.training.data.skies import DataSetRecipe, split_skies
+from cmbinpaint.training.data.splits import SPLITS
 
 MANIFEST = "manifest.json"
 SPECTRA = "spectra.npy"

@@ -11,8 +11,8 @@ import numpy as np
 
 from cmbinpaint._types import Float32Array, FloatArray, IntArray
 from cmbinpaint.errors import DataSetError
-from cmbinpaint.training.data.loader import SPLITS
 from cmbinpaint.training.data.manifest import SPECTRA, Manifest, file_hash, read_manifest
+from cmbinpaint.training.data.splits import SPLITS
 
 Verify = Literal["hashes", "sizes"]
 _OPEN_SHARDS = 32  # mapped at one time

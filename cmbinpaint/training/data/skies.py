@@ -22,7 +22,7 @@ from cmbinpaint.sims.theory import Cosmology, theory_cl
 from cmbinpaint.sphere.harmonics import draw_alm
 from cmbinpaint.sphere.power import pixel_variance
 from cmbinpaint.sphere.windows import gaussian_beam
-from cmbinpaint.training.data.loader import SPLITS
+from cmbinpaint.training.data.splits import SPLITS
 from cmbinpaint.training.recipes.checks import check_flag, check_integer, check_keys, check_number, read_toml
 
 _RECIPES = Path(__file__).parents[1] / "recipes"

@@ -30,8 +30,8 @@ from cmbinpaint.sphere.pixels import pixel_size, pixel_vectors
 from cmbinpaint.sphere.planck_mask import planck_like_mask
 from cmbinpaint.sphere.windows import gaussian_beam, pixel_window
 from cmbinpaint.training.data.examples import HoleBatch
-from cmbinpaint.training.data.loader import split_number
 from cmbinpaint.training.data.masks import Bounded, Circles, MaskSource, MixedShapes, RandomShapes, SkyCuts
+from cmbinpaint.training.data.splits import split_number
 from cmbinpaint.training.recipes.checks import check_integer, check_number
 
 _ARCMIN = np.pi / 180 / 60

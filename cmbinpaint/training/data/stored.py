@@ -14,11 +14,11 @@ import numpy as np
 from cmbinpaint._types import Float32Array, IntArray
 from cmbinpaint.errors import RecipeError
 from cmbinpaint.training.data.examples import HoleBatch, Rendering, check_channels
-from cmbinpaint.training.data.loader import SPLITS, split_number
 from cmbinpaint.training.data.masks import Bounded, MaskSource, RandomShapes
 from cmbinpaint.training.data.order import balanced_order, plain_order
 from cmbinpaint.training.data.planck_colors import LIMIT_uK
 from cmbinpaint.training.data.reader import StoredSkies
+from cmbinpaint.training.data.splits import SPLITS, split_number
 from cmbinpaint.training.recipes.checks import check_flag, check_integer
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from cmbinpaint.errors import DataSetError
 from cmbinpaint.training.data import reader as stored
-from cmbinpaint.training.data.loader import SPLITS
 from cmbinpaint.training.data.reader import StoredSkies
 from cmbinpaint.training.data.skies import DataSetRecipe, sky_patches, split_skies
+from cmbinpaint.training.data.splits import SPLITS
 
 
 def test_every_patch_is_its_skys(tiny: DataSetRecipe, built: Path) -> None:
