@@ -24,7 +24,7 @@ def parse(*words: str) -> argparse.Namespace:
 def stand_in(monkeypatch: pytest.MonkeyPatch, step: int, number: int | None) -> list[tuple]:
     calls: list[tuple] = []
 
-    def train(recipe: object, folder: str, **options: object) -> TrainResult:
+    def train(recipe: object, folder: Path, **options: object) -> TrainResult:
         calls.append((recipe, folder, options))
         score = Score(loss=0.1, hole_rms=0.3, guess_rms=0.4, relative_rms=0.75, guess_relative_rms=1.0)
         weights = Path(folder) / "small.json" if step == 200 else None
@@ -59,7 +59,7 @@ def test_exit_codes(
     assert (f"network: {tmp_path / 'out' / 'small.json'}" in out) == (step == 200)
     assert "validation: hole rms 0.3000, first guess 0.4000, ratio 0.750" in out
     recipe, folder, options = calls[0]
-    assert (recipe.name, folder) == ("small", str(tmp_path / "out"))
+    assert (recipe.name, folder) == ("small", tmp_path / "out")
     assert options == {"resume": True, "resume_from": None, "device": "cpu", "stop_after": 9}
 
 
@@ -68,7 +68,7 @@ def test_default_folder_is_the_recipes_name(tmp_path: Path, monkeypatch: pytest.
     path.write_text(RECIPE)
     calls = stand_in(monkeypatch, 200, None)
     command.run(parse(str(path), "--no-resume", "--resume-from", "step_00000002"))
-    assert calls[0][1] == "runs/small" and calls[0][2]["resume"] is False
+    assert calls[0][1] == Path("runs/small") and calls[0][2]["resume"] is False
     assert calls[0][2]["resume_from"] == "step_00000002"
 
 
