@@ -4,6 +4,7 @@
 """
 
 import logging
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,13 @@ sphinx_gallery_conf = {
 }
 
 
+def plain_types(app: Any, what: str, name: str, obj: Any, options: Any, signature: Any, returns: Any) -> Any:
+    """Signatures with `ndarray` in place of its parameters, which say no more than the docstring does."""
+    return [text and re.sub(r"ndarray\[tuple\[[^]]*\], ~?(?:numpy\.)?dtype\[[^]]*\]\]", "ndarray", text)
+            for text in (signature, returns)]  # fmt: skip
+
+
 def setup(app: Any) -> None:
     """Write the pages that are made of the package itself, before Sphinx looks for pages."""
     generated_pages.write(HERE / "generated")
+    app.connect("autodoc-process-signature", plain_types)

@@ -83,10 +83,10 @@ def commands_page() -> str:
 
 def help_of(command: str) -> str:
     """The help of a command, as a terminal of 100 columns shows it."""
-    told = io.StringIO()
-    with columns(100), contextlib.redirect_stdout(told):
+    printed = io.StringIO()
+    with columns(100), contextlib.redirect_stdout(printed):
         cli.main([command, "--help"])
-    return told.getvalue()
+    return printed.getvalue()
 
 
 @contextlib.contextmanager

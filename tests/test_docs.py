@@ -292,8 +292,8 @@ def test_generated_pages_leave_nothing_out(generated: ModuleType, tmp_path: Path
     assert all((DOCS / target).is_file() for target in targets)
 
 
-def test_generated_pages_that_stand_are_left_alone(generated: ModuleType, tmp_path: Path) -> None:
-    """Else every build would make all pages anew."""
+def test_generated_pages_that_are_right_are_left_alone(generated: ModuleType, tmp_path: Path) -> None:
+    """Else every build would read all pages again."""
     generated.write(tmp_path)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     generated.write(tmp_path)
