@@ -112,9 +112,11 @@ class Filling:
         return said
 
     def _assume(self, sky_model: "SkyModel") -> None:
-        """Let the fills that follow use this sky model, and say where it came from."""
+        """Let the fills that follow use this sky model, and say where it came from and what its numbers are in."""
+        given = any(self.known.get(name) is not None for name in ("cl", "noise_std"))
+        unit = "uK_CMB" if self.request.info.unit or given else "the map's unit"
         self.known = {"sky_model": sky_model}
-        self.history = [*self.history, f"sky model: {sky_model.source}"]
+        self.history = [*self.history, f"sky model, in {unit}: {sky_model.source}"]
 
     def remember(self, warned: Iterable[str]) -> None:
         """Let outputs say in their HISTORY what was warned of, once each."""

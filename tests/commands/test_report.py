@@ -82,7 +82,7 @@ def test_it_says_what_is_in_the_files(folder) -> None:
     for text in (
         f"{n_holes:,} pixels filled", f"0 of {sky.size - n_holes:,} observed", "No warnings were given.", info.sha256,
         fits.sha256_of(folder / "filled.fits"), "column TMASK of the map's file", "K_CMB", "realization, gaussian",
-        f"cmbinpaint inpaint {folder / 'sky.fits'}", "sky model: estimated", HOSTILE,
+        f"cmbinpaint inpaint {folder / 'sky.fits'}", "sky model, in uK_CMB: estimated", HOSTILE,
         "The sky model is what was assumed of the map",
     ):  # fmt: skip
         assert text in page, text
