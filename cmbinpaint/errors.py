@@ -3,7 +3,7 @@
 Inputs: nothing. Outputs: exception classes; `requires`, which asks for libraries that not everyone installs.
 
 All derive from `CmbInpaintError`, itself a `ValueError`, so that `except ValueError` catches a bad
-argument and `except CmbInpaintError` tells it from a bug. A message says what came, what was
+argument and `except CmbInpaintError` tells it from a bug. A message says what was given, what was
 expected and what to do.
 """
 
