@@ -47,7 +47,7 @@ class PlainPConv(nn.Module):
 
 
 class PlainUNet(nn.Module):
-    """The seed's U-Net of `PlainPConv`."""
+    """CoMBInE's U-Net of `PlainPConv`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -133,7 +133,7 @@ def stepper(model: nn.Module, batch: dict[str, Tensor], *, bf16: bool) -> Callab
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--batch", type=int, default=3, help="patches (the seed's old data set: 3, the new one: 16)"
+        "--batch", type=int, default=3, help="patches (CoMBInE's old data set: 3, the new one: 16)"
     )
     parser.add_argument("--side", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=12)

@@ -1,4 +1,4 @@
-"""What a network of the seed's family sees of a patch: the field with holes, the mask, the truth.
+"""What a network of CoMBInE's family sees of a patch: the field with holes, the mask, the truth.
 
 Inputs: patches in µK and masks. Outputs: `HoleBatch`, as temperatures over their rms or as clipped RGB.
 """
@@ -16,7 +16,7 @@ from cmbinpaint.training.recipes.checks import check_number
 
 @dataclass(frozen=True)
 class HoleBatch:
-    """B patches of C channels: what one training step of the seed's networks sees (float32 arrays)."""
+    """B patches of C channels: what one training step of CoMBInE's networks sees (float32 arrays)."""
 
     x: Float32Array  # (B, C, H, W) the data, 0 in holes
     valid: Float32Array  # (B, 1, H, W) 1 observed, 0 hole

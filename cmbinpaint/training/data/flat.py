@@ -1,4 +1,4 @@
-"""Patches for the seed's networks, simulated while they train.
+"""Patches for CoMBInE's networks, simulated while they train.
 
 Inputs: a description of patches and masks, and a seed. Outputs: `HoleBatch`es, each a pure function of
 (seed, split, index), of skies that never repeat.

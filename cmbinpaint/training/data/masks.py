@@ -47,12 +47,12 @@ class MaskSource(Protocol):
 
 @dataclass(frozen=True)
 class RandomShapes:
-    """The seed's lines, circles and arcs.
+    """CoMBInE's lines, circles and arcs.
 
     Attributes
     ----------
     most
-        Largest number of each. The seed's rules, taken literally, have 20 and cover 31 % of 128x128; its text says
+        Largest number of each. CoMBInE's rules, taken literally, have 20 and cover 31 % of 128x128; its text says
         about 25 %, which 15 give (the default).
     """
 

@@ -41,7 +41,7 @@ class StoredStream:
     augment
         Whether training patches are shifted, mirrored and turned.
     only_patch
-        The number of the training patch that every batch of every split holds (the seed's stage 0); None: all.
+        The number of the training patch that every batch of every split holds (CoMBInE's stage 0); None: all.
     masks
         Where masks come from.
 

@@ -16,6 +16,7 @@ from cmbinpaint.plane.tangent import PatchGrid
 from cmbinpaint.training.data.build import build_stream
 from cmbinpaint.training.data.flat import FlatStream
 from cmbinpaint.training.data.reader import StoredSkies
+from cmbinpaint.training.data.sky import SkyStream
 
 _FIDUCIAL_NS = 0.9649
 _KEY = 7  # of the generator that chooses patches and draws noise
@@ -38,7 +39,7 @@ class Targets:
     spectra
         (classes, lmax+1) C_ell of the field, µK².
     rms_uK
-        rms of the field over all classes: what networks of the seed's family take temperatures over.
+        rms of the field over all classes: what networks of CoMBInE's family take temperatures over.
     step_arcmin
         The pixel's side.
     noise_uK
@@ -129,12 +130,19 @@ def take_targets(
             )
         return _stored(StoredSkies.open(where), n, seed, split, per_class)
     stream = build_stream(table, seed)
+    if isinstance(stream, SkyStream):
+        return _simulated(_middle(stream, n), split)
     if not isinstance(stream, FlatStream):
-        raise DataSetError(
-            f"no target is known: {name} was trained on skies of many spectra and pixels, simulated on the way; "
-            "give the folder of a data set with --data (`cmbinpaint dataset` makes one)"
-        )
+        raise DataSetError(f"no target is known: the data of {name} are of kind {table.get('kind')!r}")
     return _simulated(replace(stream, channels=1, batch_size=n), split)
+
+
+def _middle(stream: SkyStream, n: int) -> FlatStream:
+    """Flat patches in the middle of what a stream of skies draws: its steps, beams and noise."""
+    step = float(np.sqrt(np.prod(stream.step_arcmin)))
+    beam = float(np.mean(stream.beam_px)) * 2 * step  # a map pixel is two steps
+    flat = FlatStream(stream.seed, n, stream.side, step, beam)
+    return replace(flat, noise_uK=float(np.sqrt(np.prod(stream.noise_over_rms))) * flat.rms_uK)
 
 
 def _stored(skies: StoredSkies, n: int, seed: int, split: str, per_class: bool) -> Targets:

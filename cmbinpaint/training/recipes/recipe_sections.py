@@ -87,7 +87,7 @@ class StageRecipe:
     lr
         Highest learning rate, instead of the optimizer's.
     freeze_encoder_norm
-        Hold the encoder's batch norm, as the seed's last stage does.
+        Hold the encoder's batch norm, as CoMBInE's last stage does.
     patience
         Go on to the next stage after this many epochs without a new lowest validation loss; None: never.
     data

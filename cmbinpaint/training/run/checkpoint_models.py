@@ -2,7 +2,7 @@
 
 Inputs: a training folder, or the name or file of a network; patches in µK with a mask. Outputs: predictions.
 
-Predictions are the network's own pictures, observed pixels included: the seed's family draws those anew, and how well
+Predictions are the network's own pictures, observed pixels included: CoMBInE's family draws those anew, and how well
 is a question of its own. Whoever fills a map puts the data back.
 """
 
