@@ -77,7 +77,7 @@ def small_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def small_training(small_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A training of the seed's kind on `small_set`: two stages, three checkpoints; not to be written to."""
+    """A training of CoMBInE's kind on `small_set`: two stages, three checkpoints; not to be written to."""
     from cmbinpaint.training import OptimizerRecipe, Recipe, StageRecipe, train
 
     folder = tmp_path_factory.mktemp("analyzed") / "training"

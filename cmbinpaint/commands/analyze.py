@@ -37,8 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--mask", metavar="FILE", type=Path, help="picture or .npy, bright = observed; default: random shapes"
     )
     counts = (
-        ("--patches", 50, "of differences and spectra"), ("--size-patches", 1, "of mask-size, as the seed"),
-        ("--color-patches", 10, "of colors; the seed: 1"), ("--class-patches", 20, "of each class"),
+        ("--patches", 50, "of differences and spectra"), ("--size-patches", 1, "of mask-size, as CoMBInE"),
+        ("--color-patches", 10, "of colors; CoMBInE: 1"), ("--class-patches", 20, "of each class"),
         ("--skies", 40, "of spectra of a model; 20 or more"), ("--nside", 16, "of these skies"),
     )  # fmt: skip
     for option, default, words in counts:

@@ -20,7 +20,7 @@ def pconv_unet(
     decoder: Sequence[int] | None = None,
     thinner: int = 1,
 ) -> PConvUNet:
-    """Make a network of the seed's family.
+    """Make a network of CoMBInE's family.
 
     Parameters
     ----------

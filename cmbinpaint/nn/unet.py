@@ -1,4 +1,4 @@
-"""The seed's network: a U-Net of partial convolutions with batch norm.
+"""CoMBInE's network: a U-Net of partial convolutions with batch norm.
 
 Inputs: a picture `(B, C, H, W)` with holes and its mask. Outputs: a picture without holes.
 """
@@ -111,7 +111,7 @@ class PConvUNet(nn.Module):
 
     @classmethod
     def from_preset(cls, name: str, channels: int = 1, final: Final = "linear") -> "PConvUNet":
-        """Make the seed's `unet128` (7 levels, 2.2 M weights) or `unet512` (8 levels, 32 M)."""
+        """Make CoMBInE's `unet128` (7 levels, 2.2 M weights) or `unet512` (8 levels, 32 M)."""
         if name not in PRESETS:
             near = get_close_matches(name, PRESETS, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""

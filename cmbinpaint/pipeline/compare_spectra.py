@@ -69,7 +69,7 @@ class SpectraComparison:
     lmax, nside
         Highest multipole used; resolution.
     unit
-        Unit of the maps, None if nobody said.
+        Unit of the maps, None if unspecified.
     beam_divided
         Whether the spectra are divided by the square of the `beam` that was given.
     """

@@ -24,7 +24,7 @@ from cmbinpaint.problem.progress import Watch
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere.harmonics import Harmonics, draw_alm
 
-# Accuracy to which a prediction is refined, in posterior standard deviations, in the worst class of depth:
+# Accuracy to which a prediction is refined, in posterior standard deviations, in the worst depth bin:
 # its error then exceeds the exact mean's by 0.5 %.
 ACCURACY = 0.1
 

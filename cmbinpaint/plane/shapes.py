@@ -1,4 +1,4 @@
-"""Holes drawn on a flat patch: the seed's random shapes, circles, bands, point sources, and their mixtures.
+"""Holes drawn on a flat patch: CoMBInE's random shapes, circles, bands, point sources, and their mixtures.
 
 Inputs: a side in pixels and a numpy Generator. Outputs: (side, side) bool arrays, True = observed.
 
@@ -16,13 +16,13 @@ from cmbinpaint.errors import MaskError
 
 SMALLEST_SIDE = 8
 LEAST_VALID = 0.1  # a patch with less data than this teaches nothing
-MOST_SHAPES = 20  # the seed's: 1 to 20 each of lines, circles and arcs
+MOST_SHAPES = 20  # CoMBInE's: 1 to 20 each of lines, circles and arcs
 QUARTER_SHAPES = 15  # of each at most, where a quarter of 128x128 is to be hole on average
-THICKNESS_SHARE = 0.03  # the seed's: thickness and radius from 3 px to 3 % of height + width
+THICKNESS_SHARE = 0.03  # CoMBInE's: thickness and radius from 3 px to 3 % of height + width
 
 
 def random_shapes(side: int, rng: np.random.Generator, *, most: int = MOST_SHAPES) -> BoolArray:
-    """Draw the seed's irregular mask: 1 to `most` each of lines, filled circles and arcs of ellipses.
+    """Draw CoMBInE's irregular mask: 1 to `most` each of lines, filled circles and arcs of ellipses.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def random_shapes(side: int, rng: np.random.Generator, *, most: int = MOST_SHAPE
     rng
         Source of randomness.
     most
-        The largest number of each; 20 is the seed's rule.
+        The largest number of each; 20 is CoMBInE's rule.
 
     Returns
     -------

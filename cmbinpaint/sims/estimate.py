@@ -251,7 +251,7 @@ def _correction(
 ) -> FloatArray:
     """Return the factor on the signal: observed over fitted, smoothed.
 
-    Constant below LOW_ELL and where noise rules: a random walk from band to band with steps of WANDER,
+    Constant below LOW_ELL and where noise dominates: a random walk from band to band with steps of WANDER,
     observed with the scatter of a Gaussian sky's power.
     """
     count = power.size

@@ -93,7 +93,7 @@ class SkyInput:
     nside
         Resolution.
     unit
-        `"K_CMB"`, `"mK_CMB"`, `"uK_CMB"` or None: nobody said.
+        `"K_CMB"`, `"mK_CMB"`, `"uK_CMB"` or None: unspecified.
     nest
         Whether the map came, and goes back, in NESTED order.
     """

@@ -3,7 +3,7 @@
 Inputs: a trained network, targets, a mask. Outputs: `EstimatorEnsemble`.
 
 As on the sphere, but that nothing is decoupled: spectra are those behind a Hann window, of the whole patch (target and
-fills) or of its observed pixels over the window's mean square. A network of the seed's family is not linear, so that
+fills) or of its observed pixels over the window's mean square. A network of CoMBInE's family is not linear, so that
 its response is a difference: the band is made stronger and weaker in the target, and the patch filled again.
 """
 

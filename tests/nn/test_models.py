@@ -1,4 +1,4 @@
-"""Architectures by name: the seed's presets, whole and thinned, and what is refused."""
+"""Architectures by name: CoMBInE's presets, whole and thinned, and what is refused."""
 
 import re
 

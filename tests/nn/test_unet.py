@@ -1,4 +1,4 @@
-"""The seed's U-Net: sizes, holes that close, what is never read, norms that freeze."""
+"""CoMBInE's U-Net: sizes, holes that close, what is never read, norms that freeze."""
 
 import json
 import subprocess

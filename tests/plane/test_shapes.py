@@ -38,7 +38,7 @@ def test_drawn_masks_have_data_and_a_hole(side: int, seed: int) -> None:
 def test_random_shapes_cover_as_the_seed_says(most: int, share: float) -> None:
     rng = np.random.default_rng(0)
     holes = [1 - shapes.random_shapes(128, rng, most=most).mean() for _ in range(600)]
-    # The seed's notes say about 25 %; its rules, followed literally, give 31.2 %. Means of 3000 masks, known to
+    # CoMBInE's notes say about 25 %; its rules, followed literally, give 31.2 %. Means of 3000 masks, known to
     # 0.2 %; a mask scatters by 9 to 10 %, so the mean of 600 by 0.4 %.
     assert np.mean(holes) == pytest.approx(share, abs=0.015)
     assert 0.05 < np.std(holes) < 0.15

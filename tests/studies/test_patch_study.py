@@ -1,4 +1,4 @@
-"""Masks of studies: the seed's thirteen circles and one of shapes, and depth by brute force."""
+"""Masks of studies: CoMBInE's thirteen circles and one of shapes, and depth by brute force."""
 
 import re
 

@@ -39,7 +39,7 @@ def copy(built: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def wide(tiny: DataSetRecipe, built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A set of the seed's 128 px, with the same spectra: those take CAMB the longest."""
+    """A set of CoMBInE's 128 px, with the same spectra: those take CAMB the longest."""
     recipe = replace(tiny, name="wide", patches=2, side=128, step_arcmin=6.87)
     folder = tmp_path_factory.mktemp("sets") / "wide"
     folder.mkdir()

@@ -1,4 +1,4 @@
-"""Stages: bit-exact across their borders, ended by patience, and the seed's presets run through all three."""
+"""Stages: bit-exact across their borders, ended by patience, and CoMBInE's presets run through all three."""
 
 import csv
 import importlib.util
