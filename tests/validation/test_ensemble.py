@@ -8,6 +8,7 @@ from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.gaussian.coarse_to_fine import CoarseToFineInpainter
 from cmbinpaint.gaussian.dense import DenseSolver
 from cmbinpaint.gaussian.diffusive import DiffusiveInpainter
+from cmbinpaint.problem.draws import Draws
 from cmbinpaint.validation.ensemble import EXACT, Candidate, Ensemble, Unit, with_baselines
 from tests.validation.worlds import setup_at
 
@@ -35,27 +36,35 @@ def test_the_exact_mean_is_that_of_dense_algebra(ensemble) -> None:
     # tolerance 1e-4 of the signal's rms, and float32
     np.testing.assert_allclose(record["mean"], expected, atol=2e-4 * SETUP.sky_model.rms)
     squares = (expected - signal[dense.targets]) ** 2
-    for i, value in enumerate(record["error"]):
-        assert value == pytest.approx(squares[SETUP.depths.bin_of == i].mean(), rel=1e-3)
+    residual = (expected - observed[dense.targets]) ** 2
+    for i in range(SETUP.depths.n):
+        here = SETUP.depths.bin_of == i
+        assert record["error"][i] == pytest.approx(squares[here].mean(), rel=1e-3)
+        assert record["residual"][i] == pytest.approx(residual[here].mean(), rel=1e-3)
 
 
 def test_a_record_holds_what_inpaint_map_gives(ensemble) -> None:
-    observed, signal = SETUP.sky(0)
+    observed, signal = SETUP.sky(1)
     hidden = np.where(SETUP.plan.valid, observed, 1e6)  # what lies under holes is never read
     realized, info = inpaint_map(
         hidden, SETUP.plan.valid, model="kriging", cl=SETUP.cl, fwhm=SETUP.fwhm, noise_std=3.0, unit="uK",
-        seed=SETUP.seed, return_info=True,
+        seed=SETUP.seed, draws=Draws(first=1), return_info=True,
     )  # fmt: skip
-    record, statistics = ensemble.records["kriging"].read(0), ensemble.statistics
+    record, statistics = ensemble.records["kriging"].read(1), ensemble.statistics
     filled, left = info.prediction, observed - info.prediction
     np.testing.assert_allclose(record["error"], SETUP.depths.mean_square(filled - signal), rtol=1e-9)
     np.testing.assert_allclose(record["scatter"], SETUP.depths.mean_square(realized - filled), rtol=1e-9)
     np.testing.assert_allclose(
         record["realization_power"], statistics.power(statistics.alm(realized)), rtol=1e-9
     )
+    alm, exact_alm = statistics.alm(filled), statistics.alm(ensemble.exact_mean(1, observed))
+    distance = statistics.power(alm, alm - exact_alm)
+    np.testing.assert_allclose(
+        record["distance_cross"], distance, rtol=1e-6, atol=1e-9 * np.abs(distance).max()
+    )
     cross = statistics.power(statistics.alm(filled), statistics.alm(left))
     np.testing.assert_allclose(record["residual_cross"], cross, rtol=1e-6, atol=1e-9 * cross.max())
-    exact = ensemble.exact_mean(0, observed)
+    exact = ensemble.exact_mean(1, observed)
     assert np.array_equal(exact[SETUP.plan.valid], observed[SETUP.plan.valid])
     np.testing.assert_allclose(record["distance"], SETUP.depths.mean_square(filled - exact), rtol=1e-9)
     np.testing.assert_allclose(
