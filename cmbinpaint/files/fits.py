@@ -68,7 +68,7 @@ def read_map(
     checksum
         Whether CHECKSUM and DATASUM of the table and of the primary header, if there, are verified.
     same_frame_as
-        The map that this one must share its coordinates with, where both files say theirs.
+        The map that this one must share its coordinates with, where both files give theirs.
 
     Returns
     -------
@@ -85,7 +85,7 @@ def read_map(
     MapError
         If it is in other coordinates than `same_frame_as`.
     UnitsError
-        If `unit` is no unit.
+        If `unit` is not a unit.
 
     Warns
     -----
@@ -274,7 +274,7 @@ def _table(
 
 
 def _no_table(path: Path, hdu: Hdu, *, last: bool = False) -> FitsError:
-    """Return the error for an HDU that is no binary table; an image is perhaps a CAR map."""
+    """Return the error for an HDU that is not a binary table; an image is perhaps a CAR map."""
     if last and hdu.card("EXTEND", False) and not hdu.card("NAXIS", 0):
         return FitsError(
             f"{path} ends after the header of HDU 0, which announces extensions: it was truncated there, or "
@@ -283,8 +283,8 @@ def _no_table(path: Path, hdu: Hdu, *, last: bool = False) -> FitsError:
     if hdu.kind != "IMAGE" or not hdu.card("NAXIS", 0):
         what = "without data" if hdu.kind == "IMAGE" else f"of type {hdu.kind}"
         return FitsError(
-            f"HDU {hdu.index} of {path} is {what}, no binary table; HEALPix maps are in such, usually "
-            "HDU 1: cmbinpaint info lists them"
+            f"HDU {hdu.index} of {path} is {what}, not a binary table, which HEALPix maps are stored in, "
+            "usually HDU 1: cmbinpaint info lists them"
         )
     shape = tuple(hdu.card(f"NAXIS{i}") for i in range(hdu.whole("NAXIS"), 0, -1))
     projection = hdu.text("CTYPE1")

@@ -1,4 +1,4 @@
-"""Open a FITS file of doubtful origin and walk its headers, never with more memory than they take.
+"""Open FITS files of any origin, damaged ones too, and read their headers within bounded memory.
 
 Inputs: paths, plain or compressed by gzip, bzip2 or xz. Outputs: `Hdu`, a cleaned header and where its data lie.
 
@@ -73,8 +73,8 @@ class Hdu:
                 raise ValueError
         except (TypeError, ValueError):
             raise FitsError(
-                f"{keyword} in the header of HDU {self.index} is {value!r}; a number was expected. Values hang on it: "
-                "mend it with astropy.io.fits.setval"
+                f"{keyword} in the header of HDU {self.index} is {value!r}; a number was expected. The values depend "
+                "on it: correct it with astropy.io.fits.setval"
             ) from None
         return number
 
@@ -135,7 +135,7 @@ def open_fits(path: Path) -> Iterator[tuple[BinaryIO, bool]]:
     Raises
     ------
     FitsError
-        If it is missing, no regular file, empty, unreadable, damaged or no FITS file.
+        If it is missing, not a regular file, empty, unreadable, damaged or not a FITS file.
 
     Warns
     -----
@@ -147,7 +147,7 @@ def open_fits(path: Path) -> Iterator[tuple[BinaryIO, bool]]:
     if not path.exists():
         raise FitsError(f"{path} does not exist (looked from {os.getcwd()})")
     if not path.is_file():
-        raise FitsError(f"{path} is no regular file; the path of a FITS file was expected")
+        raise FitsError(f"{path} is not a regular file; the path of a FITS file was expected")
     try:
         with path.open("rb") as plain:
             start = plain.read(9)
@@ -190,8 +190,8 @@ def _read_to_the_end(path: Path, stream: BinaryIO) -> int:
 def _warn_of_size(path: Path, size: int) -> None:
     if size % BLOCK:
         warnings.warn(
-            f"{path} is {size} bytes long, which is no multiple of {BLOCK}: its end is missing or something was "
-            "appended. What was read of it is whole",
+            f"{path} is {size} bytes long, not a multiple of {BLOCK}: its end is missing or something was appended. "
+            "The data that were read are complete",
             CmbInpaintWarning,
             stacklevel=5,
         )

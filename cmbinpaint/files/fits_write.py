@@ -1,4 +1,4 @@
-"""Write HEALPix maps as FITS files that never exist by halves.
+"""Write HEALPix maps as FITS files, atomically.
 
 Inputs: maps in any form, `MapInfo` of the file they came from, what was done to them. Outputs: a FITS file that
 healpy reads, with checksums, under its final name only when it is whole.
@@ -95,7 +95,7 @@ def write_map(
     FitsError
         If the file is there already, is the input, or cannot be written; no temporary file stays behind.
     MapError
-        If an array is no HEALPix map.
+        If an array is not a HEALPix map.
     UnitsError
         If a unit is unknown or contradicts a Quantity's or the input's.
     """
@@ -133,7 +133,7 @@ def _columns(
         units = dict(unit or {})
         unknown = sorted(set(units) - set(sky))
         if unknown:
-            raise MapError(f"units are given for {unknown}, which are no columns; columns: {sorted(sky)}")
+            raise MapError(f"units are given for {unknown}, which are not columns; columns: {sorted(sky)}")
         columns = [(str(name), *_array(name, sky[name], units.get(name), None)) for name in sky]
     else:
         if isinstance(unit, Mapping):
@@ -230,8 +230,8 @@ def _add_provenance(header: Any, provenance: Mapping[str, Any], history: Iterabl
         keyword = str(key).strip().upper()
         if not re.fullmatch(r"[A-Z0-9_-]{1,8}", keyword) or _OWN.fullmatch(keyword):
             raise FitsError(
-                f"provenance keyword {key!r} is no FITS keyword free to use: up to 8 of A-Z, 0-9, - and _, "
-                "and none that describes the table"
+                f"provenance keyword {key!r} cannot be used: it needs up to 8 of A-Z, 0-9, - and _, and must not "
+                "describe the table"
             )
         value, comment = entry if isinstance(entry, tuple) else (entry, "")
         header[keyword] = (_header_value(value), clean_text(str(comment)))

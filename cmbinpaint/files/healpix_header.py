@@ -36,7 +36,9 @@ def parse_ordering(text: str) -> str:
     for ordering, canonical in (("RING", "RING"), ("NEST", "NESTED")):
         if word.startswith(ordering):
             return canonical
-    raise FitsError(f"ORDERING is {text!r}; RING or NESTED was expected. Say ordering='RING' or 'NESTED'")
+    raise FitsError(
+        f"ORDERING is {text!r}; RING or NESTED was expected. Declare it: ordering='RING' or 'NESTED'"
+    )
 
 
 def list_columns(columns: list[Column]) -> str:
@@ -116,7 +118,7 @@ class HealpixTable:
         if difflib.SequenceMatcher(None, pixtype, "HEALPIX").ratio() < _LIKE_HEALPIX:
             raise FitsError(f"{self} has PIXTYPE={pixtype!r}; HEALPIX was expected")
         if self.either("NSIDE") is None:
-            raise FitsError(f"{self} has no NSIDE: it is no HEALPix map, or its header is damaged")
+            raise FitsError(f"{self} has no NSIDE: it is not a HEALPix map, or its header is damaged")
         holder = self.hdu if self.hdu.text("NSIDE") else self.primary
         try:
             return validate_nside(holder.whole("NSIDE"))
@@ -134,8 +136,8 @@ class HealpixTable:
         if declared is None:
             if written is None:
                 raise FitsError(
-                    f"{self} has no ORDERING: say which it is, ordering='RING' or ordering='NESTED' "
-                    "(--ordering); a wrong guess scrambles the map"
+                    f"{self} has no ORDERING: declare it, ordering='RING' or ordering='NESTED' "
+                    "(--ordering); guessing wrong would scramble the map"
                 )
             return parse_ordering(written)
         ordering = parse_ordering(declared)
@@ -206,8 +208,8 @@ class HealpixTable:
         """Refuse a column that holds anything but one real number per pixel."""
         if column.letter in "PQ":
             raise FitsError(
-                f"column {column.name!r} of {self} is variable-length (TFORM {column.letter}): no HEALPix map "
-                "has such; write it with a fixed length"
+                f"column {column.name!r} of {self} is variable-length (TFORM {column.letter}), which HEALPix "
+                "maps never are; write it with a fixed length"
             )
         kinds = {"A": "text", "X": "bits", "C": "complex numbers", "M": "complex numbers"}
         if column.letter in kinds:
@@ -227,10 +229,10 @@ class HealpixTable:
             )
 
     def validate_pixels(self, pixels: AnyArray) -> IntArray:
-        """The pixel indices of an EXPLICIT table as int64, refused if negative, out of range, listed twice or no whole
+        """The pixel indices of an EXPLICIT table as int64, refused if negative, out of range, listed twice or not whole
         numbers."""
         if pixels.dtype.kind == "f" and not np.all(pixels == np.floor(pixels)):
-            raise FitsError(f"{self}: some pixel indices are no whole numbers")
+            raise FitsError(f"{self}: some pixel indices are not whole numbers")
         for bad, what in (
             (pixels < 0, "negative"),
             (pixels >= self.npix, f"out of range (nside {self.nside} has {self.npix} pixels)"),
@@ -242,9 +244,7 @@ class HealpixTable:
         ordered = np.sort(index)
         twice = ordered[1:][ordered[1:] == ordered[:-1]]
         if twice.size:
-            raise FitsError(
-                f"{self}: {twice.size} pixel indices are duplicates, the first {twice[0]}: which one counts?"
-            )
+            raise FitsError(f"{self}: {twice.size} pixel indices are duplicates, the first {twice[0]}")
         return index
 
 

@@ -51,13 +51,13 @@ def read_cl(
         so on, are left). FITS: as `healpy.write_cl` makes it. Either may be compressed by gzip, bzip2 or xz.
     kind
         What the file holds. "auto": what its comment lines say (`D_ell`, `l(l+1)`, or CAMB's `L TT EE`, which
-        is D_ell); nothing said means C_ell, unless the values run as D_ell of a CMB does, which is an error.
+        is D_ell); nothing said means C_ell, unless the values have the shape of a CMB's D_ell, which is an error.
     column
         Index of the column of a text file; None: the second of several.
     unit
         Declares the unit of the file: `"uK^2"`, `"K^2"` or `"dimensionless"` (CLASS, CAMB without a unit), which is
-        multiplied by (2.7255 K)². None: what TUNIT or the comment lines say; where they say nothing, the values
-        are returned as they are.
+        multiplied by (2.7255 K)². None: what TUNIT or the comment lines say; without either, the values are
+        returned as they are.
 
     Returns
     -------
@@ -70,7 +70,7 @@ def read_cl(
         If the file cannot be read, multipoles are missing or repeated, values are negative or not finite, or
         it cannot be told what it holds.
     UnitsError
-        If the unit that the file says is no temperature squared, or is not the one declared.
+        If the unit in the file is not a temperature squared, or contradicts `unit`.
     """
     if kind not in ("auto", "cl", "dl"):
         raise SpectrumError(f'kind is "auto", "cl" or "dl"; got {kind!r}')
@@ -130,7 +130,7 @@ def _from_fits(path: Path, content: bytes) -> tuple[FloatArray, str, str | None]
             warnings.simplefilter("ignore")
             column = np.asarray(hdus[1].data.field(0), dtype=np.float64)
     except Exception as error:  # astropy raises many kinds for a damaged file
-        raise SpectrumError(f"{path}: no spectrum as healpy.write_cl makes it: {error}") from error
+        raise SpectrumError(f"{path}: not a spectrum as written by healpy.write_cl: {error}") from error
     if written.lower() in _NO_UNIT:
         return column.reshape(-1), "cl", None
     try:
@@ -144,7 +144,7 @@ def _from_text(path: Path, content: bytes, column: int | None) -> tuple[FloatArr
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        text = content.decode("latin-1")  # never fails; what is no number is refused below
+        text = content.decode("latin-1")  # never fails; what is not a number is refused below
     rows = [line.split("#")[0] for line in text.splitlines()]
     try:
         with warnings.catch_warnings():
@@ -180,7 +180,7 @@ def _unit_said(path: Path, comments: str) -> str | None:
     found = find_power_units(comments)
     if len(found) > 1:
         raise UnitsError(
-            f"{path}: its comment lines speak of {' and '.join(map(_squared, sorted(found)))}; leave one of them in"
+            f"{path}: its comment lines mention {' and '.join(map(_squared, sorted(found)))}; keep one of them"
         )
     return found.pop() if found else None
 
@@ -203,7 +203,7 @@ def _what_it_holds(values: FloatArray, said: str, path: Path) -> Literal["cl", "
         fall = (min(1000, values.size - 5) / 10) ** -2
         if late > early * max(_FALL_OF_DL, 5 * fall):
             raise SpectrumError(
-                f"{path}: it does not say whether it holds C_ell or D_ell, and it runs as D_ell does; give "
+                f"{path}: it does not say whether it holds C_ell or D_ell, and its shape is that of D_ell; give "
                 'kind="dl" or kind="cl", or put a line "# ell C_ell" at its head'
             )
     return "cl"

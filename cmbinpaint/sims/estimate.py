@@ -9,7 +9,7 @@ reference's shape stays.
 
 The observed power is that of the map with its holes bridged smoothly (`smoothfill`); what the bridges leak
 and lack is measured on a simulation of the model, treated alike, and taken out. That decouples any mask at
-the price of a transform, and where spectra fall by decades it leaks less than weights do: behind a beam of
+the price of a transform, and where spectra fall by decades it leaks less than weights do: with a beam of
 three pixels, with noise of 3 µK and a Planck-like mask at nside 128, 1.3 times the noise power above ell =
 250 against 25 to 34 times.
 """
@@ -32,7 +32,7 @@ from cmbinpaint.sphere.harmonics import Harmonics, alm_to_cl, draw_alm
 from cmbinpaint.sphere.power import noise_power, pixel_variance, validate_noise
 
 LOW_ELL = 30  # below, the reference's shape is kept
-# Noise assumed at least, over the rms of the signal: 0.3 µK on a CMB sky behind a beam, a tenth of what the
+# Noise assumed at least, over the rms of the signal: 0.3 µK on a CMB sky with a beam, a tenth of what the
 # error in a one-pixel hole is anyway, and signal to noise per mode stays below 1e9 for the solver.
 NOISE_FLOOR = 5.0e-3
 # A plateau is believed when it is above this fraction of the power that bridges leak to high multipoles,
@@ -150,7 +150,7 @@ def _fitted(
     counts = (1, 1, min(8, max(1, SIMULATED_NSIDES // nside))) if nside <= LARGE_NSIDE else (1,)
     for count in counts:
         leak = observer.leak(fit, known, count)
-        fit = _fit(power, leak, bands, _share(power, leak, bands, fsky), level, 3 * nside - 1)
+        fit = _fit(power, leak, bands, _informative_fraction(power, leak, bands, fsky), level, 3 * nside - 1)
     return fit, float(np.mean(leak[min(2 * nside, lmax - 2) :]))
 
 
@@ -183,11 +183,11 @@ class _Observer:
             alm = draw_alm(fit.signal[: beyond.size], rng)
             sky = self.harmonics.synthesis(alm) + rng.standard_normal(self.valid.size) * std
             beyond += self.power(sky) - alm_to_cl(alm, self.harmonics.lmax) - fit.noise
-        return _spread(_band_means(beyond / count, self.bands), self.bands)
+        return _interpolated(_band_means(beyond / count, self.bands), self.bands)
 
 
-def _share(power: FloatArray, leak: FloatArray, bands: IntArray, fsky: float) -> FloatArray:
-    """Return the share of the modes of each ell that informs: fsky, and less where leaked power dominates.
+def _informative_fraction(power: FloatArray, leak: FloatArray, bands: IntArray, fsky: float) -> FloatArray:
+    """Return the fraction of the modes of each ell that is informative: fsky, less where leaked power dominates.
 
     What leaks varies from sky to sky and scatters alike in a whole band, so its many modes count for few.
     """
@@ -295,7 +295,7 @@ def _band_means(per_ell: FloatArray, bands: IntArray) -> FloatArray:
     return _band_sums(per_ell * modes, bands) / _band_sums(modes, bands)
 
 
-def _spread(means: FloatArray, bands: IntArray) -> FloatArray:
+def _interpolated(means: FloatArray, bands: IntArray) -> FloatArray:
     """Return band means as a function of ell, linear between band centers."""
     return np.interp(np.arange(bands[-1]), (bands[:-1] + bands[1:] - 1) / 2.0, means)
 

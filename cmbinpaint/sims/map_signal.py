@@ -105,8 +105,8 @@ def lowest_lmax(signal_cl: FloatArray, noise_std: float | FloatArray, nside: int
     terms = (2 * ell + 1) / (4 * np.pi) * signal_cl
     beyond = np.append(np.cumsum(terms[::-1])[::-1][1:], 0.0)
     noise = max(float(np.mean(np.square(noise_std))), LEAST_NOISE**2 * pixel_variance(signal_cl))
-    heard = np.flatnonzero(signal_cl > MULTIPOLE_OF_NOISE * noise * 4 * np.pi / (12 * nside**2))
-    return max(2, int(np.argmax(beyond <= tail_limit(signal_cl, noise_std))), int(heard.max(initial=0)))
+    significant = np.flatnonzero(signal_cl > MULTIPOLE_OF_NOISE * noise * 4 * np.pi / (12 * nside**2))
+    return max(2, int(np.argmax(beyond <= tail_limit(signal_cl, noise_std))), int(significant.max(initial=0)))
 
 
 def with_broad_prior(signal_cl: FloatArray, noise_std: float | FloatArray, nside: int) -> FloatArray:

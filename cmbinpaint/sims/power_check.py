@@ -1,4 +1,4 @@
-"""Does a given sky model have the power that the map shows? A spectrum in another unit or shape is told by name.
+"""Does a given sky model have the power that the map shows? A spectrum in another unit or shape is named.
 
 Inputs: a map with holes, a `SkyModel`. Outputs: an error or a warning, or nothing.
 
@@ -139,15 +139,15 @@ class _Bands:
         i = int(np.argmax(np.where(self.wrong, np.abs(self.excess), -1.0)))
         low, high = int(self.bands.edges[i]), int(self.bands.edges[i + 1]) - 1
         return (
-            f"at ell = {low} to {high} the observed pixels have {np.exp(self.excess[i]):.2g} times the power that it "
-            f"says ({unit or 'the unit of the map'} taken for both)"
+            f"at ell = {low} to {high} the observed pixels have {np.exp(self.excess[i]):.2g} times the model's "
+            f"power ({unit or 'the unit of the map'} taken for both)"
         )
 
     def likeness(self) -> str:
         """What the model or the map looks like: another unit or shape, a beam, or something else."""
-        told = self.clear if self.clear.any() else np.ones(self.clear.size, dtype=bool)
-        near = _NEAR + 2 * self.scatter[told]
-        plain, from_dl = self.excess[told], self._excess(self.signal_if_dl)[told]
+        used = self.clear if self.clear.any() else np.ones(self.clear.size, dtype=bool)
+        near = _NEAR + 2 * self.scatter[used]
+        plain, from_dl = self.excess[used], self._excess(self.signal_if_dl)[used]
         # A shape shows in several bands only, and has to make them more alike.
         shaped = plain.size > 1 and np.ptp(from_dl) < np.ptp(plain)
         for excess, words in ((plain, []), (from_dl, [_DL]))[: 1 + shaped]:
@@ -156,7 +156,7 @@ class _Bands:
             name = min(off, key=off.__getitem__)
             if off[name] < 1.0:
                 return ", and ".join(filter(None, [name, *words]))
-        return self._beam_or_factor(plain, self.bands.centers[told])
+        return self._beam_or_factor(plain, self.bands.centers[used])
 
     def _beam_or_factor(self, excess: FloatArray, centers: FloatArray) -> str:
         if np.ptp(excess) < 2 * _NEAR:
@@ -170,9 +170,7 @@ class _Bands:
             rest = excess - level - slope * centers * (centers + 1)
             if np.abs(rest).max() < _NEAR and abs(level) < np.log(FACTOR) and slope < 0:
                 fwhm = 60 * np.degrees(np.sqrt(-slope * 8 * np.log(2)))
-                return (
-                    f"the map looks to be behind a beam of {fwhm:.0f}' more than it says: give fwhm or beam"
-                )
+                return f"the map looks to be convolved with a further beam of {fwhm:.0f}': give fwhm or beam"
         return "another cosmology, beam or noise, or foregrounds in the map"
 
 

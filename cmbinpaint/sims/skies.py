@@ -25,7 +25,7 @@ class SkyParts:
     Parameters
     ----------
     signal
-        (npix,) float64, RING; the sky behind the beam, without noise: the truth of every comparison.
+        (npix,) float64, RING; the sky convolved with the beam, without noise.
     noise
         (npix,) float64, RING.
     alm
@@ -78,7 +78,7 @@ def simulate_sky(
     threads: int | None = None,
     return_parts: bool = False,
 ) -> FloatArray | tuple[FloatArray, SkyParts]:
-    """Simulate one observation: a Gaussian sky behind a beam, and white noise.
+    """Simulate one observation: a Gaussian sky convolved with a beam, and white noise.
 
     Parameters
     ----------

@@ -27,7 +27,7 @@ class Bandpowers:
     Raises
     ------
     SpectrumError
-        If the edges overlap, or are no multipoles.
+        If the edges overlap or are not multipoles.
 
     Examples
     --------
@@ -97,7 +97,9 @@ def log_bands(lmin: int, lmax: int, n: int, *, min_width: int = 1) -> Bandpowers
     """Return n bands from lmin to lmax inclusive, about equal in log ell, none narrower than min_width."""
     width = int(min_width)
     if not 0 <= lmin <= lmax or n < 1 or width < 1:
-        raise SpectrumError(f"no bands from ell = {lmin} to {lmax}, {n} of them, at least {min_width} wide")
+        raise SpectrumError(
+            f"cannot make {n} bands of at least {min_width} multipoles from ell = {lmin} to {lmax}"
+        )
     if (lmax + 1 - lmin) < n * width:
         raise SpectrumError(
             f"{n} bands of at least {width} do not fit into ell = {lmin} to {lmax}; "

@@ -14,7 +14,7 @@ __all__ = ["refuse_gaps", "validate_full_sky", "validate_weights", "weighted_sky
 
 
 def validate_full_sky(sky: AnyArray, name: str) -> FloatArray:
-    """Return a RING map as float64, refusing what is none."""
+    """Return a RING map as float64, or raise an error."""
     array = np.asarray(sky, dtype=np.float64)
     if array.ndim != 1:
         raise SpectrumError(f"{name} has shape {array.shape}; one RING map (npix,) was expected")
@@ -44,7 +44,7 @@ def weighted_sky(sky: AnyArray, weights: npt.ArrayLike) -> tuple[FloatArray, Flo
 
 
 def validate_weights(weights: npt.ArrayLike) -> FloatArray:
-    """Return a mask or weights as float64, refusing what is none."""
+    """Return a mask or weights as float64, or raise an error."""
     w = validate_full_sky(np.asarray(weights), "weights")
     if not np.isfinite(w).all() or w.min() < 0:
         raise SpectrumError(

@@ -44,7 +44,7 @@ def coupling_matrix(weights: npt.ArrayLike, lmax: int) -> FloatArray:
     lmax
         Highest multipole. The weights' spectrum is used to `2*lmax` or `4*nside`, whichever is less. Against
         transforms of every mode, at nside 16 and a Planck-like mask, `M @ cl` is right to 1e-3 up to ell =
-        nside, to 1 % up to 2 nside, and to some percent at 3 nside, where pixels are no quadrature.
+        nside, to 1 % up to 2 nside, and to some percent at 3 nside, where sums over pixels are not exact integrals.
 
     Returns
     -------
@@ -130,7 +130,7 @@ def decouple(
         shape = validate_cl(shape, "shape", lmax=lmax)[: lmax + 1]
         if not np.all(shape[bands.edges[0] : bands.edges[-1]] > 0):
             raise SpectrumError(
-                "shape is 0 within the bands; it says how C_ell runs there and must be positive"
+                "shape is 0 within the bands; it is the shape of C_ell there and must be positive"
             )
     every, first = _bands_around(bands, lmax)
     # Columns: each band's shape through the mask; rows: averaged over bands as the pseudo-spectrum is.
@@ -176,7 +176,7 @@ def master(
     lmax
         Multipoles taken into account; None: `3*nside - 1`. Choose some way above the bands.
     shape
-        How C_ell runs within a band, see `decouple`.
+        The shape of C_ell within a band, see `decouple`.
     coupling
         `coupling_matrix(weights, lmax)` if at hand: it depends on the weights alone.
 

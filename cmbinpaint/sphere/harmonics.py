@@ -51,7 +51,7 @@ def alm_lmax(size: int) -> int:
     """
     lmax = (int(np.sqrt(8 * size + 1)) - 3) // 2
     if size < 1 or alm_size(lmax) != size:
-        raise SpectrumError(f"{size} is no number of a_lm with mmax = lmax; expected (lmax+1)(lmax+2)/2")
+        raise SpectrumError(f"{size} is not the number of a_lm of any lmax; expected (lmax+1)(lmax+2)/2")
     return lmax
 
 

@@ -13,21 +13,15 @@ from scipy.spatial import cKDTree
 
 from cmbinpaint._types import BoolArray, FloatArray, IntArray
 from cmbinpaint.errors import MaskError
-from cmbinpaint.sphere.maps import npix_to_nside, validate_nside
+from cmbinpaint.sphere.maps import npix_to_nside
 from cmbinpaint.sphere.pixels import pixel_neighbors, pixel_size, pixel_vectors, ring_to_nest
 
-__all__ = ["depth", "grow", "guard", "hole_labels", "hole_sizes", "nearest_observed", "neighbor_table"]
+__all__ = ["depth", "grow", "guard", "hole_labels", "hole_sizes", "nearest_observed"]
 
 CHUNK = 1 << 20  # pixels handled at once: bounds each temporary to some tens of MiB
 # A tree of only the pixels near holes needs this many rings beyond the half-disc estimate: pixels near the
 # polar caps are rhombi, so that a ring is narrower one way than the other.
 _SPARE_RINGS = 3
-
-
-def neighbor_table(nside: int) -> IntArray:
-    """Return the 8 neighbors of every pixel, (npix, 8) int64 in RING; -1 where a pixel has only 7 (or 6)."""
-    nside = validate_nside(nside)
-    return pixel_neighbors(nside, np.arange(12 * nside * nside))
 
 
 def nside_of(valid: BoolArray) -> int:
@@ -157,7 +151,7 @@ def nearest_observed(
     nside = nside_of(valid)
     n_observed = int(np.count_nonzero(valid))
     if not 1 <= k <= n_observed:
-        raise MaskError(f"{k} nearest observed pixels were asked for; the mask has {n_observed} observed")
+        raise MaskError(f"{k} nearest observed pixels were requested; the mask has {n_observed} observed")
     if targets is None:
         chosen: IntArray = np.flatnonzero(~valid).astype(np.int64)
         # Only pixels near holes are searched. Delaunay neighbors of HEALPix centers are among the 8 neighbors

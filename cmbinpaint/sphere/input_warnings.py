@@ -129,7 +129,7 @@ def _warn_of_outliers(values: FloatArray, valid: BoolArray, nest: bool) -> None:
     if abs(center) > _HIGH_MONOPOLE_SIGMAS * sigma:
         _warn(
             f"the map's monopole, {center:.6g}, is {abs(center) / sigma:.1e} times its fluctuations: it is "
-            "kept, but costs digits (float32 holds seven): subtract it first if the map was single precision"
+            "kept, but reduces precision (float32 has seven digits): subtract it first if the map is single precision"
         )
 
 
@@ -220,6 +220,6 @@ def _warn_if_inverted(values: FloatArray, valid: BoolArray, has_value: BoolArray
     if 0 < _ROUGHER * holes < observed:  # holes filled with a constant tell nothing
         _warn(
             f"the mask looks inverted: {1 - fsky:.0%} of the sky would be filled, and neighboring pixels of the "
-            f"{fsky:.0%} that it calls observed differ {observed / holes:.1f} times more than in the holes "
+            f"{fsky:.0%} marked as observed differ {observed / holes:.1f} times more than in the holes "
             f"({observed:.3g} against {holes:.3g}); 1 must mean observed: pass 1 - mask if it is the other way"
         )

@@ -1,7 +1,7 @@
-"""Check, order and hand back HEALPix temperature maps, whatever type they came in.
+"""Validate and reorder HEALPix temperature maps of any array type, and return results in the user's format.
 
-Inputs: arrays, masked arrays, Quantities; RING or NESTED; any byte order. Outputs: `SkyInput`, float64 RING
-values with the pixels known, and from it the answer in the type, order, dtype and unit that came.
+Inputs: arrays, masked arrays, Quantities; RING or NESTED; any byte order. Outputs: `SkyInput`: float64 RING
+values, which pixels are known, and the way back to the type, ordering, dtype and unit of the input.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ _REORDER_CHUNK = 1 << 22  # bounds the index arrays of a reordering to 32 MiB
 
 
 def validate_nside(nside: Any) -> int:
-    """Return nside as an int, or raise MapError if it is no power of two from 1 to 2**29."""
+    """Return nside as an int, or raise MapError unless it is a power of two from 1 to 2**29."""
     try:
         number = int(nside)
         whole = bool(number == nside) and not isinstance(nside, (bool, np.bool_))
@@ -51,8 +51,10 @@ def npix_to_nside(npix: int) -> int:
     if npix > 0 and 12 * nside * nside == npix:
         return validate_nside(nside)
     lower = max(1 << max(int(np.floor(np.log2(max(npix / 12, 1)) / 2)), 0), 1)
-    valid = " and ".join(f"{12 * n * n} (nside {n})" for n in (lower, 2 * lower))
-    raise MapError(f"a map of {npix} pixels is no HEALPix map: 12 nside**2 is wanted; nearest are {valid}")
+    near = " and ".join(f"{12 * n * n} (nside {n})" for n in (lower, 2 * lower))
+    raise MapError(
+        f"a map of {npix} pixels is not a HEALPix map (12 nside**2); the nearest lengths are {near}"
+    )
 
 
 def is_unseen(values: AnyArray) -> BoolArray:
@@ -93,9 +95,9 @@ class SkyInput:
     nside
         Resolution.
     unit
-        `"K_CMB"`, `"mK_CMB"`, `"uK_CMB"` or None: unspecified.
+        `"K_CMB"`, `"mK_CMB"`, `"uK_CMB"`, another unit as it was given, or None: unspecified.
     nest
-        Whether the map came, and goes back, in NESTED order.
+        Whether the map is in NESTED ordering, and is returned so.
     """
 
     values: FloatArray
@@ -121,7 +123,7 @@ class SkyInput:
         return _output_dtype(self._data.dtype)
 
     def to_user_format(self, filled: AnyArray, holes: BoolArray) -> Any:
-        """Return the user's map with its holes filled, in the type, order, dtype and unit that it came in.
+        """Return the user's map with its holes filled, in the type, ordering, dtype and unit of the input.
 
         Parameters
         ----------
@@ -134,7 +136,7 @@ class SkyInput:
         -------
         ndarray, MaskedArray or Quantity
             (npix,) or (n, npix); float32, float64 and longer kept in native byte order, float16 to float32,
-            integers to float64. A masked array keeps masked only what was masked and is no hole.
+            integers to float64. A masked array keeps masked what was masked and is not a hole.
 
         Raises
         ------
@@ -162,7 +164,7 @@ def _output_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def _as_map(data: Any, given: Any) -> AnyArray:
-    """Return the (npix,) array of a map, or raise MapError for what is none."""
+    """Return the (npix,) array of a map, or raise MapError."""
     try:
         array = np.asarray(data)
     except ValueError as error:
@@ -185,13 +187,13 @@ def _as_map(data: Any, given: Any) -> AnyArray:
 
 
 def validate_map(sky: Any, *, nest: bool = False, unit: str | None = None) -> SkyInput:
-    """Take a temperature map in any form a user may have it.
+    """Read a temperature map in any form that users have it.
 
     Parameters
     ----------
     sky
         (npix,), (npix, 1) or (1, npix) array, masked array or Quantity of integers or floats in any byte
-        order; it is never written to. Masked entries are unknown whatever lies beneath them.
+        order; it is never written to. Masked entries are unknown, whatever their values.
     nest
         Whether it is in NESTED order.
     unit
@@ -204,9 +206,9 @@ def validate_map(sky: Any, *, nest: bool = False, unit: str | None = None) -> Sk
     Raises
     ------
     MapError
-        If it is no HEALPix temperature map.
+        If it is not a HEALPix temperature map.
     UnitsError
-        If its unit is no temperature, or contradicts `unit`.
+        If `unit` is not a unit, or contradicts the map's own.
     """
     data, mask, own, wrap = unwrap(sky)
     array = _as_map(data, sky)
@@ -259,7 +261,7 @@ def degrade(
     nside, nside_out = npix_to_nside(np.size(values)), validate_nside(nside_out)
     if np.shape(values) != np.shape(valid) or not 0.0 <= min_fraction <= 1.0:
         raise MapError(
-            f"values {np.shape(values)} and valid {np.shape(valid)} must be alike, and min_fraction "
+            f"values {np.shape(values)} and valid {np.shape(valid)} must have the same shape, and min_fraction "
             f"({min_fraction}) within 0 and 1"
         )
     nested_valid = to_nest(valid)

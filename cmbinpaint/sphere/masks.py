@@ -1,4 +1,4 @@
-"""Masks: reading a user's, weights, and the door to holes, the mask generator and the doubts about a mask.
+"""Masks as users have them, sky fractions, apodized weights.
 
 Inputs: masks of any type and order; inside, bool `valid` (npix,) in RING, True = observed.
 Outputs: `valid`, sky fractions, apodized weights.
@@ -20,7 +20,6 @@ from cmbinpaint.sphere.holes import (
     hole_labels,
     hole_sizes,
     nearest_observed,
-    neighbor_table,
     nside_of,
     validate_bool_mask,
 )  # fmt: skip
@@ -30,7 +29,7 @@ from cmbinpaint.sphere.planck_mask import planck_like_mask
 from cmbinpaint.sphere.units import in_unit
 
 __all__ = [
-    "apodize", "depth", "fsky", "guard", "hole_labels", "hole_sizes", "nearest_observed", "neighbor_table",
+    "apodize", "depth", "fsky", "guard", "hole_labels", "hole_sizes", "nearest_observed",
     "planck_like_mask", "validate_mask",
 ]  # fmt: skip
 
@@ -62,7 +61,7 @@ def validate_mask(
     Raises
     ------
     MaskError
-        If it is no mask, does not fit the map, or holds other values than 0 and 1 and no threshold is given.
+        If it is not a mask, does not fit the map, or holds other values than 0 and 1 and no threshold is given.
     """
     values = _mask_values(mask, hidden)
     try:
@@ -106,7 +105,9 @@ def _mask_values(mask: Any, hidden: bool) -> AnyArray:
 
 def _observed(values: AnyArray, threshold: float | None) -> BoolArray:
     if threshold is not None and not (np.isfinite(threshold) and threshold > 0):
-        raise MaskError(f"mask_threshold must be a number above 0 (0.9, say); got {threshold!r}")
+        raise MaskError(
+            f"threshold (--mask-threshold) is {threshold!r}; expected a number above 0, such as 0.9"
+        )
     if values.dtype.kind == "b":
         return values.astype(bool)
     if values.dtype.kind == "f":
@@ -125,14 +126,16 @@ def _observed(values: AnyArray, threshold: float | None) -> BoolArray:
         low, high = float(values.min()), float(values.max())
         raise MaskError(
             _faulty(other, "neither 0 nor 1", f"the values go from {low:g} to {high:g}")
-            + "; apodized? give mask_threshold (pixels of at least that value count as observed)"
+            + "; if the mask is apodized, plan_inpainting(mask, threshold=0.9) or --mask-threshold 0.9 sets from which "
+            "value on a pixel is observed"
         )
     return values.astype(bool)
 
 
 def _faulty(where: BoolArray, what: str, remedy: str) -> str:
     count, first = int(np.count_nonzero(where)), int(np.argmax(where))
-    return f"the mask has {count} pixel{'s' * (count != 1)} that are {what}, the first at {first}; {remedy}"
+    which = "1 pixel of the mask is" if count == 1 else f"{count} pixels of the mask are"
+    return f"{which} {what}, the first at index {first}; {remedy}"
 
 
 def fsky(weights: npt.ArrayLike) -> float:

@@ -18,7 +18,7 @@ __all__ = [
 
 
 def validate_cl(cl: Any, name: str = "cl", *, lmax: int = 0, signed: bool = False) -> FloatArray:
-    """Return a copy of a power spectrum as float64, refusing what is none.
+    """Return a copy of a power spectrum as float64, or raise an error.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def validate_cl(cl: Any, name: str = "cl", *, lmax: int = 0, signed: bool = Fals
 
 
 def validate_noise(noise_std: Any, nside: int, k: int = 1) -> float | FloatArray:
-    """Return noise per pixel, refusing what is none.
+    """Return noise per pixel, or raise an error.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def validate_noise(noise_std: Any, nside: int, k: int = 1) -> float | FloatArray
 
 
 def validate_noise_cov(noise_cov: Any, nside: int, k: int) -> FloatArray:
-    """Return the noise covariance of Stokes parameters per pixel, read-only, refusing what is none.
+    """Return the noise covariance of Stokes parameters per pixel, read-only, or raise an error.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ def validate_noise_cov(noise_cov: Any, nside: int, k: int) -> FloatArray:
 
 
 def validate_lmax(lmax: Any, highest: int | None = None, *, lowest: int = 0, why: str = "") -> int:
-    """Return a multipole as an int, refusing what is no whole number from `lowest` to `highest`."""
+    """Return a multipole as an int, or raise an error unless it is a whole number from `lowest` to `highest`."""
     whole = isinstance(lmax, int | np.integer) and not isinstance(lmax, bool)
     if not whole or lmax < lowest or (highest is not None and lmax > highest):
         upper = "up" if highest is None else f"to {highest}"
@@ -164,4 +164,4 @@ def as_numbers(value: Any, unit: str, name: str) -> FloatArray:
         array = np.array(getattr(plain, "unmasked", plain), dtype=np.float64)
         return array if hidden is None else np.where(hidden, np.nan, array)
     except (TypeError, ValueError) as error:
-        raise SpectrumError(f"{name} is no array of numbers: {error}") from None
+        raise SpectrumError(f"{name} is not an array of numbers: {error}") from None

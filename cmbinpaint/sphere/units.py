@@ -109,7 +109,7 @@ def validate_unit(text: str) -> str:
     Raises
     ------
     UnitsError
-        If it is no unit at all; the message lists the known ones.
+        If it is not a unit at all; the message lists the known ones.
     """
     try:
         return parse_unit(text)
@@ -131,7 +131,7 @@ def parse_power_unit(text: str) -> str:
     if len(found) == 1:
         return found.pop()
     raise UnitsError(
-        f"{text!r} is no unit of a power spectrum; known: the square of {KNOWN} (uK^2, K^2), or 'dimensionless'"
+        f"{text!r} is not a unit of a power spectrum; known: the square of {KNOWN} (uK^2, K^2), or 'dimensionless'"
     )
 
 
@@ -155,7 +155,7 @@ def unit_factor(unit: str, to: str) -> float:
     Raises
     ------
     UnitsError
-        If they differ and either is no thermodynamic temperature.
+        If they differ and one is not a thermodynamic temperature.
     """
     if unit.replace(" ", "") == to.replace(" ", ""):
         return 1.0

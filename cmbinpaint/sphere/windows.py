@@ -36,7 +36,7 @@ _S = (-0.24362762, 0.26472544, 0.09803774)
 
 
 def validate_fwhm(fwhm: Any, name: str = "fwhm") -> float:
-    """Return a beam's width in radians, refusing what looks like degrees or arcminutes; a Quantity is converted."""
+    """Return a beam's width in radians (Quantities are converted), or raise an error, as for degrees and arcminutes."""
     try:
         width = float(in_unit(fwhm, "rad", name))
     except TypeError:
@@ -51,7 +51,7 @@ def validate_fwhm(fwhm: Any, name: str = "fwhm") -> float:
 
 
 def validate_beam(beam: Any) -> FloatArray:
-    """Return b_ell, amplitudes from ell = 0, as float64, refusing what is no beam."""
+    """Return b_ell, amplitudes from ell = 0, as float64, or raise an error."""
     array = np.array(in_unit(beam, "", "beam"), dtype=np.float64)
     if array.ndim != 1 or array.size < 3:
         raise SpectrumError(

@@ -304,7 +304,7 @@ class TestRefusals:
         columns = {"I_STOKES": sky, "TMASK": np.where(valid, 1.0, 0.5).astype(np.float32)}
         path = fits.write_map(tmp_path / "s.fits", columns, unit={"I_STOKES": "K_CMB"})
         out = tmp_path / "o.fits"
-        assert "apodized? give mask_threshold" in self.fails(capsys, path, "--mask-field", 1, "-o", out)
+        assert "if the mask is apodized, " in self.fails(capsys, path, "--mask-field", 1, "-o", out)
         assert run(path, "--mask-field", 1, "-o", out, "--mask-threshold", 0.9) == 0
 
     def test_all_masked(self, sky, tmp_path, capsys) -> None:

@@ -92,7 +92,7 @@ def test_numbers_that_values_hang_on_are_refused_if_unreadable(
     path = make(tmp_path / "map.fits", ("I", "I", np.arange(NPIX, dtype="i2"), "uK_CMB"))
     what = (
         re.escape(f"{keyword} in the header of HDU 1 is ")
-        + ".*a number was expected. Values hang on it: mend"
+        + ".*a number was expected. The values depend on it: correct"
     )
     for reader in (read_map, read_mask):
         with pytest.raises(FitsError, match=what):

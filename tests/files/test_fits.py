@@ -206,7 +206,7 @@ def test_provenance_is_written_clean(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("key", ["NAXIS1", "ttype1", "CHECKSUM", "TOOLONGKEY", "BAD KEY", "NSIDE"])
 def test_provenance_cannot_touch_the_structure(tmp_path: Path, key: str) -> None:
-    with pytest.raises(FitsError, match=f"provenance keyword '{key}' is no FITS keyword free to use"):
+    with pytest.raises(FitsError, match=f"provenance keyword '{key}' cannot be used: it needs up to 8"):
         write_map(tmp_path / "map.fits", SKY, provenance={key: 1})
     assert not list(tmp_path.iterdir())
 
@@ -245,11 +245,11 @@ def test_units_are_kept_or_declared_never_crossed(tmp_path: Path) -> None:
     [
         ({}, {}, "at least one"),
         ({"A": SKY}, {"unit": "K"}, r"units as \{name: unit\}"),
-        ({"A": SKY}, {"unit": {"B": "K"}}, r"units are given for \['B'\], which are no columns"),
+        ({"A": SKY}, {"unit": {"B": "K"}}, r"units are given for \['B'\], which are not columns"),
         ({"A": SKY, "B": SKY[:12]}, {}, "one length"),
         (SKY, {"unit": {"A": "K"}}, "unit is one text for a single map"),
         (np.ones((3, NPIX)), {}, r"shape \(3, 3072\); one map"),
-        (SKY[:100], {}, "100 pixels is no HEALPix map"),
+        (SKY[:100], {}, "100 pixels is not a HEALPix map"),
         (SKY.astype(complex), {}, "holds complex128"),
     ],
 )
@@ -277,7 +277,7 @@ def test_ring_in_any_spelling(tmp_path: Path, spelling: str) -> None:
 
 def test_ordering_missing_or_strange(tmp_path: Path) -> None:
     path = make(tmp_path / "map.fits", without=("ORDERING",))
-    with pytest.raises(FitsError, match=r"HDU 1 of .*map\.fits has no ORDERING: say which it is.*--ordering"):
+    with pytest.raises(FitsError, match=r"HDU 1 of .*map\.fits has no ORDERING: declare it, .*--ordering"):
         read_map(path)
     np.testing.assert_array_equal(read_map(path, ordering="nest", nest=True)[0], SKY)
     with pytest.raises(FitsError, match="ORDERING is 'spiral'"):
@@ -358,7 +358,7 @@ def test_hdus_by_name_and_number(tmp_path: Path) -> None:
         read_map(path, hdu=4)
     with pytest.raises(FitsError, match="has no HDU 'BEAM'"):
         read_map(path, hdu="BEAM")
-    with pytest.raises(FitsError, match=r"HDU 0 of .* is without data, no binary table; .* usually HDU 1"):
+    with pytest.raises(FitsError, match=r"HDU 0 of .* is without data, not a binary table, .* usually HDU 1"):
         read_map(path, hdu=0)
     with pytest.raises(FitsError, match="hdu is a number from 0 or an EXTNAME, got float"):
         read_map(path, hdu=1.0)  # type: ignore[arg-type]
@@ -435,7 +435,7 @@ def test_a_partial_sky_of_healpy(tmp_path: Path) -> None:
     [
         ([-3, -1], r"2 pixel indices are negative, the first -3"),
         ([NPIX], r"1 pixel indices are out of range \(nside 16 has 3072 pixels\), the first 3072"),
-        ([8, 9], r"2 pixel indices are duplicates, the first 8: which one counts\?"),
+        ([8, 9], r"2 pixel indices are duplicates, the first 8"),
     ],
 )
 def test_bad_pixel_indices(tmp_path: Path, change: list[int], text: str) -> None:
@@ -448,7 +448,7 @@ def test_bad_pixel_indices(tmp_path: Path, change: list[int], text: str) -> None
 
 def test_pixel_indices_must_be_whole(tmp_path: Path) -> None:
     path = make(tmp_path / "map.fits", {"PIXEL": np.arange(100) + 0.5, "I_STOKES": SKY[:100]}, header=PARTIAL)
-    with pytest.raises(FitsError, match="some pixel indices are no whole numbers"):
+    with pytest.raises(FitsError, match="some pixel indices are not whole numbers"):
         read_map(path)
 
 
@@ -471,7 +471,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(FitsError, match=r"text\.gz is not a FITS file"):
         read_map(tmp_path / "text.gz")
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(FitsError, match="is no regular file"):
+    with pytest.raises(FitsError, match="is not a regular file"):
         read_map(tmp_path / "pipe")
 
 
@@ -514,7 +514,7 @@ def test_truncation_says_found_and_expected(tmp_path: Path) -> None:
 def test_missing_padding_is_said_but_no_fault(tmp_path: Path, packed: bool) -> None:
     data = make(tmp_path / "map.fits", checksum=True).read_bytes()[: 2 * 2880 + 4 * NPIX]
     (tmp_path / "map.fits").write_bytes(gzip.compress(data) if packed else data)
-    with pytest.warns(CmbInpaintWarning, match="is 18048 bytes long, which is no multiple of 2880: its end"):
+    with pytest.warns(CmbInpaintWarning, match="is 18048 bytes long, not a multiple of 2880: its end"):
         sky, _ = read_map(tmp_path / "map.fits")
     np.testing.assert_array_equal(sky, SKY)
 

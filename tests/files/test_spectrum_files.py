@@ -46,7 +46,7 @@ def test_dl_is_told_by_its_header_or_the_user(tmp_path, header):
     assert (found[:2] == 0).all()
     if header is None:
         with pytest.raises(
-            SpectrumError, match="does not say whether it holds C_ell or D_ell, and it runs as D"
+            SpectrumError, match="does not say whether it holds C_ell or D_ell, and its shape is that of D"
         ):
             read_cl(path)
 
@@ -59,7 +59,7 @@ def test_dl_is_told_by_its_header_or_the_user(tmp_path, header):
         ("0 1.0\n1 -1.0\n", "cl.txt holds 1 negative or non-finite values, the first at ell = 1"),
         ("0 1.0\n1 nan\n", "cl.txt holds 1 negative or non-finite values, the first at ell = 1"),
         ("hello\n", "not a table of numbers with # comments"),
-        ("SIMPLE  = T\n", "no spectrum as healpy.write_cl makes it"),
+        ("SIMPLE  = T\n", "not a spectrum as written by healpy.write_cl"),
     ],
 )
 def test_files_that_hold_no_spectrum_are_refused(tmp_path, text, error):
@@ -145,17 +145,19 @@ def test_a_declared_unit_is_converted_and_never_contradicts(tmp_path):
     np.testing.assert_allclose(read_cl(said, unit="K2"), CL * 1e12, rtol=1e-12)
     with pytest.raises(UnitsError, match=r"unit='uK\^2' was declared, but .*said says K_CMB\^2: omit unit="):
         read_cl(said, unit="uK^2")
-    with pytest.raises(UnitsError, match=r"'uK' is no unit of a power spectrum; known: the square of K"):
+    with pytest.raises(UnitsError, match=r"'uK' is not a unit of a power spectrum; known: the square of K"):
         read_cl(bare, unit="uK")
 
 
 def test_units_that_are_none_are_refused(tmp_path):
     column = fits.Column(name="TEMPERATURE", format="D", array=CL, unit="Jy^2/sr")
     fits.BinTableHDU.from_columns([column]).writeto(tmp_path / "cl.fits")
-    with pytest.raises(UnitsError, match=r"cl.fits: TUNIT1 is 'Jy\^2/sr': .* is no unit of a power spectrum"):
+    with pytest.raises(
+        UnitsError, match=r"cl.fits: TUNIT1 is 'Jy\^2/sr': .* is not a unit of a power spectrum"
+    ):
         read_cl(tmp_path / "cl.fits")
     path = write(tmp_path / "both", [CL], "C_ell [K^2], formerly [uK^2]")
-    with pytest.raises(UnitsError, match=r"its comment lines speak of K_CMB\^2 and uK_CMB\^2; leave one"):
+    with pytest.raises(UnitsError, match=r"its comment lines mention K_CMB\^2 and uK_CMB\^2; keep one"):
         read_cl(path)
 
 
@@ -178,7 +180,9 @@ def test_compressed_spectra_are_read(tmp_path, module):
         path.write_bytes(module.compress((tmp_path / name).read_bytes()))
         np.testing.assert_allclose(read_cl(path), CL, rtol=1e-12)
         path.write_bytes(path.read_bytes()[:-30])
-        with pytest.raises(SpectrumError, match=r"is truncated or damaged|no spectrum as healpy"):
+        with pytest.raises(
+            SpectrumError, match=r"is truncated or damaged|not a spectrum as written by healpy"
+        ):
             read_cl(path)
 
 
@@ -189,7 +193,7 @@ def test_a_damaged_spectrum_is_found_by_its_checksum(tmp_path):
     raw[2 * 2880 + 800] ^= 1
     (tmp_path / "cl.fits").write_bytes(raw)
     with pytest.raises(
-        SpectrumError, match=r"no spectrum as healpy.write_cl makes it: .* in HDU 1 DATASUM is"
+        SpectrumError, match=r"not a spectrum as written by healpy.write_cl: .* in HDU 1 DATASUM is"
     ):
         read_cl(tmp_path / "cl.fits")
 

@@ -120,7 +120,7 @@ def test_what_cannot_be_used_is_refused(sky, mask, model, drawn) -> None:
          {"fluctuations": np.zeros((4, 48))}),
         (MapError, r"shape \(48,\); expected", {"fluctuations": np.zeros(48)}),
         (MapError, "fluctuation 0 has nside 8, the map 16", {"fluctuations": [np.zeros(768)]}),
-        (MapError, "fluctuation 0: .* no HEALPix map", {"fluctuations": [np.zeros(7)]}),
+        (MapError, "fluctuation 0: .* not a HEALPix map", {"fluctuations": [np.zeros(7)]}),
         (MapError, "4 fluctuations were given and 5 are needed", {"fluctuations": drawn, "n_realizations": 5}),
         (MapError, "4 fluctuations were given and 5 are needed",
          {"fluctuations": (o for o in drawn), "n_realizations": 5}),

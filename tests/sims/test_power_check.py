@@ -92,9 +92,11 @@ def test_what_is_wrong_is_named(cl: np.ndarray, says: str, seed: int) -> None:
 
 def test_a_forgotten_beam_is_named_with_its_width() -> None:
     sky = simulate_sky(CL, NSIDE, fwhm=1.5 * FWHM, noise_std=1.0, pixwin=True, seed=0)
-    with pytest.raises(SpectrumError, match="the map looks to be behind a beam of ") as caught:
+    with pytest.raises(
+        SpectrumError, match="the map looks to be convolved with a further beam of "
+    ) as caught:
         check_power(observed(sky, MASK), MASK, model_of(CL, noise_std=1.0), "uK_CMB")
-    width = float(str(caught.value).split("a beam of ")[1].split("'")[0])
+    width = float(str(caught.value).split("beam of ")[1].split("'")[0])
     assert width == pytest.approx(60 * np.degrees(1.5 * FWHM), rel=0.2)  # what leaks makes it look narrower
 
 
@@ -102,7 +104,7 @@ def test_the_evidence_is_the_ratio_that_was_put_in() -> None:
     sky = simulate_sky(CL, NSIDE, fwhm=FWHM, pixwin=True, seed=1)
     everywhere = np.ones(sky.size, dtype=bool)
     with pytest.raises(
-        SpectrumError, match=r"have .* times the power that it says \(K_RJ taken for both\)"
+        SpectrumError, match=r"have .* times the model's power \(K_RJ taken for both\)"
     ) as caught:
         check_power(observed(sky, everywhere), everywhere, model_of(CL / 50, fwhm=FWHM), "K_RJ")
     ratio = float(str(caught.value).split("have ")[1].split(" times")[0])

@@ -145,7 +145,7 @@ def test_contradictions_are_refused(changes: dict, text: str) -> None:
         ([1.0, 1.0, 1.0, np.nan], r"cl holds 1 negative or non-finite .* ell = 3"),
         ([1.0, 1.0], r"cl has shape \(2,\); it is needed from ell = 0 to 2 at least"),
         (np.ones((5, 48)), r"the spectra have shape \(5, 48\); expected"),
-        (["a", "b", "c"], "cl is no array of numbers"),
+        (["a", "b", "c"], "cl is not an array of numbers"),
         (np.zeros(48), "neither signal nor noise"),
     ],
 )

@@ -40,7 +40,7 @@ def test_anafast_refuses_holes(value):
         SpectrumError, match=r"the map has 1 pixels that are NaN, inf or UNSEEN, the first at 7"
     ):
         spectra.anafast(sky)
-    with pytest.raises(MapError, match="no HEALPix map"):
+    with pytest.raises(MapError, match="not a HEALPix map"):
         spectra.anafast(np.zeros(100))
 
 

@@ -189,7 +189,7 @@ def test_errors_say_what_came():
         harmonics.draw_alm(np.array([0.0, 1.0, -1.0]), np.random.default_rng(0))
     with pytest.raises(SpectrumError, match=r"cl has shape \(2, 2\); expected one spectrum \(lmax\+1,\)"):
         harmonics.draw_alm(np.ones((2, 2)), np.random.default_rng(0))
-    with pytest.raises(SpectrumError, match="44 is no number of a_lm"):
+    with pytest.raises(SpectrumError, match="44 is not the number of a_lm"):
         harmonics.alm_lmax(44)
     with pytest.raises(SpectrumError, match="lmax is -1; it must be 0 or more"):
         harmonics.alm_size(-1)

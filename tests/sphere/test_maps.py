@@ -162,7 +162,10 @@ def test_give_refuses_other_shapes() -> None:
         ([np.ones(NPIX)] * 3, r"shape \(3, 768\): temperature only, pass map\[0\]"),
         (np.ones((NPIX, 3)), r"temperature only, pass map\[:, 0\]"),
         (np.ones((2, 3, NPIX)), r"shape \(2, 3, 768\); one map of shape \(npix,\) was expected"),
-        (np.ones(700), r"700 pixels is no HEALPix map.*nearest are 192 \(nside 4\) and 768 \(nside 8\)"),
+        (
+            np.ones(700),
+            r"700 pixels is not a HEALPix map.*nearest lengths are 192 \(nside 4\) and 768 \(nside 8\)",
+        ),
         (np.ones(12 * 9), r"nside 3 is not a power of two.*halving of resolution need one; .*ud_grade"),
         (np.array([]), r"got ndarray, an empty array of shape \(0,\)"),
         (5.0, "got float, a scalar"),
@@ -247,7 +250,7 @@ def test_degrade_agrees_with_ud_grade_and_reads_no_holes(seed: int, out: int, fr
 
 
 def test_degrade_refuses_contradictions() -> None:
-    with pytest.raises(MapError, match="must be alike"):
+    with pytest.raises(MapError, match="must have the same shape"):
         degrade(np.ones(NPIX), np.ones(12, bool), 4)
     with pytest.raises(MapError, match=r"min_fraction \(2\) within 0 and 1"):
         degrade(np.ones(NPIX), np.ones(NPIX, bool), 4, 2)

@@ -13,6 +13,7 @@ from scipy.spatial import ConvexHull
 
 from cmbinpaint.errors import MaskError, UnitsError
 from cmbinpaint.sphere import masks
+from cmbinpaint.sphere.pixels import pixel_neighbors
 
 # Chords of nearby unit vectors lose half the digits of float64 in the angle.
 ANGLE_ROUNDING = 1e-7
@@ -92,7 +93,7 @@ def test_delaunay_neighbors_are_among_the_eight(nside):
     """Why a search among pixels that touch holes finds the nearest observed one."""
     triangles = ConvexHull(centers(nside), qhull_options="Qt").simplices
     pairs = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
-    near = masks.neighbor_table(nside)
+    near = pixel_neighbors(nside, np.arange(12 * nside**2))
     assert (near[pairs[:, 0]] == pairs[:, 1:]).any(axis=1).all()
 
 
@@ -102,7 +103,7 @@ def test_nearest_observed_of_given_targets():
     targets, pixels, angles = masks.nearest_observed(valid, 2, targets=np.array([7, 3]))
     assert targets.tolist() == [7, 3] and pixels[0, 0] == 7 and angles[0, 0] == 0 and angles[1, 0] > 0
     with pytest.raises(
-        MaskError, match="191 nearest observed pixels were asked for; the mask has 190 observed"
+        MaskError, match="191 nearest observed pixels were requested; the mask has 190 observed"
     ):
         masks.nearest_observed(valid, 191)
 
@@ -117,20 +118,11 @@ def test_depths_of_single_pixels():
         masks.depth(np.zeros(12, dtype=bool))
 
 
-def test_neighbor_table():
-    table = masks.neighbor_table(4)
-    assert table.shape == (192, 8) and table.dtype == np.int64
-    assert np.count_nonzero((table < 0).any(axis=1)) == 24  # the pixels with seven neighbors
-    for pixel, row in enumerate(table):
-        for other in row[row >= 0]:
-            assert pixel in table[other]
-
-
 @settings(max_examples=30, deadline=None)
 @given(valids(), st.integers(0, 4))
 def test_guard_turns_off_rings(case, rings):
     nside, valid = case
-    table = masks.neighbor_table(nside)
+    table = pixel_neighbors(nside, np.arange(12 * nside**2))
     expected = valid.copy()
     for _ in range(rings):
         touched = np.zeros_like(valid)
@@ -226,19 +218,31 @@ ONES = np.ones(48)
         (1.0, {}, "a mask is an array of 12 nside..2 pixels; got float of shape .."),
         ([], {}, "got list of shape .0,."),
         (np.ones((3, 48)), {}, "the mask has shape .3, 48.; one mask of shape .npix,. was expected"),
-        (np.ones(50), {}, "the mask does not fit: a map of 50 pixels is no HEALPix map: .* nearest are 48"),
+        (
+            np.ones(50),
+            {},
+            "the mask does not fit: a map of 50 pixels is not a HEALPix map .* nearest lengths are 48",
+        ),
         (ONES, {"nside": 4}, "the mask has nside 2, the map nside 4; bring it to .*\n.*healpy.ud_grade"),
         (ONES, {"nside": 4, "nest": True}, 'order_in="NESTED"'),
-        (np.where(np.arange(48) == 5, 0.5, ONES), {}, "1 pixel that are neither 0 nor 1, the first at 5"),
-        (np.where(np.arange(48) == 5, 0.5, ONES), {}, "apodized. give mask_threshold"),
+        (
+            np.where(np.arange(48) == 5, 0.5, ONES),
+            {},
+            "1 pixel of the mask is neither 0 nor 1, the first at index 5",
+        ),
+        (
+            np.where(np.arange(48) == 5, 0.5, ONES),
+            {},
+            "if the mask is apodized, plan_inpainting.mask, threshold=0.9. or",
+        ),
         (
             np.where(np.arange(48) > 40, np.nan, ONES),
             {},
-            "the mask has 7 pixels that are NaN, the first at 41",
+            "7 pixels of the mask are NaN, the first at index 41",
         ),
-        (np.where(np.arange(48) == 5, -1, ONES), {}, "1 pixel that are negative, the first at 5"),
-        (np.where(np.arange(48) == 5, hp.UNSEEN, ONES), {}, "UNSEEN .-1.6375e30., the first at 5"),
-        (ONES, {"threshold": 0.0}, "mask_threshold must be a number above 0"),
+        (np.where(np.arange(48) == 5, -1, ONES), {}, "1 pixel of the mask is negative, the first at index 5"),
+        (np.where(np.arange(48) == 5, hp.UNSEEN, ONES), {}, "UNSEEN .-1.6375e30., the first at index 5"),
+        (ONES, {"threshold": 0.0}, "threshold .--mask-threshold. is 0.0; expected a number above 0"),
     ],
 )
 def test_what_is_no_mask_is_refused(mask, options, text):

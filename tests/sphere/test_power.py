@@ -55,8 +55,8 @@ def test_a_spectrum_with_a_unit_is_converted(unit):
         (np.ones((2, 3)), {}, SpectrumError, r"cl has shape \(2, 3\); expected one spectrum \(lmax\+1,\)"),
         ([], {}, SpectrumError, r"cl has shape \(0,\)"),
         ([1.0, 1.0], {"lmax": 4, "name": "noise"}, SpectrumError, r"noise has shape \(2,\); .* ell = 0 to 4"),
-        (["a", "b"], {}, SpectrumError, "cl is no array of numbers"),
-        ([1.0 * u.K, 2.0 * u.K], {}, SpectrumError, "cl is no array of numbers"),
+        (["a", "b"], {}, SpectrumError, "cl is not an array of numbers"),
+        ([1.0 * u.K, 2.0 * u.K], {}, SpectrumError, "cl is not an array of numbers"),
         ([1.0, 2.0] * u.K, {}, UnitsError, "cl is a Quantity in 'K'; a temperature squared was expected"),
         ([1.0, 2.0] * u.one, {}, UnitsError, "cl is a Quantity in 'no unit'; a temperature squared"),
     ],
@@ -82,7 +82,7 @@ def test_noise_with_a_unit_is_converted_and_frozen():
         (np.append(np.ones(11), np.nan), SpectrumError, "the first in pixel 11"),
         (np.ma.array(np.ones(12), mask=np.arange(12) == 4), SpectrumError, "the first in pixel 4"),
         (1.0 * u.Jy, UnitsError, "noise_std is a Quantity in 'Jy'; a temperature was expected"),
-        ("three", SpectrumError, "noise_std is no array of numbers"),
+        ("three", SpectrumError, "noise_std is not an array of numbers"),
     ],
 )
 def test_what_is_no_noise_is_refused(noise, error, text):
