@@ -8,6 +8,7 @@ is graded without refining; what is printed goes to combine_on_sphere.json. OUT 
 """
 
 import argparse
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,13 @@ import numpy as np
 from common import Setting, write
 
 from cmbinpaint.gaussian.exact import GaussianInpainter
-from cmbinpaint.networks.card import Card
+from cmbinpaint.networks.card import Card, read_card
 from cmbinpaint.networks.inpainter import NetworkInpainter, NetworkPredictor, load_network
-from cmbinpaint.networks.store import list_models
+from cmbinpaint.networks.store import HOME, list_models
 from cmbinpaint.pipeline.filler import Filler, realization_rng
 from cmbinpaint.plots import draw_patch
+from cmbinpaint.sphere.harmonics import Harmonics, alm_to_cl
+from cmbinpaint.sphere.pixels import pixel_neighbors
 from cmbinpaint.training.run.checkpoint_models import Trained
 
 matplotlib.use("Agg")
@@ -30,6 +33,7 @@ from matplotlib import pyplot as plt
 NSIDE = 128
 EDGES = (0.0, 1.3, 2.3, 4.3, np.inf)
 TARGETS = (2.0, 1.5, 1.25, 1.15)  # excess, in holes of one pixel, to 2.3 and 4.3 px of depth, and deeper
+BANDS = (2, 5, 10, 20, 40, 80, 128, 192, 256)  # ell, from one to below the next
 LABELS = ("≤ 1.3 px", "to 2.3 px", "to 4.3 px", "deeper")
 
 
@@ -43,6 +47,9 @@ class Exam:
         exact = GaussianInpainter().prepare(plan, model)
         self.exact = [exact.predict(sky) for sky, _ in self.skies]
         self.prepared: NetworkPredictor | None = None
+        beside = pixel_neighbors(NSIDE, np.arange(plan.valid.size))
+        self.lone = plan.targets & np.all(plan.valid[beside] | (beside < 0), axis=1)
+        self.harmonics = Harmonics(NSIDE, BANDS[-1])
         self.bins = [plan.targets & (plan.depth > a) & (plan.depth <= b) for a, b in pairwise(EDGES)]
 
     def predictor(self, network: NetworkInpainter) -> NetworkPredictor:
@@ -54,16 +61,39 @@ class Exam:
 
     def excess(self, network: NetworkInpainter) -> list[float]:
         """rms error over the exact mean's, by depth, over all skies."""
+        return self.grade(network)["excess"]
+
+    def grade(self, network: NetworkInpainter) -> dict[str, list[float]]:
+        """Excess by depth, in lone pixels too, and the bias of realizations, -2 C(F, R) / C in percent, by band."""
         predictor = self.predictor(network)
-        squares = np.zeros((2, len(self.bins)))
+        squares = np.zeros((2, len(self.bins) + 1))
+        powers = np.zeros((2, len(BANDS) - 1))
+        first: list[float] = []
         for (sky, signal), exact in zip(self.skies, self.exact, strict=True):
-            for row, fill in enumerate((predictor.predict(sky), exact)):
-                squares[row] += [np.mean(np.square(fill - signal)[chosen]) for chosen in self.bins]
-        return np.sqrt(squares[0] / squares[1]).round(4).tolist()
+            filled = predictor.predict(sky)
+            for row, fill in enumerate((filled, exact)):
+                squares[row] += [
+                    np.mean(np.square(fill - signal)[chosen]) for chosen in (*self.bins, self.lone)
+                ]
+            first = first or np.sqrt(squares[0]).round(3).tolist()
+            of_filled, of_missed, of_sky = (self.harmonics.analysis(m) for m in (filled, sky - filled, sky))
+            for row, (one, other) in enumerate(((of_filled, of_missed), (of_sky, of_sky))):
+                cl = alm_to_cl(one, BANDS[-1], other)
+                ell = np.arange(cl.size)
+                powers[row] += [np.sum(((2 * ell + 1) * cl)[a:b]) for a, b in pairwise(BANDS)]
+        excess = np.sqrt(squares[0] / squares[1]).round(4).tolist()
+        bias = (-200 * powers[0] / powers[1]).round(2).tolist()
+        return {
+            "excess": excess[:-1],
+            "excess_lone_pixels": excess[-1:],
+            "bias_percent": bias,
+            "first_rms_uK": first,
+        }
 
 
-def grade_run(exam: Exam, folder: Path) -> list[dict[str, Any]]:
-    """Every checkpoint of a run."""
+def grade_run(exam: Exam, text: str) -> list[dict[str, Any]]:
+    """Every checkpoint of a run, given as FOLDER or FOLDER@STEPS with the steps of a run that it goes on from."""
+    folder, _, before = text.partition("@")
     trained = Trained.open(folder)
     batch = int((trained.data or {}).get("batch_size", 16))
     rows = []
@@ -73,7 +103,8 @@ def grade_run(exam: Exam, folder: Path) -> list[dict[str, Any]]:
             steps=state.step, commit="", license="", version="",
         )  # fmt: skip
         network = NetworkInpainter(card, trained.network(state), "cpu")
-        rows.append({"step": state.step, "patches": batch * state.step, "excess": exam.excess(network)})
+        step = state.step + int(before or 0)
+        rows.append({"step": step, "patches": batch * step, "excess": exam.excess(network)})
         print(folder, rows[-1], flush=True)
     return rows
 
@@ -114,26 +145,37 @@ def draw_fill(exam: Exam, network: NetworkInpainter, path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--run", action="append", default=[], help="NAME=FOLDER of a training")
+    parser.add_argument(
+        "--run", action="append", default=[], help="NAME=FOLDER of a training, or NAME=FOLDER@STEPS"
+    )
     parser.add_argument("--start", default="combine128", help="the weights that the runs began with")
     parser.add_argument("--picture", help="a network to draw")
     parser.add_argument("--skies", type=int, default=2)
+    parser.add_argument("--into-cards", action="store_true", help="put the figures into the cards that ship")
     parser.add_argument("-o", "--output", type=Path, required=True)
     args = parser.parse_args()
     args.output.mkdir(parents=True, exist_ok=True)
     exam = Exam(args.skies)
     start = exam.excess(load_network(args.start, "cpu"))
     print("start", start, flush=True)
-    runs = {name: grade_run(exam, Path(folder)) for name, _, folder in (r.partition("=") for r in args.run)}
+    runs = {name: grade_run(exam, folder) for name, _, folder in (r.partition("=") for r in args.run)}
     if runs:
         draw_learning(runs, start, args.output / "combine_learning.png")
     if args.picture:
         draw_fill(exam, load_network(args.picture, "cpu"), args.output / "combine_fill.png")
-    shipped = {c.name: exam.excess(load_network(c.name, "cpu")) for c in list_models() if c.family == "pconv"}
+    shipped = {c.name: exam.grade(load_network(c.name, "cpu")) for c in list_models() if c.family == "pconv"}
+    if args.into_cards:
+        for name, grades in shipped.items():
+            path = HOME / f"{name}.json"
+            card = read_card(path)
+            own = {"nside": NSIDE, "skies": args.skies, "edges_px": EDGES[:-1], "bands": BANDS, **grades}
+            path.write_text(
+                replace(card, figures={**card.figures, "sphere": own}).to_json(), encoding="utf-8"
+            )
     write(
         {
             "what": "combine on the sphere", "nside": NSIDE, "skies": args.skies, "edges_px": [*EDGES[:-1]],
-            "targets": TARGETS, "start": start, "runs": runs, "shipped": shipped,
+            "targets": TARGETS, "bands": BANDS, "start": start, "runs": runs, "shipped": shipped,
         },
         args.output / "combine_on_sphere.json",
     )  # fmt: skip

@@ -55,6 +55,9 @@ def _graded(figures: Mapping[str, Any]) -> list[str]:
             use = "as it ships" if not steps else "alone" if steps == "0" else f"{steps} steps"
             where = f"nside {entry['nside']}, {entry['skies']} skies, {use}"
             lines.append(f"excess by depth, {where}: {_rounded(entry['excess']['value'])}")
+        elif key == "sphere":
+            where = f"nside {entry['nside']}, {entry['skies']} skies, alone"
+            lines.append(f"excess by depth, {where}: {_rounded(entry['excess'])}")
         elif key == "circles":
             radii = " ".join(map(str, entry["radii"]))
             lines.append(f"excess in circles of {radii} px, no beam, no noise: {_rounded(entry['excess'])}")

@@ -20,6 +20,7 @@ def folder(tmp_path):
             "loss": 1.0,
             "validation_nside64": {"nside": 64, "skies": 3, "excess": {"value": [1.0014, 1.0]}},
             "validation_nside64@0": {"nside": 64, "skies": 3, "excess": {"value": [1.25, 1.5]}},
+            "sphere": {"nside": 128, "skies": 2, "excess": [2.1, 1.36]},
             "circles": {"radii": [5, 10], "excess": [1.1, 1.0567]},
         },
     )  # fmt: skip
@@ -41,6 +42,7 @@ def test_a_card_is_told(folder, capsys) -> None:
                   "limit: nside 128 to 2048",
                   "excess by depth, nside 64, 3 skies, as it ships: 1.001 1.000\n",
                   "excess by depth, nside 64, 3 skies, alone: 1.250 1.500\n",
+                  "excess by depth, nside 128, 2 skies, alone: 2.100 1.360\n",
                   "excess in circles of 5 10 px, no beam, no noise: 1.100 1.057\n"):  # fmt: skip
         assert words in out
 
