@@ -56,7 +56,7 @@ def check_power(observed: FloatArray, valid: BoolArray, sky_model: SkyModel, uni
     valid
         (npix,) bool, RING; True where observed.
     sky_model
-        In the same unit.
+        In the same unit; of T alone (others are not checked).
     unit
         The unit's name, for messages.
 
@@ -71,7 +71,7 @@ def check_power(observed: FloatArray, valid: BoolArray, sky_model: SkyModel, uni
     CmbInpaintWarning
         Instead, where too little sky is observed to be certain, or where only the noise tells.
     """
-    bands = _measure(observed, valid, sky_model)
+    bands = _measure(observed, valid, sky_model) if sky_model.signal_cl.ndim == 1 else None
     if bands is None or not bands.wrong.any():
         return
     what = f"{bands.evidence(unit)}: {bands.likeness()}"
