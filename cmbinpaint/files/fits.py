@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from cmbinpaint._machine import memory_of_machine
 from cmbinpaint._types import AnyArray, BoolArray, IntArray
 from cmbinpaint.errors import CmbInpaintWarning, FitsError
 from cmbinpaint.files.fits_scan import Hdu, open_fits, walk
@@ -296,16 +297,9 @@ def _no_table(path: Path, hdu: Hdu, *, last: bool = False) -> FitsError:
 
 
 def _require_memory(path: Path, needed: int, max_memory: int | None) -> None:
-    limit = _memory_of_machine() if max_memory is None else int(max_memory)
+    limit = memory_of_machine() if max_memory is None else int(max_memory)
     if needed > limit:
         raise FitsError(
             f"{path} declares data that need {needed} bytes of memory; {limit} are allowed: raise max_memory "
             "(--max-memory) if you trust the file"
         )
-
-
-def _memory_of_machine() -> int:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # not every system tells
-        return 1 << 34

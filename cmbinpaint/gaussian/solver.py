@@ -128,8 +128,9 @@ class GaussianSolver:
         signal_cl = validate_cl(sky_model.signal_cl, "signal_cl")
         self.rms = signal_rms(signal_cl)
         std = floored_noise(sky_model.noise_std, self.valid, self.rms)
-        # (npix,) N⁻¹, zero in holes; single precision is far finer than anybody knows his noise
-        self._inverse_noise = np.zeros(self.harmonics.npix, dtype=np.float32)
+        # (npix,) N⁻¹, zero in holes; single precision, if it reaches, is far finer than anybody knows his noise
+        reaches = np.min(std) > 1e-15 and np.max(std) < 1e15
+        self._inverse_noise: AnyArray = np.zeros(self.harmonics.npix, np.float32 if reaches else np.float64)
         self._inverse_noise[self.valid] = 1.0 / np.square(std)
         self._noise_cl = noise_power(std, self.harmonics.npix)
         del std

@@ -18,6 +18,7 @@ from cmbinpaint.spectra.full_sky import anafast
 from cmbinpaint.spectra.mode_coupling import master, narrowest_band, pseudo_cl
 from cmbinpaint.sphere import masks
 from cmbinpaint.sphere.maps import SkyInput, to_ring, validate_map
+from cmbinpaint.sphere.power import as_numbers
 from cmbinpaint.sphere.units import unit_factor
 
 __all__ = ["SpectraComparison", "SpectraTable", "compare_spectra"]
@@ -297,7 +298,7 @@ def _beam_and_lmax(beam: npt.ArrayLike | None, lmax: int | None, nside: int) -> 
         raise SpectrumError(f"lmax must be 2 to {4 * nside} at nside {nside}; got {lmax!r}")
     if beam is None:
         return last, np.ones(last + 1)
-    window = np.asarray(beam, dtype=np.float64)
+    window = as_numbers(beam, "", "beam")
     if window.ndim != 1 or not np.isfinite(window).all():
         raise SpectrumError(f"beam must be finite b_ell (lmax+1,) from ell = 0; got shape {window.shape}")
     weak = np.flatnonzero(window < _LEAST_BEAM)

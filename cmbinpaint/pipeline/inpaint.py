@@ -17,6 +17,7 @@ from cmbinpaint.pipeline.prepared import prepared_filler
 from cmbinpaint.problem.draws import Draws
 from cmbinpaint.problem.model import Inpainter
 from cmbinpaint.problem.monopole_dipole import monopole_dipole_std, warn_if_uncertain
+from cmbinpaint.problem.numbers import validate_count, validate_seed
 from cmbinpaint.problem.options import (
     Fill,
     Polconv,
@@ -25,7 +26,7 @@ from cmbinpaint.problem.options import (
     refuse_unknown_noise,
     validate_fill,
     validate_known,
-    validate_seed,
+    validate_types,
 )
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.problem.problem import Problem
@@ -144,6 +145,7 @@ def inpaint_map(
     >>> bool(np.array_equal(filled[mask], sky[mask]))
     True
     """
+    validate_types(plan, draws, progress, {"nest": nest, "return_info": return_info})
     draws = Draws() if draws is None else draws
     validate_fill(fill, n_realizations, refine, seed, draws.fluctuations)
     validate_known(cl, fwhm, beam, noise_std, sky_model)
@@ -159,13 +161,13 @@ def inpaint_map(
             validate_known(cl, fwhm, beam, noise_std, sky_model, problem.plan.nside)
             inpainter = load_model(model)
             inpainter.check(problem.plan.nside)
-            total = 1 if n_realizations is None else int(n_realizations)
+            total = validate_count(n_realizations, problem.plan.nside)
             source = _source(problem, fill, seed, draws, total)
         with clock.stage("sky model"):
             assumed = problem.assume_sky(sky_model, cl=cl, fwhm=fwhm, beam=beam, noise_std=noise_std)
         with clock.stage("plan"):
             filler, uncertain = None, 0.0
-            if problem.has_targets:
+            if problem.has_targets and problem.constant is None:
                 filler = prepared_filler(inpainter, problem.plan, assumed, refine)
                 uncertain = monopole_dipole_std(problem.plan, assumed)
                 warn_if_uncertain(uncertain, assumed)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from cmbinpaint.errors import CmbInpaintWarning
-from cmbinpaint.problem.options import refuse_old_names, validate_guard
+from cmbinpaint.problem.numbers import validate_guard
+from cmbinpaint.problem.options import refuse_old_names, validate_types
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sphere import masks
 
@@ -56,10 +57,12 @@ def plan_inpainting(
     >>> int(plan.targets.sum())
     101
     """
+    validate_types(None, None, None, {"nest": nest})
     valid = masks.validate_mask(mask, nest=nest, threshold=threshold)
     excluded = None
     if exclude is not None:
-        excluded = masks.validate_mask(exclude, masks.npix_to_nside(valid.size), nest=nest, hidden=True)
+        nside = masks.npix_to_nside(valid.size)
+        excluded = masks.validate_mask(exclude, nside, nest=nest, hidden=True, what="exclude mask")
     plan = InpaintingPlan.from_valid(valid, exclude=excluded, guard=validate_guard(guard))
     if excluded is not None and not plan.targets.any() and not valid.all():
         warnings.warn(

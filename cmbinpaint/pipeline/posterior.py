@@ -9,7 +9,7 @@ from cmbinpaint._types import FloatArray
 from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.gaussian.solver import GaussianSolver
 from cmbinpaint.pipeline.filler import draw_observation, realization_rng
-from cmbinpaint.problem.options import validate_seed
+from cmbinpaint.problem.numbers import validate_seed
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.sky_model import SkyModel
 

@@ -6,8 +6,10 @@ Inputs: which realizations, with noise or without, the user's own simulations if
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from cmbinpaint.errors import CmbInpaintError
-from cmbinpaint.problem.options import is_whole
+from cmbinpaint.problem.numbers import is_whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +44,8 @@ class Draws:
     fluctuations: Any = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.with_noise, bool | np.bool_):
+            raise CmbInpaintError(f"with_noise is a {type(self.with_noise).__name__}; expected True or False")
         if not is_whole(self.first, 0):
             raise CmbInpaintError(f"first is {self.first!r}; realizations are counted from 0")
         if self.fluctuations is not None and not self.with_noise:

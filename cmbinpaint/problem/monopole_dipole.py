@@ -19,6 +19,7 @@ LEAST_FSKY_FOR_DIPOLE = 0.3
 _CHUNK = 1 << 20  # pixels handled at once
 # The sky that passes for a dipole on a part of the sphere is a large-scale one: C_ell falls as ell^-2 or faster.
 _MIXING_LMAX = 64
+_SINGULAR = 1e10
 # Beyond this fraction of a pixel's rms (signal and noise) the user should know.
 _DOUBTFUL = 0.5
 
@@ -32,6 +33,8 @@ def fit_monopole_dipole(values: FloatArray, plan: InpaintingPlan) -> FloatArray:
         right += design.T @ values[pixels]
     if plan.fsky < LEAST_FSKY_FOR_DIPOLE:
         return np.array([right[0] / normal[0, 0], 0.0, 0.0, 0.0])
+    if np.linalg.cond(normal) > _SINGULAR:  # a few pixels of one ring, say: no dipole along its axis
+        return np.asarray(np.linalg.pinv(normal, rcond=1 / _SINGULAR, hermitian=True) @ right)
     return np.asarray(np.linalg.solve(normal, right), dtype=np.float64)
 
 

@@ -11,6 +11,9 @@ from typing import Any, Literal, ParamSpec, TypeVar
 import numpy as np
 
 from cmbinpaint.errors import CmbInpaintError, MapError, MaskError, SpectrumError
+from cmbinpaint.problem.draws import Draws
+from cmbinpaint.problem.numbers import is_whole
+from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.sky_model import SkyModel
 
 Fill = Literal["realization", "prediction"]
@@ -36,9 +39,28 @@ def refuse_old_names(**now: str) -> Callable[[Callable[_Params, _Result]], Calla
     return decorate
 
 
+def validate_types(plan: Any, draws: Any, progress: Any, flags: dict[str, Any]) -> None:
+    """Refuse objects that are none of those which are meant, and flags that are no booleans."""
+    if plan is not None and not isinstance(plan, InpaintingPlan):
+        raise MaskError(f"plan is {_shown(plan)}; expected an InpaintingPlan, from plan_inpainting")
+    if draws is not None and not isinstance(draws, Draws):
+        raise CmbInpaintError(f"draws is {_shown(draws)}; expected a Draws, such as Draws(first=10)")
+    if progress is not None and not callable(progress):
+        raise CmbInpaintError(f"progress is {_shown(progress)}; expected a function of one Progress")
+    for name, flag in flags.items():
+        if not isinstance(flag, bool | np.bool_):
+            raise CmbInpaintError(f"{name} is {_shown(flag)}; expected True or False")
+
+
+def _shown(value: Any) -> str:
+    """A value that is of the wrong type, for a message."""
+    text = repr(value) if isinstance(value, str | bytes | int | float | complex) else ""
+    return f"a {type(value).__name__}" + (f", {text[:40]}" if text else "")
+
+
 def validate_fill(fill: str, n: int | None, refine: int | None, seed: Any, fluctuations: Any) -> None:
     """Refuse contradictions in what is to be made."""
-    if fill not in FILLS:
+    if not isinstance(fill, str) or fill not in FILLS:
         near = get_close_matches(str(fill), FILLS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise CmbInpaintError(f"fill is {fill!r}; known: {', '.join(FILLS)}{hint}")
@@ -101,33 +123,3 @@ def refuse_polconv(polconv: str | None) -> None:
     """Refuse a convention of polarization for a temperature map."""
     if polconv is not None:
         raise MapError(f"polconv={polconv!r} was given for a temperature map, which has no Q and U; omit it")
-
-
-def validate_guard(guard: int) -> int:
-    """A number of rings, or an error."""
-    if not is_whole(guard, 0):
-        raise MaskError(f"guard is {guard!r}; give a number of rings of pixels, 0 or more")
-    return int(guard)
-
-
-def validate_seed(seed: int | np.random.Generator | None) -> int:
-    """The seed as a number: a fresh one for None, one drawn from a generator."""
-    if seed is None:
-        return int(np.random.SeedSequence().entropy)  # type: ignore[arg-type]
-    if isinstance(seed, np.random.Generator):
-        return int(seed.integers(2**63))
-    if not is_whole(seed, 0):
-        raise CmbInpaintError(
-            f"seed is {seed!r}; give a whole number, 0 or more, a numpy Generator, or None for a fresh one"
-        )
-    return int(seed)
-
-
-def is_whole(value: Any, least: int) -> bool:
-    """Whether a value is a whole number of at least `least`."""
-    if isinstance(value, bool | np.bool_):
-        return False
-    try:
-        return bool(int(value) == value and value >= least)
-    except (TypeError, ValueError, OverflowError):
-        return False

@@ -13,17 +13,15 @@ import numpy as np
 from cmbinpaint._types import FloatArray
 from cmbinpaint.errors import CmbInpaintWarning, MaskError
 from cmbinpaint.problem.monopole_dipole import fit_monopole_dipole, monopole_dipole_map
+from cmbinpaint.problem.noise import noise_of
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.estimate import estimate_sky_model
+from cmbinpaint.sims.power_check import check_power
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere import masks
 from cmbinpaint.sphere.input_warnings import check_input
-from cmbinpaint.sphere.maps import SkyInput, to_ring, validate_map
-from cmbinpaint.sphere.power import validate_noise
+from cmbinpaint.sphere.maps import SkyInput, validate_map
 from cmbinpaint.sphere.units import known_unit, unit_factor
-
-# A sky model that is this many times above or below what the data show is in another unit.
-_OTHER_SCALE = 100.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +42,8 @@ class Problem:
         µK where the map is a temperature or the user gave a spectrum or a noise level, else the map's own, if any.
     monopole_dipole
         (4,) in the work unit.
+    constant
+        The one value that all data have, in the map's unit, else None: the map without holes is that value.
     """
 
     sky: SkyInput
@@ -52,6 +52,7 @@ class Problem:
     factor: float
     work_unit: str | None
     monopole_dipole: FloatArray
+    constant: float | None
 
     @classmethod
     def make(
@@ -66,8 +67,15 @@ class Problem:
         in_kelvins = assume_microkelvin or known_unit(taken.unit or "")
         work_unit = "uK_CMB" if in_kelvins else taken.unit
         factor = unit_factor(taken.unit, work_unit) if taken.unit and work_unit else 1.0
-        fitted = fit_monopole_dipole(taken.values, plan) * factor
-        return cls(taken, plan, nest, factor, work_unit, fitted)
+        data = taken.values[plan.valid]
+        constant = float(data[0]) if data.size > 1 and data.min() == data.max() else None
+        # A constant is its own monopole, without the rounding of a fit.
+        fitted = (
+            np.array([constant, 0.0, 0.0, 0.0])
+            if constant is not None
+            else fit_monopole_dipole(taken.values, plan)
+        )
+        return cls(taken, plan, nest, factor, work_unit, fitted * factor, constant)
 
     @property
     def has_targets(self) -> bool:
@@ -86,34 +94,26 @@ class Problem:
     ) -> SkyModel:  # fmt: skip
         """The sky model given, made of what is given, or estimated; `whole`: of a given `cl` to 3*nside-1."""
         if sky_model is not None:
-            return self._of_this_scale(sky_model)
-        std = None if noise_std is None else validate_noise(noise_std, self.plan.nside)
-        if isinstance(std, np.ndarray) and self.nest:
-            std = to_ring(std)
+            return self._checked(sky_model)
+        plan, std = self.plan, None if noise_std is None else noise_of(noise_std, self.plan, nest=self.nest)
         if cl is None:
-            return estimate_sky_model(self.observed, self.plan.valid, nside=self.plan.nside, noise_std=std)
-        lmax = 3 * self.plan.nside - 1 if whole else None
+            return estimate_sky_model(self.observed, plan.valid, nside=plan.nside, noise_std=std)
+        lmax = 3 * plan.nside - 1 if whole else None
         made = SkyModel.from_theory(
-            cl, self.plan.nside, fwhm=fwhm, beam=beam, noise_std=0.0 if std is None else std, lmax=lmax
+            cl, plan.nside, fwhm=fwhm, beam=beam, noise_std=0.0 if std is None else std, lmax=lmax
         )
-        return self._of_this_scale(made)
+        return self._checked(made)
 
-    def _of_this_scale(self, sky_model: SkyModel) -> SkyModel:
-        """The model, with a warning if it is of another order of magnitude than the data."""
-        scatter = float(np.std(self.observed[self.plan.valid]))
-        expected = float(np.hypot(sky_model.rms, np.sqrt(np.mean(np.square(sky_model.noise_std)))))
-        if scatter > 0 and not 1 / _OTHER_SCALE < expected / scatter < _OTHER_SCALE:
-            unit = self.work_unit or "the map's unit"
-            warnings.warn(
-                f"the observed pixels scatter by {scatter:.3g} and the sky model by {expected:.3g} ({unit}): "
-                "C_ell, not D_ell, in µK² and noise_std in µK are expected, and unit= says what the map is in",
-                CmbInpaintWarning,
-                stacklevel=3,
-            )
+    def _checked(self, sky_model: SkyModel) -> SkyModel:
+        """The model, if its power is that of the data; of a constant map any model serves."""
+        if self.constant is None:
+            check_power(self.observed, self.plan.valid, sky_model, self.work_unit)
         return sky_model
 
     def to_map(self, filled: FloatArray) -> FloatArray:
         """From the work unit, without monopole and dipole, to the map's own scale."""
+        if self.constant is not None:
+            return np.full(filled.shape, self.constant)
         return (filled + monopole_dipole_map(self.monopole_dipole, self.plan.nside)) / self.factor
 
     def with_data(self, filled: FloatArray) -> FloatArray:

@@ -42,6 +42,8 @@ BELIEVED_PLATEAU = 0.15
 WANDER = 0.03
 # How far the leaked power scatters from that of one simulation, over its mean, for a full sky's modes.
 LEAK_SCATTER = 0.1
+# With fewer pixels, or multipoles, there is nothing to tell a signal from noise by.
+FEWEST, LEAST_NSIDE = 32, 4
 # Low multipoles hold few of the modes that the likelihood averages over, and must not be given up for that.
 TIGHT = {"ftol": 1e-13, "gtol": 1e-9, "maxiter": 300}
 Likelihood = Callable[[FloatArray], tuple[float, FloatArray]]
@@ -125,13 +127,15 @@ def _checked(values: FloatArray, valid: BoolArray, nside: int) -> tuple[FloatArr
             f"values and valid have shapes {values.shape} and {valid.shape}; nside {nside} needs ({npix},) "
             "for both"
         )
-    if np.count_nonzero(valid) < 32:
-        raise MapError(
-            f"{np.count_nonzero(valid)} pixels are observed; a sky model is estimated from at least 32: "
-            "give cl and noise_std"
-        )
     if not np.isfinite(values[valid]).all():
         raise MapError("observed pixels hold NaN or inf; add them to the mask")
+    count = np.count_nonzero(valid)
+    constant = count > 1 and np.ptp(values[valid]) == 0
+    if (count < FEWEST or nside < LEAST_NSIDE) and not constant:
+        raise MapError(
+            f"{count} pixels of nside {nside} are observed; a sky model is estimated from at least {FEWEST}, of nside "
+            f"{LEAST_NSIDE} or more: give cl and noise_std, or a sky_model"
+        )
     return values, valid
 
 

@@ -68,7 +68,7 @@ def _windows(fields: Fields, nside: int, band: int, fwhm: Any, beam: Any) -> Flo
     """Return (k, at most band + 1) the amplitude that each mode's a_lm are multiplied with."""
     spins = [spin for spin, rows in fields.spins for _ in range(rows.start, rows.stop)]
     beams = [beam] * fields.n
-    if beam is not None and np.ndim(beam) == 2 and fields.n > 1:
+    if fields.n > 1 and beam is not None and np.ndim(beam) == 2:
         if len(beam) not in {fields.n, len(fields.spins)}:
             raise SpectrumError(
                 f"beam has shape {np.shape(beam)}; expected b_ell (lmax+1,) for all, or a row for each of "

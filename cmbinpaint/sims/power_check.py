@@ -107,7 +107,9 @@ class _Bands:
         return self._excess(self.signal)
 
     def _excess(self, signal: FloatArray) -> FloatArray:
-        return np.log(np.maximum(self.power - self.noise, 0.05 * self.power) / signal)
+        left = np.maximum(self.power - self.noise, 0.05 * self.power)
+        # Noise far above all the power there is, is given in another unit, as the spectrum is.
+        return np.log(np.where(self.noise > 10 * self.power, self.power, left) / signal)
 
     @cached_property
     def many(self) -> BoolArray:

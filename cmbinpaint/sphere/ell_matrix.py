@@ -183,7 +183,7 @@ def validate_spectra(spectra: Any, name: str = "cl") -> EllMatrix:
         If they are not those of any sky; healpy's old order (TT, TE, EE, BB) is recognized and named.
     """
     rows = as_numbers(spectra, "uK2", name)
-    if rows.ndim == 1:
+    if rows.ndim < 2:
         return EllMatrix(validate_cl(spectra, name, lmax=2))
     if rows.ndim == 2 and rows.shape[1] == 4 and len(rows) > 6:
         rows = rows.T

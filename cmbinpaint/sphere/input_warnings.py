@@ -90,12 +90,17 @@ def _warn(text: str) -> None:
 
 def _refuse_impossible(values: FloatArray, valid: BoolArray, nest: bool) -> None:
     bad = valid & ~(np.abs(values) < _BIGGEST)  # written so that NaN fails too
-    if bad.any():
+    if bad.any() and not _is_constant(values[valid]):
         first = int(np.argmax(bad))
         raise MapError(
             f"{np.count_nonzero(bad)} observed pixels are infinite or beyond 1e20, the first at index "
             f"{_user_index(first, values.size, nest)} ({values[first]}): add them to the mask"
         )
+
+
+def _is_constant(observed: FloatArray) -> bool:
+    """Whether a map is one number, be it 1e20; in single precision it is a little more."""
+    return observed.size > 1 and bool(observed.min() == observed.max() and abs(observed[0]) < 1.0001e20)
 
 
 def _user_index(index: int, npix: int, nest: bool) -> int:

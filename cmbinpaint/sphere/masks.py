@@ -41,6 +41,7 @@ def validate_mask(
     nest: bool = False,
     threshold: float | None = None,
     hidden: bool = False,
+    what: str = "mask",
 ) -> BoolArray:
     """Return a user's mask as bool (npix,) in RING order, True = observed.
 
@@ -57,85 +58,92 @@ def validate_mask(
         For a mask with values between 0 and 1: pixels of at least this value are observed.
     hidden
         What entries hidden in a masked array stand for: by default holes.
+    what
+        How messages call it: `"mask"` or `"exclude mask"`.
 
     Raises
     ------
     MaskError
         If it is not a mask, does not fit the map, or holds other values than 0 and 1 and no threshold is given.
     """
-    values = _mask_values(mask, hidden)
+    values = _mask_values(mask, hidden, what)
     try:
         own = npix_to_nside(values.size)
     except ValueError as error:
-        raise MaskError(f"the mask does not fit: {error}") from error
+        raise MaskError(f"the {what} does not fit: {error}") from error
     if nside is not None and own != validate_nside(nside):
         order = ', order_in="NESTED", order_out="NESTED"' if nest else ""
         raise MaskError(
-            f"the mask has nside {own}, the map nside {nside}; bring it to the map's with\n"
+            f"the {what} has nside {own}, the map nside {nside}; bring it to the map's with\n"
             f"    mask = healpy.ud_grade(mask.astype(float), {nside}{order}) > 0.9"
         )
-    valid = _observed(values, threshold)
+    valid = _observed(values, threshold, what)
     return np.asarray(to_ring(valid), dtype=bool) if nest else valid
 
 
-def _mask_values(mask: Any, hidden: bool) -> AnyArray:
+def _mask_values(mask: Any, hidden: bool, what: str) -> AnyArray:
     """Return the mask as a one-dimensional array of numbers, hidden entries as 0 or 1."""
-    mask = in_unit(mask, "", "the mask")
+    mask = in_unit(mask, "", f"the {what}")
     concealed = getattr(mask, "mask", None)
     try:
         values = np.asarray(getattr(mask, "unmasked", mask))
     except ValueError as error:
-        raise MaskError(f"a mask is one array of 0 and 1; got {type(mask).__name__}: {error}") from error
+        raise MaskError(f"the {what} is no array of 0 and 1: got {type(mask).__name__}: {error}") from error
     if values.dtype.kind not in "biuf":
         raise MaskError(
-            f"a mask is an array of 0 and 1 (1 = observed); got {type(mask).__name__} of dtype {values.dtype}"
+            f"the {what} is no array of 0 and 1: got {type(mask).__name__} of dtype {values.dtype}"
         )
     if values.ndim == 0 or values.size == 0:
         raise MaskError(
-            f"a mask is an array of 12 nside**2 pixels; got {type(mask).__name__} of shape {values.shape}"
+            f"the {what} is no array of 12 nside**2 pixels: got {type(mask).__name__} of shape {values.shape}"
         )
     if concealed is not None and np.any(concealed):
         values = np.where(concealed, np.array(hidden, dtype=values.dtype), values)
     if values.ndim == 2 and 1 in values.shape:
         values = values.reshape(-1)
     if values.ndim != 1:
-        raise MaskError(f"the mask has shape {values.shape}; one mask of shape (npix,) was expected")
+        raise MaskError(f"the {what} has shape {values.shape}; one of shape (npix,) was expected")
     return values
 
 
-def _observed(values: AnyArray, threshold: float | None) -> BoolArray:
-    if threshold is not None and not (np.isfinite(threshold) and threshold > 0):
-        raise MaskError(
-            f"threshold (--mask-threshold) is {threshold!r}; expected a number above 0, such as 0.9"
-        )
+def _observed(values: AnyArray, threshold: float | None, what: str) -> BoolArray:
+    option = f"--{what.split()[0]}-threshold"
+    if threshold is not None and not _is_positive(threshold):
+        raise MaskError(f"threshold ({option}) is {threshold!r}; expected a number above 0, such as 0.9")
     if values.dtype.kind == "b":
         return values.astype(bool)
     if values.dtype.kind == "f":
         nans = np.isnan(values)
         if nans.any():
-            raise MaskError(_faulty(nans, "NaN", "set them to 0 (hole) or 1 (observed)"))
+            raise MaskError(_faulty(nans, "NaN", "set them to 0 or 1", what))
     negative = values < 0
     if negative.any():
         unseen = values.dtype.kind == "f" and bool(np.all(is_unseen(values[negative])))
-        what = "UNSEEN (-1.6375e30)" if unseen else "negative"
-        raise MaskError(_faulty(negative, what, "a mask holds 1 = observed and 0 = hole; set them to 0"))
+        kind = "UNSEEN (-1.6375e30)" if unseen else "negative"
+        raise MaskError(_faulty(negative, kind, "it holds 0 and 1; set them to 0", what))
     if threshold is not None:
         return np.asarray(values >= threshold, dtype=bool)
     other = (values != 0) & (values != 1)
     if other.any():
         low, high = float(values.min()), float(values.max())
         raise MaskError(
-            _faulty(other, "neither 0 nor 1", f"the values go from {low:g} to {high:g}")
-            + "; if the mask is apodized, plan_inpainting(mask, threshold=0.9) or --mask-threshold 0.9 sets from which "
-            "value on a pixel is observed"
+            _faulty(other, "neither 0 nor 1", f"the values go from {low:g} to {high:g}", what)
+            + f"; if it is apodized, threshold=0.9 ({option} 0.9) sets from which value on a pixel counts as 1"
         )
     return values.astype(bool)
 
 
-def _faulty(where: BoolArray, what: str, remedy: str) -> str:
+def _is_positive(number: Any) -> bool:
+    try:
+        return bool(0 < float(number) < np.inf)  # numpy's arrays of one number too
+    except (TypeError, ValueError, OverflowError):
+        return False
+
+
+def _faulty(where: BoolArray, kind: str, remedy: str, what: str) -> str:
     count, first = int(np.count_nonzero(where)), int(np.argmax(where))
-    which = "1 pixel of the mask is" if count == 1 else f"{count} pixels of the mask are"
-    return f"{which} {what}, the first at index {first}; {remedy}"
+    which = f"1 pixel of the {what} is" if count == 1 else f"{count} pixels of the {what} are"
+    return f"{which} {kind}, the first at index {first}; {remedy}"
 
 
 def fsky(weights: npt.ArrayLike) -> float:

@@ -163,5 +163,5 @@ def as_numbers(value: Any, unit: str, name: str) -> FloatArray:
     try:
         array = np.array(getattr(plain, "unmasked", plain), dtype=np.float64)
         return array if hidden is None else np.where(hidden, np.nan, array)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise SpectrumError(f"{name} is not an array of numbers: {error}") from None

@@ -15,7 +15,7 @@ from cmbinpaint._types import FloatArray, IntArray
 from cmbinpaint.errors import SpectrumError
 from cmbinpaint.sphere.maps import validate_nside
 from cmbinpaint.sphere.pixel_covariance import Frames, geodesic_phases
-from cmbinpaint.sphere.power import validate_lmax
+from cmbinpaint.sphere.power import as_numbers, validate_lmax
 from cmbinpaint.sphere.units import in_unit
 
 __all__ = [
@@ -37,9 +37,10 @@ _S = (-0.24362762, 0.26472544, 0.09803774)
 
 def validate_fwhm(fwhm: Any, name: str = "fwhm") -> float:
     """Return a beam's width in radians (Quantities are converted), or raise an error, as for degrees and arcminutes."""
+    plain = in_unit(fwhm, "rad", name)
     try:
-        width = float(in_unit(fwhm, "rad", name))
-    except TypeError:
+        width = float(plain)
+    except (TypeError, ValueError, OverflowError):
         raise SpectrumError(f"{name} is one number of radians; got {type(fwhm).__name__} {fwhm!r}") from None
     if not np.isfinite(width) or width < 0:
         raise SpectrumError(f"{name} is {fwhm!r}; expected radians, finite and >= 0")
@@ -52,7 +53,7 @@ def validate_fwhm(fwhm: Any, name: str = "fwhm") -> float:
 
 def validate_beam(beam: Any) -> FloatArray:
     """Return b_ell, amplitudes from ell = 0, as float64, or raise an error."""
-    array = np.array(in_unit(beam, "", "beam"), dtype=np.float64)
+    array = as_numbers(beam, "", "beam")
     if array.ndim != 1 or array.size < 3:
         raise SpectrumError(
             f"beam has shape {array.shape}; expected b_ell (lmax+1,) from ell = 0, with lmax >= 2"

@@ -151,7 +151,7 @@ def test_a_fresh_seed_is_recorded_and_repeats(planck_file, tmp_path) -> None:
     )
 
 
-@pytest.mark.parametrize("noise", [1.0, 30.0])
+@pytest.mark.parametrize("noise", [1.0, 5.0])
 def test_self_check_says_whether_noise_fits(noise, planck_file, tmp_path, sky, valid, capsys) -> None:
     np.savetxt(tmp_path / "cl.txt", fiducial_cl(3 * NSIDE - 1), header="C_ell")
     words = [planck_file, "--mask-field", "TMASK", "--cl", tmp_path / "cl.txt", "--noise-std", noise]
@@ -168,6 +168,20 @@ def test_self_check_says_whether_noise_fits(noise, planck_file, tmp_path, sky, v
     np.testing.assert_array_equal(
         fits.read_map(tmp_path / "a.fits")[0], fits.read_map(tmp_path / "b.fits")[0]
     )
+
+
+def test_noise_beyond_all_the_power_of_the_map_is_refused_before_a_self_check(
+    planck_file, tmp_path, capsys
+) -> None:
+    np.savetxt(tmp_path / "cl.txt", fiducial_cl(3 * NSIDE - 1), header="C_ell")
+    words = [planck_file, "--mask-field", "TMASK", "--cl", tmp_path / "cl.txt", "--noise-std", 30]
+    words += ["--fwhm-arcmin", 0.2 * 60 * 180 / np.pi, "--self-check", "-o", tmp_path / "a.fits"]
+    assert run(*words) == 1
+    err = capsys.readouterr().err
+    assert (
+        "the sky model does not fit the map: at ell = " in err and "another cosmology, beam or noise" in err
+    )
+    assert not (tmp_path / "a.fits").exists()
 
 
 def test_self_check_without_room_does_not_stop_the_fill(sky, tmp_path, capsys) -> None:
@@ -304,7 +318,8 @@ class TestRefusals:
         columns = {"I_STOKES": sky, "TMASK": np.where(valid, 1.0, 0.5).astype(np.float32)}
         path = fits.write_map(tmp_path / "s.fits", columns, unit={"I_STOKES": "K_CMB"})
         out = tmp_path / "o.fits"
-        assert "if the mask is apodized, " in self.fails(capsys, path, "--mask-field", 1, "-o", out)
+        line = self.fails(capsys, path, "--mask-field", 1, "-o", out)
+        assert "if it is apodized, threshold=0.9 (--mask-threshold 0.9) sets from which value on" in line
         assert run(path, "--mask-field", 1, "-o", out, "--mask-threshold", 0.9) == 0
 
     def test_all_masked(self, sky, tmp_path, capsys) -> None:

@@ -421,12 +421,15 @@ def test_a_sky_model_and_what_contradicts_it() -> None:
 
 def test_a_spectrum_in_another_unit_is_noticed() -> None:
     mask, sky = hole_mask(), smooth_sky(15)
-    with pytest.warns(
-        CmbInpaintWarning, match=r"scatter by .* and the sky model by .*C_ell, not D_ell, in µK²"
+    with pytest.raises(
+        SpectrumError, match=r"does not fit the map: .* looks to be in K².*in µK² from ell = 0"
     ):
         fill(sky, mask, cl=spectrum() * 1e-12, noise_std=NOISE * 1e-6)
-    with pytest.warns(CmbInpaintWarning, match="unit= says what the map is in"):
+    with pytest.raises(SpectrumError, match=r"the map looks to be in K, not µK.*unit="):
         fill(sky * 1e-6, mask)
+    wrong = SkyModel.from_theory(spectrum() * 9, NSIDE, noise_std=NOISE)
+    with pytest.raises(SpectrumError, match=r"it is about (8|9)(\.\d)? times too large"):
+        inpaint_map(sky, mask, sky_model=wrong, model="kriging")
 
 
 def test_a_short_spectrum_says_what_is_assumed_beyond() -> None:

@@ -212,12 +212,12 @@ ONES = np.ones(48)
 @pytest.mark.parametrize(
     ("mask", "options", "text"),
     [
-        ("mask.fits", {}, "a mask is an array of 0 and 1 .1 = observed.; got str"),
+        ("mask.fits", {}, "the mask is no array of 0 and 1: got str"),
         (np.array([object()] * 12), {}, "got ndarray of dtype object"),
         (ONES * 1j, {}, "got ndarray of dtype complex128"),
-        (1.0, {}, "a mask is an array of 12 nside..2 pixels; got float of shape .."),
+        (1.0, {}, "the mask is no array of 12 nside..2 pixels: got float of shape .."),
         ([], {}, "got list of shape .0,."),
-        (np.ones((3, 48)), {}, "the mask has shape .3, 48.; one mask of shape .npix,. was expected"),
+        (np.ones((3, 48)), {}, "the mask has shape .3, 48.; one of shape .npix,. was expected"),
         (
             np.ones(50),
             {},
@@ -233,7 +233,7 @@ ONES = np.ones(48)
         (
             np.where(np.arange(48) == 5, 0.5, ONES),
             {},
-            "if the mask is apodized, plan_inpainting.mask, threshold=0.9. or",
+            "if it is apodized, threshold=0.9 .--mask-threshold 0.9. sets from which value on",
         ),
         (
             np.where(np.arange(48) > 40, np.nan, ONES),
@@ -242,6 +242,15 @@ ONES = np.ones(48)
         ),
         (np.where(np.arange(48) == 5, -1, ONES), {}, "1 pixel of the mask is negative, the first at index 5"),
         (np.where(np.arange(48) == 5, hp.UNSEEN, ONES), {}, "UNSEEN .-1.6375e30., the first at index 5"),
+        (
+            ONES * 0.5,
+            {"what": "exclude mask"},
+            "48 pixels of the exclude mask are .* threshold=0.9 .--exclude-threshold 0.9.",
+        ),
+        *(
+            (ONES, {"threshold": odd}, "threshold .--mask-threshold. is .*; expected a number above 0")
+            for odd in ("x", [1], np.nan, 1j)
+        ),
         (ONES, {"threshold": 0.0}, "threshold .--mask-threshold. is 0.0; expected a number above 0"),
     ],
 )
