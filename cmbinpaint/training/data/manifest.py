@@ -90,7 +90,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
         "version": manifest.version,
         "recipe": manifest.recipe.to_mapping(),
         "class_rms_uK": list(manifest.class_rms_uK),
-        "sha256": dict(manifest.hashes),
+        "sha256": dict(sorted(manifest.hashes.items())),  # whatever the order in which they were done
     }
     write_whole(folder / MANIFEST, json.dumps(table, indent=1) + "\n")
 
