@@ -151,7 +151,7 @@ def test_wrong_types_of_a_plan_get_an_error_of_the_package(name: str) -> None:
             continue
 
 
-@pytest.mark.parametrize("odd", [odd for odd in ODD if odd is not True], ids=str)
+@pytest.mark.parametrize("odd", [odd for odd in ODD if odd is not True], ids=lambda odd: type(odd).__name__)
 def test_with_noise_is_true_or_false(odd: Any) -> None:
     with pytest.raises(CmbInpaintError, match=r"with_noise is a .*; expected True or False"):
         Draws(with_noise=odd)
