@@ -13,7 +13,6 @@ import numpy as np
 from common import NOISE_STD, Setting, arguments, theory, write
 
 from cmbinpaint.gaussian.convergence import Convergence
-from cmbinpaint.gaussian.preconditioner import per_real, scaled
 from cmbinpaint.gaussian.solver import GaussianSolver
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere.harmonics import draw_alm
@@ -57,10 +56,9 @@ def main() -> None:
 
 
 def manufactured(solver: GaussianSolver, lmax: int, limit: int) -> dict[str, object]:
-    chosen = draw_alm(np.r_[0.0, 0.0, np.ones(lmax - 1)], np.random.default_rng(0))
-    holes = np.flatnonzero(~solver.valid)
-    root = per_real(np.sqrt(solver.signal_cl))
-    truth = solver.harmonics.synthesis(scaled(chosen, root))[holes]
+    chosen = draw_alm(np.r_[0.0, 0.0, np.ones(lmax - 1)], np.random.default_rng(0))[None]
+    holes = np.flatnonzero(~solver.valid[0])
+    truth = solver.harmonics.synthesis(solver.root.apply(chosen))[0, holes]
     right = solver.apply(chosen)
     del chosen
     found = np.zeros_like(right)

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cmbinpaint._types import AnyArray, BoolArray, FloatArray
+from cmbinpaint._types import AnyArray, BoolArray, FloatArray, IntArray
 from cmbinpaint.gaussian.conditioning_sets import NEAREST
-from cmbinpaint.gaussian.gaussian_sky import GaussianSky, floored_noise, signal_rms
+from cmbinpaint.gaussian.pixel_noise import floored_noise, signal_rms
 from cmbinpaint.gaussian.vecchia import HoleFactor, factor_holes
 from cmbinpaint.problem.model import HolePosterior
-from cmbinpaint.sphere.power import validate_cl
+from cmbinpaint.sims.sky_model import SkyModel
 
 # Draws of the hole pixels that give the standard deviation of a bin (bins hold many pixels), and their seed.
 _DRAWS, _DRAW_SEED = 8, 0
@@ -22,7 +22,7 @@ _LEAST_STD = 0.1
 
 def hole_factor(
     valid: BoolArray,
-    sky_model: GaussianSky,
+    sky_model: SkyModel,
     *,
     nearest: int = NEAREST,
     targets: BoolArray | None = None,
@@ -47,9 +47,9 @@ def hole_factor(
     Raises
     ------
     SpectrumError
-        If signal or noise are negative or not finite.
+        If there is no signal.
     """
-    signal_cl = validate_cl(sky_model.signal_cl, "signal_cl")
+    signal_cl = sky_model.signal_cl
     std = floored_noise(sky_model.noise_std, valid, signal_rms(signal_cl), quiet=quiet)
     in_holes = float(np.mean(1.0 / np.square(std))) ** -0.5
     noise = np.zeros(valid.size)
@@ -83,3 +83,30 @@ def std_by_depth(factor: HolePosterior, edges: Sequence[float]) -> tuple[AnyArra
     variance = np.bincount(bin_of, weights=squares, minlength=count.size) / np.maximum(count * _DRAWS, 1)
     # Draws hold the noise; where it dominates they cannot show the little that the signal adds.
     return bin_of, np.sqrt(np.maximum(variance - factor.noise_std**2, (_LEAST_STD * factor.noise_std) ** 2))
+
+
+def bins_of_holes(
+    holes: list[IntArray], rms: list[float], temperature: HolePosterior | None, edges: Sequence[float]
+) -> tuple[AnyArray, FloatArray]:
+    """The bin of each value in a hole, by Stokes parameter and depth, and the signal's posterior std in each bin.
+
+    Parameters
+    ----------
+    holes
+        The hole pixels of each Stokes parameter.
+    rms
+        The signal's of each: what counts, in one bin for all depths, where there is no factor.
+    temperature
+        The factor of T, the first of them.
+    edges
+        Depths in pixels between the bins.
+    """
+    bins, std, n = [], [], 0
+    for i, pixels in enumerate(holes):
+        bin_of, level = np.zeros(pixels.size, dtype=np.int8), np.array([rms[i]])
+        if i == 0 and temperature is not None:
+            bin_of, level = std_by_depth(temperature, edges)
+        bins.append(bin_of + n)
+        std.append(level)
+        n += level.size
+    return np.concatenate(bins), np.concatenate(std)

@@ -24,7 +24,11 @@ import numpy as np
 
 from cmbinpaint._types import AnyArray, ComplexArray, FloatArray
 from cmbinpaint.problem.model import HolePosterior
-from cmbinpaint.sphere.harmonics import Harmonics, alm_degrees, alm_dot
+from cmbinpaint.sphere.ell_matrix import EllMatrix
+from cmbinpaint.sphere.harmonics import Harmonics, alm_dot
+
+# Which Stokes parameters a factor is of, and the factor.
+Part = tuple[slice, HolePosterior]
 
 
 class Preconditioner:
@@ -34,28 +38,30 @@ class Preconditioner:
     ----------
     harmonics
         The solver's transforms.
-    signal_cl
-        (lmax + 1,) the signal's spectrum.
+    signal, root
+        The signal's spectra, and S^½.
     weight
-        Sum of N⁻¹ over the data.
-    factor
-        The distribution of the hole pixels; None: the diagonal of A alone.
+        (k,) sum of N⁻¹ over the data of each Stokes parameter.
+    parts
+        The distributions of hole pixels; Stokes parameters without one have the diagonal of A alone.
     """
 
     def __init__(
         self,
         harmonics: Harmonics,
-        signal_cl: FloatArray,
-        weight: float,
-        factor: HolePosterior | None,
+        signal: EllMatrix,
+        root: EllMatrix,
+        weight: FloatArray,
+        parts: list[Part],
     ) -> None:
-        self._harmonics, self._factor = harmonics, factor
-        if factor is not None:
-            weight += factor.holes.size / factor.noise_std**2
-            self._alm = np.empty(harmonics.size, dtype=np.complex128)
-        inverse = 1.0 / (1.0 + signal_cl * weight / (4 * np.pi))
-        self._diagonal = per_real(inverse)
-        self._through = per_real(np.sqrt(signal_cl) * inverse)  # S^½ Ā⁻¹
+        self._harmonics, self._parts = harmonics, parts
+        weight = np.array(weight, dtype=np.float64)
+        for rows, factor in parts:
+            weight[rows] += factor.holes.size / factor.noise_std**2
+        if parts:
+            self._alm = np.empty((signal.k, harmonics.size), dtype=np.complex128)
+        self._inverse = _filled_system(signal, root, weight).inverse()
+        self._through = root @ self._inverse  # S^½ Ā⁻¹
         self._modes: list[ComplexArray] = []
         self._between_modes: AnyArray = np.empty((0, 0))
 
@@ -66,17 +72,20 @@ class Preconditioner:
         self._modes, self._between_modes = modes, np.linalg.pinv(products, hermitian=True)
 
     def apply(self, alm: ComplexArray, *, out: ComplexArray | None = None) -> ComplexArray:
-        """The approximate inverse of the system times `alm`; written to `out` (not `alm` itself) if given."""
-        out = scaled(alm, self._diagonal, out=out)
-        if self._factor is not None:
-            factor = self._factor
-            sky = self._harmonics.synthesis(scaled(alm, self._through, out=self._alm))
-            values = factor.covariance(sky[factor.holes])
-            values /= factor.noise_std**4
+        """The approximate inverse of the system times `alm` (k, size); written to `out` (not `alm`) if given."""
+        out = self._inverse.apply(alm, out=out)
+        if self._parts:
+            sky = self._harmonics.synthesis(self._through.apply(alm, out=self._alm))
+            values = []
+            for rows, factor in self._parts:
+                found = factor.covariance(sky[rows][:, factor.holes].squeeze(0))
+                found /= factor.noise_std**4
+                values.append(found)
             sky[:] = 0.0
-            sky[factor.holes] = values
+            for (rows, factor), found in zip(self._parts, values, strict=True):
+                sky[rows, factor.holes] = found
             correction = self._harmonics.adjoint(sky, out=self._alm)
-            out += scaled(correction, self._through, out=correction)
+            out += self._through.transposed.apply(correction, out=correction)
         if self._modes:
             along = np.array([alm_dot(mode, alm, self._harmonics.lmax) for mode in self._modes])
             for mode, amount in zip(self._modes, self._between_modes @ along, strict=True):
@@ -84,13 +93,10 @@ class Preconditioner:
         return out
 
 
-def per_real(factor: FloatArray) -> FloatArray:
-    """(2 · alm_size,): a factor of ell repeated for the real and imaginary parts of an alm."""
-    return np.repeat(factor[alm_degrees(factor.size - 1)], 2)
-
-
-def scaled(alm: ComplexArray, factor: FloatArray, *, out: ComplexArray | None = None) -> ComplexArray:
-    """`factor · alm` by real multiplications; `factor` from `per_real`."""
-    out = np.empty_like(alm) if out is None else out
-    np.multiply(alm.view(np.float64), factor, out=out.view(np.float64))
-    return out
+def _filled_system(signal: EllMatrix, root: EllMatrix, weight: FloatArray) -> EllMatrix:
+    """Ā: `1 + Lᵀ W L / 4π`, with the weight of E and of B the mean of Q's and U's."""
+    if signal.k == 1:  # the same, but one rounding less: fills keep their bits
+        return EllMatrix(1.0 + signal.values * weight[0] / (4 * np.pi))
+    weight[-2:] = weight[-2:].mean()
+    weights = EllMatrix.identity(signal.k, signal.lmax).values * (weight / (4 * np.pi))[:, None, None]
+    return (root.transposed @ EllMatrix(weights) @ root).plus_diagonal(np.ones(signal.k))

@@ -7,7 +7,8 @@ With data `d = Y s + n` in the observed pixels, `s = S^½ x`, the mean solves
 
     (1 + S^½ Yᵀ N⁻¹ Y S^½) x = S^½ Yᵀ N⁻¹ d,
 
-with N⁻¹ = 0 in holes (Eriksen et al. 2004, astro-ph/0407028, eq. 20; Elsner & Wandelt 2013, arXiv 1210.4931).
+with N⁻¹ = 0 in holes, of T, of Q and U, or of all three (S^½ is then L of `S = L Lᵀ` at each ell, and Lᵀ on the
+left; Eriksen et al. 2004, astro-ph/0407028, eq. 20; Elsner & Wandelt 2013, arXiv 1210.4931).
 The answer in a hole is the signal's mean `Y S^½ x`. First guess and preconditioner come from one sparse factor of
 the hole pixels' covariance (`preconditioner`); a handful of steps then do. A constant is preserved exactly: where the
 monopole's prior is broad, the data's mean is taken out first and put back at the end.
@@ -21,17 +22,18 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from cmbinpaint._types import AnyArray, BoolArray, ComplexArray, FloatArray
-from cmbinpaint.errors import CmbInpaintError, ConvergenceError, MapError, MaskError
+from cmbinpaint._types import AnyArray, BoolArray, ComplexArray, FloatArray, IntArray
+from cmbinpaint.errors import CmbInpaintError, ConvergenceError, MapError
 from cmbinpaint.gaussian.convergence import Convergence, describe_shortfall
-from cmbinpaint.gaussian.gaussian_sky import GaussianSky, floored_noise, signal_rms
-from cmbinpaint.gaussian.hole_posterior import hole_factor, std_by_depth
-from cmbinpaint.gaussian.preconditioner import Preconditioner, per_real, scaled
+from cmbinpaint.gaussian.hole_posterior import bins_of_holes, hole_factor
+from cmbinpaint.gaussian.pixel_noise import PixelNoise, mask_of_each, stokes_rms
+from cmbinpaint.gaussian.preconditioner import Part, Preconditioner
 from cmbinpaint.problem.model import HolePosterior
 from cmbinpaint.problem.progress import Progress, Watch
+from cmbinpaint.sims.sky_model import SkyModel
+from cmbinpaint.sphere.fields import Fields
 from cmbinpaint.sphere.harmonics import Harmonics, alm_dot
 from cmbinpaint.sphere.pixels import pixel_vectors
-from cmbinpaint.sphere.power import noise_power, validate_cl
 
 # Default accuracy: estimated rms of what is still to change in the holes, in posterior standard deviations, in the
 # worst depth bin. The error then exceeds the exact mean's by 5e-5 of itself.
@@ -55,7 +57,7 @@ class Solution:
     Attributes
     ----------
     mean
-        (npix,) float64, RING: the signal's mean in every pixel; in observed ones the Wiener filtered data.
+        (npix,) or (k, npix) float64, RING: the signal's mean everywhere; in observed pixels the Wiener filtered data.
     steps
         Conjugate-gradient steps taken.
     change
@@ -71,28 +73,30 @@ class Solution:
 class GaussianSolver:
     """Posterior means for one mask and one sky model.
 
+    Maps are (npix,) of T alone, (2, npix) of Q and U, (3, npix) of T, Q and U, as the sky model is.
+
     Parameters
     ----------
     valid
-        (npix,) bool, RING; True where a pixel is data.
+        (npix,) bool, RING; True where a pixel is data. Of T, Q, U also (2, npix), of T and of Q and U; or (k, npix).
     sky_model
-        A `GaussianSky`; its lmax is the solver's. Monopole and dipole are preserved if `signal_cl[:2]` is broad.
+        Its lmax is the solver's. Monopole and dipole of T are preserved if their prior is broad.
     precondition
-        ``"holes"``, or ``"diagonal"``: with the system's diagonal alone, for comparison. First guesses are then zero,
-        and what is said of posterior standard deviations holds of the signal's rms instead.
+        ``"holes"``, or ``"diagonal"``: with the system's diagonal alone, for comparison, and always of Q and U. First
+        guesses are then zero, and what is said of posterior standard deviations holds of the signal's rms instead.
     factor
-        The hole pixels' distribution, if it is at hand (`hole_factor` of the same mask and sky model).
+        The distribution of T's hole pixels, if it is at hand (`hole_factor` of the same mask and sky model).
     threads
         None: all available cores.
 
     Attributes
     ----------
-    holes
-        (n,) int64: RING indices of the hole pixels, in the factor's order if there is one.
-    signal_cl
-        (lmax + 1,) as given.
+    valid
+        (k, npix) bool: what is data.
+    root
+        S^½.
     factor
-        The hole pixels' approximate distribution; None with ``"diagonal"`` or without holes.
+        The approximate distribution of T's hole pixels; None with ``"diagonal"`` or without holes.
 
     Raises
     ------
@@ -101,13 +105,13 @@ class GaussianSolver:
     MaskError
         If the mask does not fit the sky model, or nothing is observed.
     SpectrumError
-        If signal or noise are negative or not finite.
+        If there is no signal.
     """
 
     def __init__(
         self,
         valid: BoolArray,
-        sky_model: GaussianSky,
+        sky_model: SkyModel,
         *,
         precondition: Preconditioning = "holes",
         factor: HolePosterior | None = None,
@@ -116,40 +120,36 @@ class GaussianSolver:
         if precondition not in get_args(Preconditioning):
             known = ", ".join(get_args(Preconditioning))
             raise CmbInpaintError(f"precondition is {precondition!r}; known: {known}")
-        self.valid = np.asarray(valid, dtype=bool)
         self.harmonics = Harmonics(sky_model.nside, sky_model.lmax, threads=threads)
-        if self.valid.shape != (self.harmonics.npix,):
-            raise MaskError(
-                f"the mask has {self.valid.size} pixels, the sky model is for nside {sky_model.nside} "
-                f"({self.harmonics.npix} pixels); make the sky model at the map's nside"
-            )
-        if not self.valid.any():
-            raise MaskError("all pixels are masked: nothing is observed, so nothing can be filled")
-        signal_cl = validate_cl(sky_model.signal_cl, "signal_cl")
-        self.rms = signal_rms(signal_cl)
-        std = floored_noise(sky_model.noise_std, self.valid, self.rms)
-        # (npix,) N⁻¹, zero in holes; single precision, if it reaches, is far finer than anybody knows his noise
-        reaches = np.min(std) > 1e-15 and np.max(std) < 1e15
-        self._inverse_noise: AnyArray = np.zeros(self.harmonics.npix, np.float32 if reaches else np.float64)
-        self._inverse_noise[self.valid] = 1.0 / np.square(std)
-        self._noise_cl = noise_power(std, self.harmonics.npix)
-        del std
-        self.signal_cl = signal_cl
-        self._monopole_is_broad = bool(signal_cl[0] > BROAD * signal_cl[2:].max())
-        # S^½ for each real number of an alm (re, im, re, im, ...)
-        self._root = per_real(np.sqrt(signal_cl))
+        fields, npix = sky_model.fields, self.harmonics.npix
+        self._shape = (npix,) if fields is Fields.T else (fields.n, npix)
+        self.valid = mask_of_each(valid, sky_model)
+        self._signal, self.root = sky_model.signal, sky_model.signal.cholesky()
+        self._noise = PixelNoise(sky_model, self.valid)
+        # The row of T, if any, whose monopole and dipole may have no prior.
+        temperature = None if fields is Fields.QU else self._signal.values[0, 0]
+        broad = (False, False) if temperature is None else temperature[:2] > BROAD * temperature[2:].max()
+        self._monopole_is_broad = bool(broad[0])
+        self._holes = [np.flatnonzero(~row) for row in self.valid]
         self.factor: HolePosterior | None = None
-        self.holes = np.flatnonzero(~self.valid)
-        if precondition == "holes" and self.holes.size:
-            self.factor = hole_factor(self.valid, sky_model, threads=threads) if factor is None else factor
-            self.holes = self.factor.holes
-        self._depth_bins = self._bins_of_depth()
-        self._alm = np.empty(self.harmonics.size, dtype=np.complex128)
-        weight = float(self._inverse_noise.sum(dtype=np.float64))
-        self._preconditioner = Preconditioner(self.harmonics, signal_cl, weight, self.factor)
-        if self.factor is not None and signal_cl[1] > BROAD * signal_cl[2:].max():
+        if precondition == "holes" and temperature is not None and self._holes[0].size:
+            if factor is None:
+                factor = hole_factor(self.valid[0], sky_model.only(Fields.T), threads=threads)
+            self.factor, self._holes[0] = factor, factor.holes
+        self._bins = bins_of_holes(self._holes, stokes_rms(sky_model), self.factor, DEPTH_EDGES)
+        self._alm = np.empty((fields.n, self.harmonics.size), dtype=np.complex128)
+        parts: list[Part] = [] if self.factor is None else [(slice(0, 1), self.factor)]
+        self._preconditioner = Preconditioner(
+            self.harmonics, self._signal, self.root, self._noise.weight, parts
+        )
+        if self.factor is not None and broad[1]:
             modes = self._unconstrained_dipoles(self.factor)
             self._preconditioner.solve_apart(modes, [self.apply(mode) for mode in modes])
+
+    @property
+    def holes(self) -> IntArray:
+        """(n,) RING indices of the hole pixels of the first Stokes parameter, in the factor's order if there is one."""
+        return self._holes[0]
 
     def solve(
         self,
@@ -166,9 +166,9 @@ class GaussianSolver:
         Parameters
         ----------
         observed
-            (npix,) float64, RING; values where not valid are never read.
+            (npix,) or (k, npix) float64, RING; values where not valid are never read.
         start
-            A filled (npix,) map to start from, read in the holes; None: from the factor's mean.
+            A filled map to start from, read in the holes; None: from the factor's mean, and zero where there is none.
         steps
             Take exactly so many steps; None: until converged.
         tolerance
@@ -188,23 +188,27 @@ class GaussianSolver:
         constant = self._constant_in(observed)
         right = self._right_hand_side(observed, constant)
         if start is not None:
-            x = self._warm_start(observed, self._checked_map(start, "the start")[self.holes], constant)
+            begun = self._checked_map(start, "the start")
+            guesses = [row[holes] for row, holes in zip(begun, self._holes, strict=True)]
+            x = self._warm_start(observed, guesses, constant)
         elif self.factor is not None:
-            x = self._warm_start(observed, self.factor.mean(observed), constant)
+            guesses = [np.zeros(holes.size) for holes in self._holes]
+            guesses[0] = self.factor.mean(observed[0])
+            x = self._warm_start(observed, guesses, constant)
         else:
-            x = np.zeros(self.harmonics.size, dtype=np.complex128)
-        convergence = Convergence(*self._depth_bins)
+            x = np.zeros((len(observed), self.harmonics.size), dtype=np.complex128)
+        convergence = Convergence(*self._bins)
         limit = max_steps if steps is None else steps
-        taken = 0
-        if self.holes.size or steps is not None:
+        taken, has_holes = 0, not self.valid.all()
+        if has_holes or steps is not None:
             taken = self.iterate(
                 x, right, limit, tolerance if steps is None else -1.0, convergence, watch, expected=steps or 0
             )
-        if steps is None and self.holes.size and not convergence.remaining <= tolerance:
+        if steps is None and has_holes and not convergence.remaining <= tolerance:
             raise ConvergenceError(describe_shortfall(taken, convergence.remaining, tolerance))
-        mean = self.harmonics.synthesis(scaled(x, self._root, out=x))
-        mean += constant
-        return Solution(mean, taken, convergence.remaining)
+        mean = self.harmonics.synthesis(self.root.apply(x, out=x))
+        mean[0] += constant
+        return Solution(mean.reshape(self._shape), taken, convergence.remaining)
 
     def refine(
         self,
@@ -220,9 +224,9 @@ class GaussianSolver:
         Parameters
         ----------
         filled
-            (npix,) float64, RING: any method's fill; read in the holes only.
+            (npix,) or (k, npix) float64, RING: any method's fill; read in the holes only.
         observed
-            (npix,) float64, RING: the data; never read in the holes.
+            The data, of the same shape; never read in the holes.
         steps
             How many; 0 leaves the fill unchanged; None: as many as the tolerance asks for.
         tolerance
@@ -231,7 +235,7 @@ class GaussianSolver:
         Returns
         -------
         filled
-            (npix,) float64: the data where valid, the refined prediction in the holes.
+            The data where valid, the refined prediction in the holes.
         steps
             Taken.
 
@@ -240,21 +244,19 @@ class GaussianSolver:
         ConvergenceError
             If the tolerance was not reached.
         """
-        if steps == 0 or not self.holes.size:
-            return np.where(self.valid, observed, filled), 0
+        valid = self.valid.reshape(self._shape)
+        if steps == 0 or valid.all():
+            return np.where(valid, observed, filled), 0
         solution = self.solve(observed, start=filled, steps=steps, tolerance=tolerance, watch=watch)
-        refined = solution.mean
-        np.copyto(refined, observed, where=self.valid)
-        return refined, solution.steps
+        np.copyto(solution.mean, observed, where=valid)
+        return solution.mean, solution.steps
 
     def apply(self, x: ComplexArray) -> ComplexArray:
-        """`(1 + S^½ Yᵀ N⁻¹ Y S^½) x`: a new array; what `Y S^½ x` is in the holes is kept."""
-        scaled(x, self._root, out=self._alm)
-        sky = self.harmonics.synthesis(self._alm)
-        self._in_holes = sky[self.holes]
-        sky *= self._inverse_noise
-        out = self.harmonics.adjoint(sky)
-        scaled(out, self._root, out=out)
+        """`(1 + Lᵀ Yᵀ N⁻¹ Y L) x`, (k, size): a new array; what `Y S^½ x` is in the holes is kept."""
+        sky = self.harmonics.synthesis(self.root.apply(x, out=self._alm))
+        self._in_holes = np.concatenate([row[holes] for row, holes in zip(sky, self._holes, strict=True)])
+        out = self.harmonics.adjoint(self._noise.apply(sky))
+        self.root.transposed.apply(out, out=out)
         out += x
         return out
 
@@ -297,58 +299,52 @@ class GaussianSolver:
             direction += conditioned
         return limit
 
-    def _bins_of_depth(self) -> tuple[AnyArray, FloatArray]:
-        """The depth bin of each hole pixel, and the signal's posterior standard deviation in each bin."""
-        if self.factor is None:
-            return np.zeros(self.holes.size, dtype=np.int8), np.array([self.rms])
-        return std_by_depth(self.factor, DEPTH_EDGES)
-
     def _unconstrained_dipoles(self, factor: HolePosterior) -> list[ComplexArray]:
         """What a dipole is in the holes beyond what the data tell of it: modes that the factor takes for known."""
         modes = []
         for component in pixel_vectors(self.harmonics.nside).T:
-            beyond = np.zeros(self.harmonics.npix)
-            beyond[factor.holes] = component[factor.holes] - factor.mean(component)
+            beyond = np.zeros(self.valid.shape)
+            beyond[0, factor.holes] = component[factor.holes] - factor.mean(component)
             modes.append(self._filtered(beyond))
         return modes
 
     def _constant_in(self, observed: FloatArray) -> float:
-        """The data's mean if the monopole's prior allows any constant, else 0; refuses what is not finite."""
-        constant = float(observed.mean(where=self.valid))
-        if not np.isfinite(constant):
+        """The mean of T if the monopole's prior allows any constant, else 0; refuses what is not finite."""
+        means = [float(row.mean(where=valid)) for row, valid in zip(observed, self.valid, strict=True)]
+        if not np.all(np.isfinite(means)):
             n_bad = int(np.sum(~np.isfinite(observed), where=self.valid))
             raise MapError(
                 f"the observed map holds {n_bad} values that are not finite in pixels that the mask calls "
                 "observed; add them to the mask"
             )
-        return constant if self._monopole_is_broad else 0.0
+        return means[0] if self._monopole_is_broad else 0.0
 
     def _right_hand_side(self, observed: FloatArray, constant: float) -> ComplexArray:
-        """`S^½ Yᵀ N⁻¹ (d - constant)`; holes are never read."""
-        weighted = np.zeros(self.harmonics.npix)
-        np.subtract(observed, constant, out=weighted, where=self.valid)
-        weighted *= self._inverse_noise
-        right = self.harmonics.adjoint(weighted)
-        return scaled(right, self._root, out=right)
+        """`Lᵀ Yᵀ N⁻¹ (d - constant)`; holes are never read."""
+        weighted = np.where(self.valid, observed, 0.0)
+        np.subtract(weighted[0], constant, out=weighted[0], where=self.valid[0])
+        right = self.harmonics.adjoint(self._noise.apply(weighted))
+        return self.root.transposed.apply(right, out=right)
 
-    def _warm_start(self, observed: FloatArray, in_holes: FloatArray, constant: float) -> ComplexArray:
+    def _warm_start(self, observed: FloatArray, in_holes: list[FloatArray], constant: float) -> ComplexArray:
         """The filtered map of the data and of what is thought to be in the holes."""
-        if not np.all(np.isfinite(in_holes)):
+        if not all(np.all(np.isfinite(guess)) for guess in in_holes):
             raise MapError("the start holds values that are not finite; start from a map filled everywhere")
-        filled = np.zeros(self.harmonics.npix)
-        np.copyto(filled, observed, where=self.valid)
-        filled[self.holes] = in_holes
-        filled -= constant
+        filled = np.where(self.valid, observed, 0.0)
+        for row, holes, guess in zip(filled, self._holes, in_holes, strict=True):
+            row[holes] = guess
+        filled[0] -= constant
         return self._filtered(filled)
 
     def _filtered(self, filled: FloatArray) -> ComplexArray:
-        """`S^½ (S + N)⁻¹ map2alm(filled)`: the exact answer if the fill is exact and the noise even."""
+        """`Lᵀ (S + N)⁻¹ map2alm(filled)`: the exact answer if the fill is exact and the noise even."""
         x = self.harmonics.analysis(filled, iterations=START_ITERATIONS)
-        wiener = np.sqrt(self.signal_cl) / (self.signal_cl + self._noise_cl)
-        return scaled(x, per_real(wiener), out=x)
+        wiener = self.root.transposed / self._signal.plus_diagonal(self._noise.power)
+        return wiener.apply(x, out=x)
 
     def _checked_map(self, sky: AnyArray, name: str) -> FloatArray:
+        """The map as (k, npix)."""
         sky = np.asarray(sky, dtype=np.float64)
-        if sky.shape != self.valid.shape:
-            raise MapError(f"{name} has shape {sky.shape}; the solver was made for {self.valid.shape}")
-        return sky
+        if sky.shape != self._shape:
+            raise MapError(f"{name} has shape {sky.shape}; the solver was made for {self._shape}")
+        return sky.reshape(self.valid.shape)

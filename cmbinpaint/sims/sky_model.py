@@ -118,6 +118,19 @@ class SkyModel:
         """The spectra as a matrix at each ell, of T alone too."""
         return EllMatrix(self.signal_cl)
 
+    def only(self, fields: Fields) -> Self:
+        """The model of T alone, or of Q and U alone, of a model of T, Q, U."""
+        if fields is self.fields:
+            return self
+        if self.fields is not Fields.TQU:
+            raise SpectrumError(f"a sky model of {self.fields.stokes} says nothing of {fields.stokes}")
+        noise = np.asarray(self.noise_std)
+        if fields is Fields.T:
+            level = noise[0] if noise.ndim == 2 else float(noise[0])
+            return replace(self, signal_cl=self.signal_cl[0, 0], noise_std=level, noise_cov=None)
+        cov = None if self.noise_cov is None else self.noise_cov[3:]
+        return replace(self, signal_cl=self.signal_cl[1:, 1:], noise_std=noise[1:], noise_cov=cov)
+
     @property
     def rms(self) -> float:
         """Standard deviation of the signal in a pixel, without monopole and dipole; of Q, U or T, Q, U the largest."""

@@ -3,13 +3,14 @@
 Inputs: spectra. Outputs: `EllMatrix`, with products, square roots, inverses, and Gaussian draws.
 """
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 
-from cmbinpaint._types import AnyArray, ComplexArray, FloatArray
+from cmbinpaint._types import AnyArray, ComplexArray, FloatArray, IntArray
 from cmbinpaint.errors import SpectrumError
 from cmbinpaint.sphere.fields import Fields
 from cmbinpaint.sphere.harmonics import CACHED_LMAX, alm_degrees, alm_size, draw_alm
@@ -77,6 +78,11 @@ class EllMatrix:
             values[i, j] = values[j, i] = row
         return cls(values)
 
+    @classmethod
+    def identity(cls, k: int, lmax: int) -> Self:
+        """The unit matrix at each ell."""
+        return cls(np.repeat(np.eye(k)[..., None], lmax + 1, axis=2))
+
     @property
     def k(self) -> int:
         """The number of fields."""
@@ -106,12 +112,24 @@ class EllMatrix:
         """The product at each ell."""
         return type(self)(np.einsum("ijl,jkl->ikl", self.values, other.values))
 
+    def __truediv__(self, other: "EllMatrix") -> Self:
+        """The product with the inverse of `other` at each ell."""
+        if self.k == 1:
+            return type(self)(self.values / other.values)
+        left, right = (matrix.values.transpose(2, 0, 1) for matrix in (self, other))
+        divided = np.linalg.solve(right.swapaxes(1, 2), left.swapaxes(1, 2)).swapaxes(1, 2)
+        return type(self)(np.asarray(divided.transpose(1, 2, 0), dtype=np.float64))
+
+    def plus_diagonal(self, levels: AnyArray) -> Self:
+        """The matrix plus (k,) levels on the diagonal at each ell: signal and white noise."""
+        values = self.values.copy()
+        for i, level in enumerate(levels):
+            values[i, i] += level
+        return type(self)(values)
+
     def inverse(self) -> Self:
         """The inverse at each ell."""
-        if self.k == 1:
-            return type(self)(1.0 / self.values)
-        inverse = np.linalg.inv(self.values.transpose(2, 0, 1))
-        return type(self)(np.asarray(inverse.transpose(1, 2, 0), dtype=np.float64))
+        return self.identity(self.k, self.lmax) / self
 
     def cholesky(self) -> Self:
         """The lower triangular L with `L Lᵀ` the matrix; a mode without power gets a row of zeros.
@@ -137,12 +155,13 @@ class EllMatrix:
     def apply(self, alm: ComplexArray, *, out: ComplexArray | None = None) -> ComplexArray:
         """The matrix times a_lm (k, size), or (size,) if k is 1; written to `out` (which may be `alm`) if given."""
         out = np.empty_like(alm) if out is None else out
-        source, target = (array.reshape(self.k, -1, 1).view(np.float64) for array in (alm, out))
+        source, target = (array.reshape(self.k, -1).view(np.float64) for array in (alm, out))
         used = [[j for j in range(self.k) if self.values[i, j].any()] for i in range(self.k)]
+        doubled = np.repeat(self.values, 2, axis=2)  # of real and imaginary parts
         for chunk, ell in _blocks(self.lmax):
             rows = []
             for i, columns in enumerate(used):
-                terms = [self.values[i, j][ell][:, None] * source[j, chunk] for j in columns]
+                terms = [doubled[i, j][ell] * source[j, chunk] for j in columns]
                 rows.append(sum(terms[1:], terms[0]) if terms else 0.0)
             for i, row in enumerate(rows):
                 target[i, chunk] = row
@@ -212,12 +231,19 @@ def _has_old_order(rows: FloatArray) -> bool:
 
 
 def _blocks(lmax: int) -> Iterator[tuple[slice, Any]]:
-    """Pieces of a_lm and the ell of each of their coefficients, without a temporary as long as many alm."""
+    """Pieces of an alm's reals, and where each finds its ell among doubled ones, without long temporaries."""
     if lmax <= CACHED_LMAX:
-        yield slice(0, alm_size(lmax)), alm_degrees(lmax)
+        yield slice(0, 2 * alm_size(lmax)), _doubled_degrees(lmax)
         return
     start = 0
     for m in range(lmax + 1):
-        stop = start + lmax + 1 - m
-        yield slice(start, stop), slice(m, None)
+        stop = start + 2 * (lmax + 1 - m)
+        yield slice(start, stop), slice(2 * m, None)
         start = stop
+
+
+@functools.lru_cache(maxsize=8)
+def _doubled_degrees(lmax: int) -> IntArray:
+    degrees = 2 * np.repeat(alm_degrees(lmax), 2)
+    degrees.flags.writeable = False
+    return degrees

@@ -1,7 +1,6 @@
 """Dense algebra against its plain formula, its own posterior and wider contexts."""
 
 import itertools
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,7 +22,7 @@ def sky_model(nside, noise=0.1, broad=1.0):
     ell = np.arange(2 * nside + 1.0)
     cl = np.exp(-((ell / nside) ** 2)) / (ell + 2) ** 2
     cl[:2] = broad
-    return SimpleNamespace(nside=nside, lmax=2 * nside, signal_cl=cl, noise_std=noise)
+    return SkyModel(nside, cl, noise)
 
 
 def mask(nside, seed=0):

@@ -1,6 +1,6 @@
 """The solver against dense algebra, manufactured solutions and the symmetries of the problem."""
 
-from dataclasses import dataclass, field
+from dataclasses import replace
 
 import healpy as hp
 import numpy as np
@@ -19,7 +19,7 @@ from cmbinpaint.errors import (
 from cmbinpaint.gaussian.convergence import Convergence
 from cmbinpaint.gaussian.dense import DenseSolver
 from cmbinpaint.gaussian.exact import GaussianInpainter
-from cmbinpaint.gaussian.gaussian_sky import signal_rms
+from cmbinpaint.gaussian.pixel_noise import signal_rms
 from cmbinpaint.gaussian.solver import GaussianSolver
 from cmbinpaint.problem.model import Inpainter, Predictor
 from cmbinpaint.problem.plan import InpaintingPlan
@@ -38,23 +38,13 @@ seeds = st.integers(0, 2**31)
 few = settings(max_examples=8, deadline=None)
 
 
-@dataclass
-class Sky:
-    """A red spectrum with a beam of three pixels, the least that the solver asks of a sky model."""
-
-    nside: int
-    noise_std: float | np.ndarray = 0.05
-    scale: float = 1.0
-    lmax: int = field(init=False)
-    signal_cl: np.ndarray = field(init=False)
-
-    def __post_init__(self):
-        self.lmax = 2 * self.nside
-        ell = np.arange(self.lmax + 1.0)
-        beam = np.exp(-ell * (ell + 1) * (3 * hp.nside2resol(self.nside) / 2.3548) ** 2)
-        self.signal_cl = self.scale**2 * beam / (ell + 3) ** 2
-        self.signal_cl[:2] = 1e9 * self.signal_cl[2:].max()
-        self.noise_std = self.scale * self.noise_std
+def Sky(nside, noise_std=0.05, scale=1.0, broad=1e9):
+    """A red spectrum with a beam of three pixels."""
+    ell = np.arange(2 * nside + 1.0)
+    beam = np.exp(-ell * (ell + 1) * (3 * hp.nside2resol(nside) / 2.3548) ** 2)
+    signal_cl = scale**2 * beam / (ell + 3) ** 2
+    signal_cl[:2] = broad * signal_cl[2:].max()
+    return SkyModel(nside, signal_cl, scale * noise_std)
 
 
 def random_mask(nside, seed, fraction=0.25):
@@ -111,7 +101,7 @@ def test_manufactured_solution_is_found(seed):
     """Choose x, make the right-hand side, find x again."""
     sky = Sky(8)
     solver = solver_of(random_mask(8, seed), sky)
-    chosen = harmonics.draw_alm(np.ones(sky.lmax + 1), np.random.default_rng(seed))
+    chosen = harmonics.draw_alm(np.ones(sky.lmax + 1), np.random.default_rng(seed))[None]
     found = np.zeros_like(chosen)
     watch = Convergence(np.zeros(np.count_nonzero(~solver.valid), int), np.ones(1))
     solver.iterate(found, solver.apply(chosen), 400, 1e-12, watch)
@@ -127,7 +117,7 @@ def test_system_is_symmetric_and_above_one(seed):
     sky = Sky(4)
     solver = solver_of(random_mask(4, seed), sky)
     rng = np.random.default_rng(seed)
-    a, b = (harmonics.draw_alm(np.ones(sky.lmax + 1), rng) for _ in range(2))
+    a, b = (harmonics.draw_alm(np.ones(sky.lmax + 1), rng)[None] for _ in range(2))
     left = harmonics.alm_dot(a, solver.apply(b), sky.lmax)
     assert left == pytest.approx(harmonics.alm_dot(b, solver.apply(a), sky.lmax), rel=1e-9)
     assert harmonics.alm_dot(a, solver.apply(a), sky.lmax) > harmonics.alm_dot(a, a, sky.lmax)
@@ -141,7 +131,7 @@ def test_nothing_under_a_hole_matters(rubbish):
     assert np.array_equal(solver.solve(clean).mean, solver.solve(dirty).mean)
     start = np.where(valid, rubbish, 0.0)  # a start is read in the holes only
     assert np.array_equal(solver.refine(np.zeros_like(clean), clean, 3)[0], solver.refine(start, dirty, 3)[0])
-    noise = np.where(valid, 0.05, np.nan)
+    noise = np.where(valid, 0.05, 1e6)
     assert np.array_equal(
         solver_of(valid, Sky(8, noise)).solve(clean, steps=5).mean, solver.solve(clean, steps=5).mean
     )
@@ -172,8 +162,7 @@ def test_a_constant_goes_through(constant):
 
 
 def test_a_narrow_monopole_prior_is_obeyed():
-    sky, valid = Sky(4), random_mask(4, 5)
-    sky.signal_cl[:2] = 0.0
+    sky, valid = Sky(4, broad=0.0), random_mask(4, 5)
     observed = observe(sky, 6) + 1.0
     got = solver_of(valid, sky).solve(observed, tolerance=TIGHT).mean[~valid]
     assert rms(got - DenseSolver(valid, sky).mean(observed), sky) < EXACT
@@ -383,15 +372,6 @@ def test_errors_say_what_came():
         solver.solve(np.where(np.arange(192) == np.flatnonzero(valid)[3], np.nan, observed))
     with pytest.raises(MapError, match="the start holds values that are not finite"):
         solver.solve(observed, start=np.full(192, np.nan))
-    with pytest.raises(SpectrumError, match=r"noise_std has shape \(48,\); expected a number or \(192,\)"):
-        GaussianSolver(valid, Sky(4, np.ones(48)))
-    with pytest.raises(SpectrumError, match="noise_std is negative or not finite in observed pixels"):
-        solver_of(valid, Sky(4, -1.0))
-    sky.signal_cl[2:] = 0.0
+    nothing = replace(sky, signal_cl=np.r_[1.0, 1.0, np.zeros(7)])
     with pytest.raises(SpectrumError, match="signal_cl is zero above ell = 1"):
-        solver_of(valid, sky)
-    sky.signal_cl[2] = np.nan
-    with pytest.raises(
-        SpectrumError, match="signal_cl holds 1 negative or non-finite values, the first at ell = 2"
-    ):
-        solver_of(valid, sky)
+        solver_of(valid, nothing)
