@@ -218,9 +218,9 @@ def _warn_if_inverted(values: FloatArray, valid: BoolArray, has_value: BoolArray
         if np.count_nonzero(paired) < FEWEST:
             return
         # A quantile rather than the rms: a few bright sources inside a right mask are no evidence. A high one:
-        # the Galaxy is much brighter than the rest in a tenth of a Galactic mask only.
+        # at 100 GHz the Galaxy is much brighter than the rest in a twentieth of a Galactic mask only.
         steps = np.abs(values[near] - values[pixels, None])[paired]
-        rough.append(float(np.quantile(steps, 0.95)))
+        rough.append(float(np.quantile(steps, 0.975)))
     observed, holes = rough
     if 0 < _ROUGHER * holes < observed:  # holes filled with a constant tell nothing
         _warn(
