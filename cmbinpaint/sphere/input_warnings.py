@@ -64,7 +64,8 @@ def check_input(values: FloatArray, valid: BoolArray, *, nest: bool = False, has
         Of glitches, a high monopole, a strongly skewed map, sentinels, exact zeros, an inverted mask, and of map or
         mask in the other ordering.
     """
-    _refuse_impossible(values, valid, nest)
+    nside = npix_to_nside(values.size)
+    _refuse_impossible(values, valid, nside, nest)
     observed = values[valid]
     if not observed.size:
         return
@@ -74,27 +75,27 @@ def check_input(values: FloatArray, valid: BoolArray, *, nest: bool = False, has
         _refuse_inverted(float(observed[0]), values[~valid & has_value], float(np.mean(valid)))
         return
     if not _warn_of_sentinels(observed):
-        _warn_of_outliers(values, valid, nest)
+        _warn_of_outliers(values, valid, nside, nest)
     _warn_of_skewness(observed)
-    if values.size < 12 * 4**2:  # too few pixels for a neighborhood
+    if nside < 4:  # too few pixels for a neighborhood
         return
-    _warn_of_zeros(values, valid, has_mask)
-    _warn_if_inverted(values, valid, has_value)
-    warn_of_sky_ordering(values, valid & has_value)
-    warn_of_mask_ordering(valid)
+    _warn_of_zeros(values, valid, nside, has_mask)
+    _warn_if_inverted(values, valid, has_value, nside)
+    warn_of_sky_ordering(values, valid & has_value, nside)
+    warn_of_mask_ordering(valid, nside)
 
 
 def _warn(text: str) -> None:
     warnings.warn(text, CmbInpaintWarning, stacklevel=4)
 
 
-def _refuse_impossible(values: FloatArray, valid: BoolArray, nest: bool) -> None:
+def _refuse_impossible(values: FloatArray, valid: BoolArray, nside: int, nest: bool) -> None:
     bad = valid & ~(np.abs(values) < _BIGGEST)  # written so that NaN fails too
     if bad.any() and not _is_constant(values[valid]):
         first = int(np.argmax(bad))
         raise MapError(
             f"{np.count_nonzero(bad)} observed pixels are infinite or beyond 1e20, the first at index "
-            f"{_user_index(first, values.size, nest)} ({values[first]}): add them to the mask"
+            f"{_user_index(first, nside, nest)} ({values[first]}): add them to the mask"
         )
 
 
@@ -103,8 +104,8 @@ def _is_constant(observed: FloatArray) -> bool:
     return observed.size > 1 and bool(observed.min() == observed.max() and abs(observed[0]) < 1.0001e20)
 
 
-def _user_index(index: int, npix: int, nest: bool) -> int:
-    return int(ring_to_nest(npix_to_nside(npix), np.array(index))) if nest else index
+def _user_index(index: int, nside: int, nest: bool) -> int:
+    return int(ring_to_nest(nside, np.array(index))) if nest else index
 
 
 def _refuse_inverted(value: float, hidden: FloatArray, fsky: float) -> None:
@@ -116,7 +117,7 @@ def _refuse_inverted(value: float, hidden: FloatArray, fsky: float) -> None:
         )
 
 
-def _warn_of_outliers(values: FloatArray, valid: BoolArray, nest: bool) -> None:
+def _warn_of_outliers(values: FloatArray, valid: BoolArray, nside: int, nest: bool) -> None:
     observed = np.flatnonzero(valid)
     sky = values[observed]
     sample = sky[:: max(1, sky.size // _SAMPLE)]
@@ -126,7 +127,7 @@ def _warn_of_outliers(values: FloatArray, valid: BoolArray, nest: bool) -> None:
         return
     worst = int(np.argmax(np.abs(sky - center)))
     if abs(sky[worst] - center) > _WILD_SIGMAS * sigma:
-        index = _user_index(int(observed[worst]), values.size, nest)
+        index = _user_index(int(observed[worst]), nside, nest)
         _warn(
             f"pixel {index} is {abs(sky[worst] - center) / sigma:.1e} standard deviations from the rest "
             f"({sky[worst]:.6g}, median {center:.6g}): a glitch? Consider adding it to the mask"
@@ -173,14 +174,14 @@ def _warn_of_skewness(observed: FloatArray) -> None:
         )
 
 
-def _warn_of_zeros(values: FloatArray, valid: BoolArray, has_mask: bool) -> None:
+def _warn_of_zeros(values: FloatArray, valid: BoolArray, nside: int, has_mask: bool) -> None:
     """Warn of pixels that are exactly 0 and called observed: a survey's outside, or a map times its mask."""
     zero = valid & (values == 0)
     count = int(np.count_nonzero(zero))
     if count < _FEWEST_ZEROS:
         return
     pixels = sample_pixels(zero)
-    near = pixel_neighbors(npix_to_nside(values.size), pixels)
+    near = pixel_neighbors(nside, pixels)
     compact = float(np.mean(zero[near][near >= 0]))
     if compact > _COMPACT and count > _ZERO_SKY * values.size:
         remedy = (
@@ -205,12 +206,12 @@ def _is_whole(observed: FloatArray) -> bool:
     return bool(np.all(sample == np.rint(sample)))
 
 
-def _warn_if_inverted(values: FloatArray, valid: BoolArray, has_value: BoolArray) -> None:
+def _warn_if_inverted(values: FloatArray, valid: BoolArray, has_value: BoolArray, nside: int) -> None:
     """Warn if less than half of the sky is observed and neighbors differ there far more than in the holes."""
     fsky = float(np.mean(valid))
     if fsky >= _LITTLE_SKY:
         return
-    nside, rough = npix_to_nside(valid.size), []
+    rough = []
     for region in (valid & has_value, ~valid & has_value):
         pixels = sample_pixels(region)
         near = pixel_neighbors(nside, pixels)

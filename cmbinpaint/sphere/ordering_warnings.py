@@ -14,7 +14,7 @@ import numpy as np
 from cmbinpaint._types import AnyArray, BoolArray, IntArray
 from cmbinpaint.errors import CmbInpaintWarning
 from cmbinpaint.sphere.holes import hole_labels
-from cmbinpaint.sphere.maps import npix_to_nside, to_nest, to_ring
+from cmbinpaint.sphere.maps import to_nest, to_ring
 from cmbinpaint.sphere.pixels import nest_to_ring, pixel_neighbors, ring_to_nest
 
 __all__ = ["FEWEST", "sample_pixels", "warn_of_mask_ordering", "warn_of_sky_ordering"]
@@ -39,19 +39,19 @@ def sample_pixels(where: BoolArray) -> IntArray:
     return rng.choice(pixels, _SAMPLE, replace=False)
 
 
-def warn_of_sky_ordering(values: AnyArray, known: BoolArray) -> None:
+def warn_of_sky_ordering(values: AnyArray, known: BoolArray, nside: int) -> None:
     """Warn if a map, (npix,) in RING as understood, looks to be in the other ordering where it is known."""
     pixels = sample_pixels(known)
     if pixels.size < FEWEST:
         return
-    readings = _readings(npix_to_nside(values.size))
+    readings = _readings(nside)
     found = {name: _correlation(values, known, pixels, near(pixels)) for name, near in readings.items()}
     declared = _better_reading(found, _SKY_MARGIN + 3 / np.sqrt(pixels.size))
     if declared:
         _say_order("the map", "correlation of neighboring pixels", found, declared)
 
 
-def warn_of_mask_ordering(valid: BoolArray) -> None:
+def warn_of_mask_ordering(valid: BoolArray, nside: int) -> None:
     """Warn if a mask, (npix,) in RING as understood, looks to be in the other ordering."""
     holes_are_rarer = bool(np.mean(valid) > 0.5)
     rarer = ~valid if holes_are_rarer else valid
@@ -59,7 +59,7 @@ def warn_of_mask_ordering(valid: BoolArray) -> None:
     if pixels.size < FEWEST:
         return
     found = {}
-    for name, neighbors in _readings(npix_to_nside(valid.size)).items():
+    for name, neighbors in _readings(nside).items():
         near = neighbors(pixels)
         found[name] = float(np.mean(rarer[near][near >= 0]))
     declared = _better_reading(found, _MASK_MARGIN + 3 / np.sqrt(pixels.size))
