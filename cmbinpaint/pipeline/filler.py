@@ -13,12 +13,14 @@ and d' are draws of one distribution, the bias is the same.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from cmbinpaint._types import FloatArray
 from cmbinpaint.gaussian.solver import GaussianSolver
 from cmbinpaint.problem.model import Inpainter, Predictor
+from cmbinpaint.problem.monopole_dipole import monopole_dipole_std
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.problem.progress import Watch
 from cmbinpaint.sims.sky_model import SkyModel
@@ -67,6 +69,11 @@ class Filler:
         if steps != 0:
             solver = GaussianSolver(plan.valid, sky_model, factor=predictor.posterior)
         return cls(plan, sky_model, predictor, steps, solver, inpainter.is_linear)
+
+    @cached_property
+    def monopole_dipole_std(self) -> float:
+        """How far off the fitted monopole and dipole are in the targets, rms."""
+        return monopole_dipole_std(self.plan, self.sky_model)
 
     def predict(self, observed: FloatArray, *, watch: Watch | None = None) -> FloatArray:
         """The deterministic fill (npix,): data where valid, the estimate in the targets, 0 where excluded."""

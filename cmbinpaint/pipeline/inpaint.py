@@ -16,7 +16,7 @@ from cmbinpaint.pipeline.models import load_model
 from cmbinpaint.pipeline.prepared import prepared_filler
 from cmbinpaint.problem.draws import Draws
 from cmbinpaint.problem.model import Inpainter
-from cmbinpaint.problem.monopole_dipole import monopole_dipole_std, warn_if_uncertain
+from cmbinpaint.problem.monopole_dipole import warn_if_uncertain
 from cmbinpaint.problem.numbers import validate_count, validate_seed
 from cmbinpaint.problem.options import (
     Fill,
@@ -169,7 +169,7 @@ def inpaint_map(
             filler, uncertain = None, 0.0
             if problem.has_targets and problem.constant is None:
                 filler = prepared_filler(inpainter, problem.plan, assumed, refine)
-                uncertain = monopole_dipole_std(problem.plan, assumed)
+                uncertain = filler.monopole_dipole_std
                 warn_if_uncertain(uncertain, assumed)
         with clock.timed("fill"):
             indices = range(draws.first, draws.first + total)

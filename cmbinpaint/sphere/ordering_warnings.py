@@ -96,11 +96,10 @@ def _correlation(values: AnyArray, known: BoolArray, pixels: IntArray, near: Int
     paired = (near >= 0) & known[near]
     if np.count_nonzero(paired) < FEWEST:
         return np.nan
-    first = np.broadcast_to(values[pixels, None], near.shape)[paired]
-    second = values[near][paired]
     # Ranks in place of values: a few bright pixels would decide alone.
     order = np.sort(values[pixels])
-    first_rank, second_rank = np.searchsorted(order, first), np.searchsorted(order, second)
+    first_rank = np.broadcast_to(np.searchsorted(order, values[pixels])[:, None], near.shape)[paired]
+    second_rank = np.searchsorted(order, values[near][paired])
     if first_rank.min() == first_rank.max() or second_rank.min() == second_rank.max():
         return np.nan
     return float(np.corrcoef(first_rank, second_rank)[0, 1])
