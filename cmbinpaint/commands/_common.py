@@ -6,7 +6,6 @@ Heavy libraries are imported inside functions, so that `--help` stays fast.
 """
 
 import argparse
-import math
 import re
 import secrets
 import shlex
@@ -23,12 +22,19 @@ from cmbinpaint.errors import CmbInpaintWarning, FitsError
 if TYPE_CHECKING:
     from cmbinpaint._types import AnyArray, FloatArray
 
+# Of any number: a seed has up to 128 bits, and floats far below their largest are absurd in every option.
+_LARGEST = 2**128
 _SIZES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 def positive_int(text: str) -> int:
     """Parse an int above 0."""
     return _number(text, int, lambda value: value > 0, "a whole number above 0")
+
+
+def count(text: str) -> int:
+    """Parse a number of things to be made, up to a million."""
+    return _number(text, int, lambda value: 0 < value <= 10**6, "a whole number from 1 to 1000000")
 
 
 def natural(text: str) -> int:
@@ -49,9 +55,10 @@ def natural_float(text: str) -> float:
 def memory_size(text: str) -> int:
     """Parse a number of bytes: `8G`, `500M`, `8589934592`."""
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
-    if not match or not float(match[1]):
-        raise argparse.ArgumentTypeError(f"{text!r} is no size; expected bytes, as 8G or 500M")
-    return int(float(match[1]) * _SIZES[match[2].upper()])
+    size = float(match[1]) * _SIZES[match[2].upper()] if match else 0.0
+    if not 1 <= size < _LARGEST:
+        raise argparse.ArgumentTypeError(f"got {_shown(text)}; expected bytes, as 8G or 500M")
+    return int(size)
 
 
 def column(text: str) -> int | str:
@@ -62,11 +69,15 @@ def column(text: str) -> int | str:
 def _number(text: str, kind: Callable[[str], Any], fits: Callable[[Any], bool], expected: str) -> Any:
     try:
         value = kind(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value) or not fits(value):
-        raise argparse.ArgumentTypeError(f"got {text!r}; expected {expected}")
-    return value
+        if abs(value) < _LARGEST and fits(value):  # false for NaN
+            return value
+    except (ValueError, OverflowError):
+        pass
+    raise argparse.ArgumentTypeError(f"got {_shown(text)}; expected {expected}")
+
+
+def _shown(text: str) -> str:
+    return repr(text) if len(text) <= 40 else f"{text[:20]!r}... ({len(text)} characters)"
 
 
 def fresh_seed() -> int:

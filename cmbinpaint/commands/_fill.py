@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from cmbinpaint import __version__
 from cmbinpaint.commands import _common as common
 from cmbinpaint.commands._input import Request
+from cmbinpaint.commands._known import OPTIONS
 from cmbinpaint.errors import CmbInpaintError, MaskError
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Filling:
             refine=request.args.refine,
             unit=request.info.unit,
             seed=self.seed,
-            draws=Draws(first=index),
+            draws=Draws(first=index, with_noise=not request.args.no_noise),
             progress=watch,
             return_info=True,
             **self.known,
@@ -130,8 +131,17 @@ class Filling:
         args, info = self.request.args, self.request.info
         noise = args.noise_std
         said = [info.sha256, info.column, info.hdu, info.unit, self.request.plan.digest]
-        said += [self.model.name, self.model.sha256, args.fill, args.refine, args.fwhm_arcmin, __version__]
-        said += [None if args.cl is None else sha256_of(args.cl)]
+        said += [
+            info.ordering,
+            self.model.name,
+            self.model.sha256,
+            args.fill,
+            args.refine,
+            args.no_noise,
+            __version__,
+        ]
+        said += [getattr(args, option) for option in OPTIONS]
+        said += [None if path is None else sha256_of(path) for path in (args.cl, args.hits)]
         said += [sha256_of(noise) if noise is not None and Path(noise).is_file() else noise]
         return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
 
@@ -145,6 +155,7 @@ class Filling:
             "WEIGHTS": (self.model.sha256 or None, "sha256 of the model's weights"),
             "FILL": (args.fill, "realization or prediction"),
             "SEED": (self.seed, "of the realizations"),
+            "NOISE": (not args.no_noise, "whether the holes have the map's noise"),
             "REALIZ": (index if self.seed is not None else None, "which realization of that seed"),
             "STEPS": (self.steps, "of conjugate gradients, last map"),
             "REMAINS": (self.remaining, "estimate of what they left, posterior std"),
@@ -156,7 +167,20 @@ class Filling:
             "MAPSHA": (request.info.sha256, "its sha256"),
             "MASKFILE": ((args.mask or args.map).name, f"holes: {holes}"),
             "MASKSHA": (request.mask_sha256, "its sha256"),
+            "EXCLFILE": (
+                None if args.exclude is None else args.exclude.name,
+                "what was neither used nor filled",
+            ),
             "JOB": (self.digest(), "the same for all that differs in seed only"),
+        }
+
+    def series_cards(self, indices: list[int], what: str) -> dict[str, Any]:
+        """Return the provenance of a map made of several realizations: of no single one of them."""
+        return self.cards(indices[0]) | {
+            "STEPS": None,
+            "REMAINS": None,
+            "CONTENT": (what, "over the realizations"),
+            "NREALIZ": (len(indices), "realizations, from REALIZ on"),
         }
 
     def write(self, path: Path, filled: "AnyArray", index: int) -> None:
@@ -167,6 +191,7 @@ class Filling:
             path,
             filled,
             info=self.request.info,
+            others=self.request.other_columns(),
             overwrite=self.request.args.overwrite,
             provenance=self.cards(index),
             history=self.history,

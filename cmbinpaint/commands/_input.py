@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cmbinpaint.commands import _common as common
+from cmbinpaint.commands._known import known_of_sky
 from cmbinpaint.errors import CmbInpaintError, kept_warnings
 
 if TYPE_CHECKING:
     from cmbinpaint._types import AnyArray, BoolArray
     from cmbinpaint.files.fits import MapInfo
+    from cmbinpaint.files.map_info import OtherColumn
     from cmbinpaint.problem.plan import InpaintingPlan
 
 
@@ -49,8 +51,17 @@ class Request:
         with kept_warnings() as warned:
             sky, info = read_sky(args)
             plan = read_plan(args, sky, info, guard)
-            known = known_of_sky(args)
+            known = known_of_sky(args, info)
         return cls(args, sky, info, plan, known, warned)
+
+    def other_columns(self) -> "list[OtherColumn]":
+        """Read the columns of MAP's table that are not filled: they pass through to the output."""
+        from cmbinpaint.files.other_columns import read_other_columns
+
+        args = self.args
+        return read_other_columns(
+            args.map, args.field, hdu=args.hdu, ordering=args.ordering, max_memory=args.max_memory
+        )
 
     @property
     def mask_source(self) -> tuple[Path, str | int] | None:
@@ -78,6 +89,16 @@ def add_map_arguments(add: Callable[..., Any]) -> None:
     add(
         "--mask-threshold", metavar="X", type=float, help="for a mask not 0 or 1: observed from this value on"
     )
+    add(
+        "--exclude",
+        metavar="FILE",
+        type=Path,
+        help="FITS mask, 1 = neither used nor filled: outside a survey, say",
+    )
+    add("--exclude-field", metavar="NAME", type=common.column, help="its column, in that file or in MAP")
+    add(
+        "--exclude-threshold", metavar="X", type=float, help="for one not 0 or 1: excluded from this value on"
+    )
     add("--field", metavar="NAME", type=common.column, default=0, help="column of MAP; default the first")
     add("--hdu", metavar="H", type=common.column, default=1, help="HDU of MAP, number or name; default 1")
     add("--unit", metavar="U", help="declares the unit of MAP (K, mK or uK) where TUNIT is missing or wrong")
@@ -87,37 +108,6 @@ def add_map_arguments(add: Callable[..., Any]) -> None:
         help="declares the ordering of MAP where the header lacks it",
     )
     add("--max-memory", metavar="B", type=common.memory_size, help="refuse files that need more, as 8G")
-
-
-def add_sky_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the user knows of the sky."""
-    add = parser.add_argument_group(
-        "what is known of the sky (estimated from the map otherwise)"
-    ).add_argument
-    add("--cl", metavar="FILE", type=Path, help="theory C_ell of the sky, lensed, in µK², from ell 0")
-    add("--fwhm-arcmin", metavar="X", type=common.positive_float, help="Gaussian beam; only with --cl")
-    add("--noise-std", metavar="X|FILE", help="white noise per pixel in µK, or a FITS map of it")
-
-
-def known_of_sky(args: argparse.Namespace) -> dict[str, Any]:
-    """Return what the user knows of the sky, as arguments of `inpaint_map`."""
-    if args.fwhm_arcmin is not None and args.cl is None:
-        raise CmbInpaintError(
-            "--fwhm-arcmin says how the spectrum of --cl was smoothed, and --cl is not given; without a spectrum the "
-            "beam is part of what is estimated from the map"
-        )
-    known: dict[str, Any] = {}
-    if args.cl is not None:
-        from cmbinpaint.files.spectrum_files import read_cl
-
-        known["cl"] = read_cl(args.cl)
-    if args.fwhm_arcmin is not None:
-        import numpy as np
-
-        known["fwhm"] = float(np.radians(args.fwhm_arcmin / 60))
-    if args.noise_std is not None:
-        known["noise_std"] = common.read_noise(args.noise_std)
-    return known
 
 
 def read_sky(args: argparse.Namespace) -> "tuple[AnyArray, MapInfo]":
@@ -135,28 +125,55 @@ def has_mask(args: argparse.Namespace) -> bool:
 
 
 def read_plan(args: argparse.Namespace, sky: "AnyArray", info: "MapInfo", guard: int = 0) -> "InpaintingPlan":
-    """Return what is data and what is filled: by the mask, if there is one, and by what the map holds."""
+    """Return what is data and what is filled: by the masks, if there are any, and by what the map holds."""
     from cmbinpaint.problem.plan import InpaintingPlan
     from cmbinpaint.problem.problem import plan_for
     from cmbinpaint.sphere.maps import validate_map
 
-    plan = InpaintingPlan.from_valid(read_observed(args, sky, info), guard=guard)
+    observed, excluded = read_observed(args, sky, info), read_excluded(args, info)
+    plan = InpaintingPlan.from_valid(observed, exclude=excluded, guard=guard)
     return plan_for(validate_map(sky), plan=plan)
 
 
 def read_observed(args: argparse.Namespace, sky: "AnyArray", info: "MapInfo") -> "BoolArray":
     """Return (npix,) bool, RING: observed by the mask, if there is one, else what the map holds."""
-    from cmbinpaint.files import fits
     from cmbinpaint.sphere import masks
     from cmbinpaint.sphere.maps import validate_map
 
     if not has_mask(args):
+        if args.mask_threshold is not None:
+            raise CmbInpaintError("--mask-threshold is for a mask; give --mask FILE or --mask-field NAME too")
         return validate_map(sky).known
-    field = 0 if args.mask_field is None else args.mask_field
-    if args.mask is not None:
-        mask = fits.read_mask(args.mask, field, max_memory=args.max_memory)
-    else:
-        mask = fits.read_mask(
-            args.map, field, hdu=args.hdu, ordering=args.ordering, max_memory=args.max_memory
-        )
+    mask = _read_mask(args, args.mask, args.mask_field, info)
     return masks.validate_mask(mask, info.nside, threshold=args.mask_threshold)
+
+
+def read_excluded(args: argparse.Namespace, info: "MapInfo") -> "BoolArray | None":
+    """Return (npix,) bool, RING: neither data nor filled; None without such a mask."""
+    from cmbinpaint.sphere import masks
+
+    if args.exclude is None and args.exclude_field is None:
+        if args.exclude_threshold is not None:
+            raise CmbInpaintError(
+                "--exclude-threshold is for --exclude FILE or --exclude-field NAME; give one too"
+            )
+        return None
+    mask = _read_mask(args, args.exclude, args.exclude_field, info)
+    return masks.validate_mask(mask, info.nside, threshold=args.exclude_threshold, what="exclude mask")
+
+
+def _read_mask(
+    args: argparse.Namespace, path: Path | None, field: int | str | None, info: "MapInfo"
+) -> "AnyArray":
+    """Read a mask from a file, or from a column of MAP."""
+    from cmbinpaint.files import fits
+
+    own = path is None
+    return fits.read_mask(
+        path or args.map,
+        field or 0,
+        hdu=args.hdu if own else 1,
+        ordering=args.ordering if own else None,
+        max_memory=args.max_memory,
+        same_frame_as=info,
+    )

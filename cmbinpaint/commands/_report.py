@@ -15,7 +15,7 @@ from cmbinpaint.commands import _common as common
 from cmbinpaint.commands import _outputs as outputs
 from cmbinpaint.commands._companions import Companions
 from cmbinpaint.commands._input import Request
-from cmbinpaint.errors import CmbInpaintError, CmbInpaintWarning, FitsError, kept_warnings
+from cmbinpaint.errors import CmbInpaintError, CmbInpaintWarning, FitsError, MapError, kept_warnings
 
 if TYPE_CHECKING:
     from cmbinpaint._types import FloatArray
@@ -85,6 +85,24 @@ def report_target(args: argparse.Namespace) -> Path | None:
     if folder.exists():
         outputs.refuse_outputs(args, [target], overwrite=args.overwrite)
     return target
+
+
+def refuse_partial_sky(request: Request) -> None:
+    """Refuse a report on a map that has no values where nothing is filled.
+
+    Raises
+    ------
+    MapError
+        With the number of such pixels.
+    """
+    from cmbinpaint.sphere.maps import validate_map
+
+    lost = int((request.plan.excluded & ~validate_map(request.sky).known).sum())
+    if lost:
+        raise MapError(
+            f"a report needs a full sky, and {lost} excluded pixels of {request.args.map} have no value; omit the "
+            "report"
+        )
 
 
 @dataclass(frozen=True, eq=False)

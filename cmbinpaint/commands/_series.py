@@ -27,12 +27,12 @@ def still_to_do(paths: Mapping[int, Path], filling: Filling) -> list[int]:
     """
     from cmbinpaint.files import fits
 
+    wanted, own = filling.digest(), filling.request.info
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CmbInpaintWarning)
-        there = {i: fits.read_map(path)[1] for i, path in paths.items() if path.exists()}
+        there = {i: fits.read_map(path, own.column)[1] for i, path in paths.items() if path.exists()}
     if there and filling.request.args.seed is None:
         filling.seed = next(iter(there.values())).header.get("SEED", filling.seed)
-    wanted, own = filling.digest(), filling.request.info
     for i, found in there.items():
         differs = [
             what

@@ -15,6 +15,8 @@ from cmbinpaint.commands import _input as source
 from cmbinpaint.commands import _outputs as outputs
 from cmbinpaint.commands import _report as pages
 from cmbinpaint.commands._fill import Filling, refuse_no_holes
+from cmbinpaint.commands._known import add_sky_arguments
+from cmbinpaint.commands._moments import moments_to_write, write_moments
 from cmbinpaint.commands._series import realization_paths, still_to_do
 from cmbinpaint.errors import CmbInpaintError
 
@@ -38,14 +40,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("how to fill").add_argument
     add("--model", metavar="M", default="default", help="see `cmbinpaint models`; default: default")
     add("--fill", choices=["realization", "prediction"], default="realization", help="default: realization")
-    add("--realizations", metavar="N", type=common.positive_int, help="write OUT_000.fits to OUT_<N-1>.fits")
+    add("--realizations", metavar="N", type=common.count, help="write OUT_000.fits and so on, N of them")
+    add(
+        "--first-realization",
+        metavar="I",
+        type=common.natural,
+        default=0,
+        help="index of the first; default 0",
+    )
+    add("--mean-map", metavar="FILE", type=Path, help="FITS file of the mean of the realizations")
+    add(
+        "--std-map",
+        metavar="FILE",
+        type=Path,
+        help="FITS file of their standard deviation, 0 in observed pixels",
+    )
     add(
         "--seed", metavar="S", type=common.natural, help="of the realizations; default: a fresh one, recorded"
     )
     add("--refine", metavar="N", type=common.natural, help="conjugate-gradient steps towards the exact mean")
     add("--guard", metavar="N", type=common.natural, default=0, help="rings beside holes not used as data")
     add("--device", metavar="D", default="auto", help="auto (default), cpu, cuda, mps")
-    source.add_sky_arguments(parser)
+    add("--no-noise", action="store_true", help="realizations of the signal alone: no noise in the holes")
+    add_sky_arguments(parser)
     parser.add_argument(
         "--self-check",
         action="store_true",
@@ -59,19 +76,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Fill the map and write what was asked for."""
-    if args.realizations is not None and args.fill == "prediction":
-        raise CmbInpaintError(
-            "--realizations was given with --fill prediction, which is one map; omit one of the two"
-        )
+    _refuse_contradictions(args)
     paths = _paths(args)
     many = args.realizations is not None
     outputs.refuse_outputs(args, paths.values(), overwrite=args.overwrite or many)
+    moments = [path for path in (args.mean_map, args.std_map) if path is not None]
+    outputs.refuse_outputs(args, moments, overwrite=True)
     target = pages.report_target(args)
-    outputs.refuse_twice([*paths.values(), target])
+    outputs.refuse_twice([*paths.values(), *moments, target])
     request = source.Request.read(args, guard=args.guard)
     refuse_no_holes(request)
+    if target is not None:
+        pages.refuse_partial_sky(request)
     filling = Filling.prepare(request)
     left = still_to_do(paths, filling) if many and not args.overwrite else list(paths)
+    wanted = moments_to_write(filling, list(paths))
     if len(left) < len(paths):
         print(
             f"{len(paths) - len(left)} of {len(paths)} realizations are there already (seed {filling.seed})"
@@ -83,17 +102,40 @@ def run(args: argparse.Namespace) -> int:
             filling.write(paths[index], filled, index)
             bar.update()
             bar.write(filling.summary(paths[index], seconds))
+    for path in write_moments(filling, paths, wanted):
+        print(path)
     if target is not None:
         pages.Page(request, list(paths.values()), filling.known, checked=filling.checked).write(target)
         print(target)
     return 0
 
 
+def _refuse_contradictions(args: argparse.Namespace) -> None:
+    if args.fill == "prediction":
+        given = {"--realizations": args.realizations is not None, "--no-noise": args.no_noise}
+        for option in (name for name, is_given in given.items() if is_given):
+            raise CmbInpaintError(
+                f"{option} was given with --fill prediction, which is one map and has no noise; omit one of the two"
+            )
+    if args.no_noise and args.noise_std is None and args.noise_level is None:
+        raise CmbInpaintError(
+            "--no-noise asks for the signal alone, which cannot be told from noise in one map; give --noise-std, or "
+            "--hits and --noise-level"
+        )
+    if (args.mean_map or args.std_map) and (args.realizations or 1) < 2:
+        raise CmbInpaintError(
+            "--mean-map and --std-map are of several realizations; give --realizations N, 2 or more"
+        )
+
+
 def _paths(args: argparse.Namespace) -> dict[int, Path]:
     """Return the file of each realization; of one fill, its file."""
     stem, dot, ending = args.map.name.partition(".fits")
     output = outputs.output_file(args.output, f"{stem}_filled{dot or '.fits'}{ending}")
-    return {0: output} if args.realizations is None else realization_paths(output, range(args.realizations))
+    first = args.first_realization
+    if args.realizations is None:
+        return {first: output}
+    return realization_paths(output, range(first, first + args.realizations))
 
 
 def _fills(filling: Filling, indices: Iterable[int], bar: Any) -> Iterator[tuple[int, "AnyArray", float]]:

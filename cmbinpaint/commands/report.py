@@ -11,6 +11,7 @@ from typing import Any
 
 from cmbinpaint.commands import _input as source
 from cmbinpaint.commands import _report as pages
+from cmbinpaint.commands._known import add_sky_arguments
 from cmbinpaint.errors import CmbInpaintError, CmbInpaintWarning
 
 _MOST_GUARD = 100  # rings; a header that says more is not believed
@@ -31,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("input").add_argument
     add("--mask", metavar="FILE", type=Path, help="FITS mask, 1 = observed")
     source.add_map_arguments(add)
-    source.add_sky_arguments(parser)
+    add_sky_arguments(parser)
     pages.add_report_arguments(parser, required=True)
     parser.add_argument("--overwrite", action="store_true", help="replace an existing report")
 
@@ -44,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
     header = _header(args)
     request = source.Request.read(args, guard=_guard(header.get("GUARD", 0)))
     _refuse_no_holes(request, header)
+    pages.refuse_partial_sky(request)
     pages.Page(request, args.filled, request.known, request.warned).write(target)
     print(target)
     return 0

@@ -171,14 +171,14 @@ def describe(path: _PATH, *, max_memory: int | None = None) -> list[ColumnInfo]:
                     for n, c in enumerate(table_columns(hdu))
                 ]
             if compressed:
-                _require_memory(path, hdu.size, max_memory)
+                require_memory(path, hdu.size, max_memory)
     if not found:
         raise _no_table(path, hdus[-1])
     return found
 
 
 @dataclass(frozen=True, eq=False)
-class _Raw:
+class RawColumn:
     """A column as read: values and bad ones in the file's order, listed pixels only if EXPLICIT."""
 
     table: HealpixTable
@@ -207,8 +207,8 @@ def _read(
     max_memory: int | None,
     checksum: bool,
     same_frame_as: MapInfo | None,
-) -> _Raw:
-    with _table(path, wanted, max_memory, checksum) as (stream, table):
+) -> RawColumn:
+    with open_table(path, wanted, max_memory, checksum) as (stream, table):
         npix, pixel, column = table.npix, table.pixel_column, table.column(field)
         table.require_readable(column)
         chosen = [column] if pixel is None else [column, pixel]
@@ -216,16 +216,16 @@ def _read(
         if same_frame_as is not None:
             require_same_frame(table.frame, str(path), same_frame_as)
         # Eight bytes a number are the most; the second copy is the full sky or the reordering.
-        _require_memory(path, 8 * (npix + sum(table.hdu.rows * c.repeat for c in chosen)), max_memory)
+        require_memory(path, 8 * (npix + sum(table.hdu.rows * c.repeat for c in chosen)), max_memory)
         arrays = read_columns(path, stream, table.hdu, chosen, checksum=checksum)
         values, bad = physical(table.hdu, column, arrays[0])
         pixels = None
         if pixel is not None:
             pixels = table.validate_pixels(physical(table.hdu, pixel, arrays[1])[0])
-    return _Raw(table, column, ordered, values, bad, pixels)
+    return RawColumn(table, column, ordered, values, bad, pixels)
 
 
-def _column_unit(raw: _Raw, declared: str | None) -> str | None:
+def _column_unit(raw: RawColumn, declared: str | None) -> str | None:
     written, name = raw.column.unit, f"column {raw.column.name!r} of {raw.table}"
     if declared is None and not written:
         warnings.warn(
@@ -247,7 +247,7 @@ def _column_unit(raw: _Raw, declared: str | None) -> str | None:
 
 
 @contextmanager
-def _table(
+def open_table(
     path: Path, wanted: int | str, max_memory: int | None, checksum: bool
 ) -> Iterator[tuple[BinaryIO, HealpixTable]]:
     """Open a file; yield (stream, the table wanted)."""
@@ -259,7 +259,7 @@ def _table(
         for hdu in walk(path, stream):
             hdus.append(hdu)
             if compressed:
-                _require_memory(path, hdu.size, max_memory)
+                require_memory(path, hdu.size, max_memory)
             if hdu.index == number or (number is None and hdu.name.upper() == str(wanted).strip().upper()):
                 break
             if checksum and hdu.index == 0:
@@ -296,7 +296,7 @@ def _no_table(path: Path, hdu: Hdu, *, last: bool = False) -> FitsError:
     )
 
 
-def _require_memory(path: Path, needed: int, max_memory: int | None) -> None:
+def require_memory(path: Path, needed: int, max_memory: int | None) -> None:
     limit = memory_of_machine() if max_memory is None else int(max_memory)
     if needed > limit:
         raise FitsError(

@@ -9,7 +9,7 @@ import gzip
 import os
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,7 +23,7 @@ from cmbinpaint._types import AnyArray
 from cmbinpaint.errors import CmbInpaintWarning, FitsError, MapError
 from cmbinpaint.files.fits_scan import clean_text
 from cmbinpaint.files.healpix_header import parse_ordering
-from cmbinpaint.files.map_info import MapInfo
+from cmbinpaint.files.map_info import MapInfo, OtherColumn
 from cmbinpaint.sphere.containers import unwrap
 from cmbinpaint.sphere.maps import UNSEEN, npix_to_nside, to_nest, to_ring
 from cmbinpaint.sphere.units import agree, known_unit
@@ -38,7 +38,7 @@ _PER_ROW = 1024
 _OVERWRITE = "give another name, or overwrite=True (--overwrite)"
 _LONGEST_TTYPE = 68
 _OWN = re.compile(
-    r"SIMPLE|BITPIX|NAXIS\d*|EXTEND|XTENSION|[PG]COUNT|TFIELDS|T(TYPE|FORM|UNIT|SCAL|ZERO|NULL|DIM)\d+|PIXTYPE|"
+    r"SIMPLE|BITPIX|NAXIS\d*|EXTEND|XTENSION|[PG]COUNT|TFIELDS|T[A-Z]+\d+|PIXTYPE|DATE|THEAP|"
     r"ORDERING|NSIDE|FIRSTPIX|LASTPIX|INDXSCHM|OBJECT|BAD_DATA|CHECKSUM|DATASUM|END|COMMENT|HISTORY|CONTINUE"
 )
 
@@ -48,6 +48,7 @@ def write_map(
     sky: Any,
     *,
     info: MapInfo | None = None,
+    others: Sequence[OtherColumn] = (),
     nest: bool | None = None,
     unit: str | Mapping[str, str] | None = None,
     column: str | None = None,
@@ -67,7 +68,10 @@ def write_map(
         (npix,) array, masked array (its masked entries become UNSEEN) or Quantity; or a mapping of column
         names to such. The dtype is kept: float16 becomes float32, unsigned integers the next signed type.
     info
-        Of the file that the map came from: its TTYPE, TUNIT, COORDSYS, ORDERING and POLCCONV are kept.
+        Of the file that the map came from: its TTYPE, TUNIT, COORDSYS, ORDERING and POLCCONV are kept, and the cards
+        that describe the sky or the instrument.
+    others
+        Columns of that file to be written beside the map, from `read_other_columns`.
     nest
         Whether the arrays are NESTED; None: as `info` says of its array, else RING.
     unit
@@ -106,7 +110,12 @@ def write_map(
     own = info.ordering if info is not None else ("NESTED" if nested else "RING")
     file_order = own if ordering is None else parse_ordering(ordering)
     reorder = {("RING", True): to_ring, ("NESTED", False): to_nest}.get((file_order, nested), np.asarray)
-    table = fits.BinTableHDU.from_columns([_fits_column(n, reorder(a), u) for n, a, u in columns])
+    beside = {("RING", "NESTED"): to_nest, ("NESTED", "RING"): to_ring}.get((own, file_order), np.asarray)
+    rest = [(o.first, _fits_column(_short(o.name), beside(_stored(o)), clean_text(o.unit))) for o in others]
+    filled = [_fits_column(n, reorder(a), u) for n, a, u in columns]
+    table = fits.BinTableHDU.from_columns(
+        [*(c for first, c in rest if first), *filled, *(c for first, c in rest if not first)]
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", VerifyWarning)  # a comment too long for its card is cut
         _fill_header(table.header, nside, file_order, info, coord)
@@ -145,6 +154,12 @@ def _columns(
     if len(set(sizes.values())) > 1:
         raise MapError(f"columns of one file must be of one length, got {sizes}")
     return columns
+
+
+def _stored(other: OtherColumn) -> AnyArray:
+    """Return a column's values in a type that FITS has."""
+    kind = f"{other.values.dtype.kind}{other.values.dtype.itemsize}"
+    return other.values.astype(_STORED[kind][0], copy=False)
 
 
 def _short(name: str) -> str:
@@ -209,6 +224,9 @@ def _fill_header(header: Any, nside: int, ordering: str, info: MapInfo | None, c
     header["ORDERING"] = (ordering, "Pixel ordering scheme, either RING or NESTED")
     kept = dict(info.header) if info is not None else {}
     frame = coord or kept.get("COORDSYS") or (info.coord if info is not None else None)
+    for key, value in kept.items():
+        if re.fullmatch(r"[A-Z0-9_-]{1,8}", key) and not _OWN.fullmatch(key):
+            header[key] = _header_value(value)
     if frame:
         header["COORDSYS"] = (clean_text(str(frame)).strip(), "Ecliptic, Galactic or Celestial (equatorial)")
     if info is not None and info.polcconv:

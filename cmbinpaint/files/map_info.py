@@ -1,12 +1,14 @@
 """Where a map came from, and how its file had it.
 
-Inputs: what a header says. Outputs: `MapInfo` of a map, `ColumnInfo` of a column, `require_same_frame`.
+Inputs: what a header says. Outputs: `MapInfo` of a map, `ColumnInfo` and `OtherColumn` of a column,
+`require_same_frame`.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
+from cmbinpaint._types import AnyArray
 from cmbinpaint.errors import MapError
 from cmbinpaint.sphere.maps import validate_nside
 
@@ -96,6 +98,15 @@ class ColumnInfo:
     unit: str
     dtype: str
     length: int
+
+
+class OtherColumn(NamedTuple):
+    """A column that passes through: name and unit as written, (npix,) in the file's ordering, whether it goes first."""
+
+    name: str
+    unit: str
+    values: AnyArray
+    first: bool
 
 
 def require_same_frame(own: str | None, path: str, other: MapInfo) -> None:
