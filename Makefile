@@ -9,7 +9,7 @@ DOCS_OUT ?= docs/_build/html
 
 .PHONY: demo test docs bench explore lint clean
 
-demo: $(VENV)/.core
+demo: $(VENV)/.network
 	$(BIN)/cmbinpaint demo -o $(DEMO_OUT) --overwrite
 
 test: lint
@@ -40,8 +40,12 @@ $(VENV)/.core: pyproject.toml constraints.txt
 
 # torch's ordinary wheel brings gigabytes of CUDA; its CPU build is enough, and comes with
 #   PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make test
-$(VENV)/.all: $(VENV)/.core
+$(VENV)/.network: $(VENV)/.core
 	$(BIN)/python tests/core_alone.py > $(VENV)/core_alone.json
+	$(PIP) -e '.[network]'
+	touch $@
+
+$(VENV)/.all: $(VENV)/.network
 	$(PIP) -e '.[all,test,lint]'
 	touch $@
 

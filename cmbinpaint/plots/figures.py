@@ -29,6 +29,7 @@ T = TypeVar("T")
 COLORS = {
     "target": "#222222",
     "filled": "#0072b2",
+    "network": "#009e73",
     "observed": "#d55e00",
     "band": "#c9ced6",
     "hole": "#b8b8b8",

@@ -8,6 +8,7 @@ seen from inside the sphere. Planck's map is dark at both ends: in black and whi
 """
 
 import functools
+from collections.abc import Mapping
 from importlib.resources import as_file, files
 from typing import Literal, cast
 
@@ -233,7 +234,7 @@ def draw_field(
 @styled
 def draw_before_after(
     before: AnyArray,
-    after: AnyArray,
+    after: AnyArray | Mapping[str, AnyArray],
     lon_deg: float,
     lat_deg: float,
     *,
@@ -245,17 +246,18 @@ def draw_before_after(
 ) -> Figure:
     """Draw one patch side by side: with its holes, filled, and the target where it is known.
 
-    Parameters are those of `draw_patch`; all share one color scale. The edges of the holes of `before` are
-    drawn on the others.
+    Parameters are those of `draw_patch`; `after` is one map or several by name. All share one color scale. The edges
+    of the holes of `before` are drawn on the others.
 
     Returns
     -------
     Figure
-        Two or three patches in a row, one color bar.
+        Two patches or more in a row, one color bar.
     """
-    panels = [("with holes", before), ("filled", after)]
+    filled = dict(after) if isinstance(after, Mapping) else {"filled": after}
+    panels = [("with holes", before), *filled.items()]
     panels += [("target", target)] if target is not None else []
-    limit = limit or symmetric_limit(after)
+    limit = limit or symmetric_limit(next(iter(filled.values())))
     observed = ~np.ma.getmaskarray(_known(before))
     figure = Figure(figsize=(3.7 * len(panels) + 0.8, 4.1))
     axes = figure.subplots(1, len(panels), sharey=True)

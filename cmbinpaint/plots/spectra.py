@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from cmbinpaint._types import FloatArray
 from cmbinpaint.plots.figures import COLORS, add_legend, new_axes, plain_ticks, styled
 
-_MARKERS = {"target": "", "filled": "o", "observed": "s"}
+_MARKERS = {"target": "", "filled": "o", "observed": "s", "network": "D"}
 _ELL_TICKS = (2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 
@@ -41,7 +41,8 @@ def draw_dl(
     reference
         The name in `spectra` that the band surrounds; `None`: the first.
     roles
-        Name to `"target"`, `"filled"` or `"observed"`, which choose the color; `None`: in that order.
+        Name to `"target"`, `"filled"`, `"observed"` or `"network"`, which choose color and marker; `None`: in that
+        order.
     unit
         Of the map; `None`: unknown.
     title

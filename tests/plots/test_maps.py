@@ -103,6 +103,15 @@ def test_before_and_after_share_scale_and_rims(varied: bool, latitude: np.ndarra
     assert not panels[0].collections and all(ax.collections for ax in panels[1:])  # contours
 
 
+def test_several_fills_are_drawn_side_by_side_by_name(latitude: np.ndarray) -> None:
+    before = np.where(np.abs(latitude) < 6, np.nan, latitude)
+    fills = {"one": latitude, "two": latitude + 20.0}
+    figure = plots.draw_before_after(before, fills, 10, 0, target=latitude)
+    panels = {ax.get_title(loc="left"): ax.images[0].get_array() for ax in figure.axes if ax.images}
+    assert list(panels) == ["with holes", "one", "two", "target"]
+    np.testing.assert_allclose(panels["two"] - panels["one"], 20.0, rtol=1e-12)
+
+
 def test_drawing_never_writes_to_its_input_nor_to_the_global_style(latitude: np.ndarray) -> None:
     import matplotlib
 
