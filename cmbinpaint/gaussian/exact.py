@@ -33,6 +33,7 @@ class GaussianInpainter(Inpainter):
 
     name = "gaussian"
     is_exact = True
+    serves_polarization = True
 
     def prepare(
         self, plan: InpaintingPlan, sky_model: SkyModel, *, to_refine: bool = False

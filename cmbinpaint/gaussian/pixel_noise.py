@@ -4,7 +4,6 @@ Inputs: a sky model and masks. Outputs: `PixelNoise`; `mask_of_each`, what is da
 `signal_rms` and `floored_noise` for one of them.
 """
 
-import itertools
 import warnings
 
 import numpy as np
@@ -14,6 +13,7 @@ from cmbinpaint.errors import CmbInpaintWarning, MaskError, SpectrumError
 from cmbinpaint.sims.map_signal import LEAST_NOISE
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere.fields import Fields
+from cmbinpaint.sphere.power import symmetric
 
 
 def signal_rms(signal_cl: FloatArray) -> float:
@@ -143,9 +143,7 @@ class PixelNoise:
         """Take the covariances of a pixel's Stokes parameters into account, of those that are observed there."""
         k, npix = valid.shape
         self._diagonal = self._diagonal.astype(np.float64)
-        matrices = np.zeros((npix, k, k))
-        for row, (i, j) in zip(noise_cov, itertools.combinations_with_replacement(range(k), 2), strict=True):
-            matrices[:, i, j] = matrices[:, j, i] = row
+        matrices = np.ascontiguousarray(symmetric(noise_cov, k).transpose(2, 0, 1))
         for i in range(k):
             matrices[valid[i], i, i] = variance[i]
         pattern = np.packbits(valid, axis=0, bitorder="little")[0]

@@ -31,6 +31,7 @@ from cmbinpaint.problem.model import HolePosterior, Inpainter, Predictor, check_
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.problem.progress import Progress, Watch
 from cmbinpaint.sims.sky_model import SkyModel
+from cmbinpaint.sphere.fields import Fields
 from cmbinpaint.sphere.pixels import pixel_vectors
 
 FAMILY = "pconv"
@@ -84,14 +85,15 @@ class NetworkInpainter(Inpainter):
         self.network = network.to(self.device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.network.requires_grad_(False)
 
-    def check(self, nside: int) -> None:
-        """Refuse maps of other resolutions than networks on patches serve.
+    def check(self, nside: int, fields: Fields = Fields.T) -> None:
+        """Refuse maps of other resolutions than networks on patches serve, and maps with Q and U.
 
         Raises
         ------
-        WeightsError
+        WeightsError, CmbInpaintError
             Saying what serves instead.
         """
+        super().check(nside, fields)
         low, high = SERVED_NSIDES
         serves = f"the network {self.name!r} serves nside {low} to {high}, the map has {nside}"
         if nside < low:

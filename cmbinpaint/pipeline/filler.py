@@ -1,6 +1,7 @@
 """Predictions and realizations from any model, refined towards the exact mean.
 
-Inputs: a predictor, a plan, a sky model, an observed map. Outputs: filled maps.
+Inputs: a predictor, a plan, a sky model, an observed map. Outputs: filled maps; (npix,) below is (k, npix) of several
+Stokes parameters.
 
 A realization of the observation simulates one, `o' = s' + n'`, and gives the holes
 
@@ -24,7 +25,10 @@ from cmbinpaint.problem.monopole_dipole import monopole_dipole_std
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.problem.progress import Watch
 from cmbinpaint.sims.sky_model import SkyModel
+from cmbinpaint.sphere.ell_matrix import EllMatrix
+from cmbinpaint.sphere.fields import Fields
 from cmbinpaint.sphere.harmonics import Harmonics, draw_alm
+from cmbinpaint.sphere.power import symmetric
 
 # Accuracy to which a prediction is refined, in posterior standard deviations, in the worst depth bin:
 # its error then exceeds the exact mean's by 0.5 %.
@@ -72,8 +76,10 @@ class Filler:
 
     @cached_property
     def monopole_dipole_std(self) -> float:
-        """How far off the fitted monopole and dipole are in the targets, rms."""
-        return monopole_dipole_std(self.plan, self.sky_model)
+        """How far off the fitted monopole and dipole of T are in its targets, rms; 0 of Q and U alone."""
+        if self.sky_model.fields is Fields.QU or not self.plan.temperature.targets.any():
+            return 0.0
+        return monopole_dipole_std(self.plan.temperature, self.sky_model.only(Fields.T))
 
     def predict(self, observed: FloatArray, *, watch: Watch | None = None) -> FloatArray:
         """The deterministic fill (npix,): data where valid, the estimate in the targets, 0 where excluded."""
@@ -159,13 +165,23 @@ class Filler:
 
 
 def draw_observation(sky_model: SkyModel, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
-    """Signal and noise (npix,) of a simulated observation, without monopole and dipole."""
+    """Signal and noise (npix,) or (k, npix) of a simulated observation, without monopole and dipole."""
     cl = sky_model.signal_cl.copy()
-    cl[:2] = 0.0  # they hold a prior, not a sky
-    signal = Harmonics(sky_model.nside, sky_model.lmax).synthesis(draw_alm(cl, rng))
-    noise = rng.standard_normal(signal.size)
-    noise *= sky_model.noise_std
-    return signal, noise
+    cl[..., :2] = 0.0  # they hold a prior, not a sky
+    alm = draw_alm(cl, rng) if cl.ndim == 1 else EllMatrix(cl).draw(rng)
+    signal = Harmonics(sky_model.nside, sky_model.lmax).synthesis(alm)
+    return signal, _draw_noise(sky_model, rng)
+
+
+def _draw_noise(sky_model: SkyModel, rng: np.random.Generator) -> FloatArray:
+    k, npix = sky_model.fields.n, sky_model.npix
+    noise = rng.standard_normal(npix if k == 1 else (k, npix))
+    if sky_model.noise_cov is not None:
+        root = EllMatrix(symmetric(sky_model.noise_cov, k)).cholesky().values  # a matrix at each pixel
+        return np.einsum("ijp,jp->ip", root, noise)
+    std = np.asarray(sky_model.noise_std)
+    noise *= std[:, None] if k > 1 and std.ndim == 1 else std
+    return noise
 
 
 def realization_rng(seed: int, index: int) -> np.random.Generator:

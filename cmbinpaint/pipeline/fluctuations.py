@@ -12,7 +12,8 @@ import numpy as np
 
 from cmbinpaint._types import FloatArray
 from cmbinpaint.errors import CmbInpaintError, MapError
-from cmbinpaint.sphere.maps import validate_map
+from cmbinpaint.sphere.fields import Fields
+from cmbinpaint.sphere.maps import SkyInput, validate_map
 from cmbinpaint.sphere.units import unit_factor
 
 
@@ -23,9 +24,12 @@ class Fluctuations:
     ----------
     given
         (n, npix) or, for one, (npix,); an iterable of (npix,) maps; or a callable that returns map i. Arrays,
-        masked arrays without masked entries or Quantities; bare numbers are in the map's unit.
-    nside, nest, unit, work_unit
-        Of the map that is filled, and the unit of the work.
+        masked arrays without masked entries or Quantities; bare numbers are in the map's unit. Of several Stokes
+        parameters each is (k, npix).
+    sky
+        The map that is filled.
+    work_unit, flip
+        The unit of the work, and whether U changes its sign there.
     first, total
         Which are needed: ``first`` to ``first + total - 1``. Of an iterable those before are passed over.
 
@@ -41,14 +45,13 @@ class Fluctuations:
         self,
         given: Any,
         *,
-        nside: int,
-        nest: bool,
-        unit: str | None,
+        sky: SkyInput,
         work_unit: str | None,
+        flip: bool = False,
         first: int,
         total: int,
     ) -> None:
-        self.nside, self.nest, self.unit, self.work_unit = nside, nest, unit, work_unit
+        self._sky, self._work_unit, self._flip = sky, work_unit, flip
         self.needed = first + total
         self._at: Callable[[int], Any] | None = given if callable(given) else None
         self._next: Iterator[Any] = iter(())
@@ -83,13 +86,13 @@ class Fluctuations:
         shape = getattr(given, "shape", None)
         if shape is None:
             return given
-        npix = 12 * self.nside**2
-        if tuple(shape) == (npix,):
+        one = self._sky.values.shape
+        if tuple(shape) == one:
             return [given]
-        if len(shape) != 2 or shape[1] != npix:
+        if tuple(shape[1:]) != one:
             raise MapError(
-                f"fluctuations have shape {tuple(shape)}; expected (n, {npix}): one full-sky observation of nside "
-                f"{self.nside} for each realization"
+                f"fluctuations have shape {tuple(shape)}; expected (n, {', '.join(map(str, one))}): one full-sky "
+                f"observation of nside {self._sky.nside} for each realization"
             )
         return given
 
@@ -101,12 +104,17 @@ class Fluctuations:
 
     def _taken(self, given: Any, index: int) -> FloatArray:
         try:
-            taken = validate_map(given, nest=self.nest)
+            taken = validate_map(given, nest=self._sky.nest, polarized=self._sky.fields is not Fields.T)
         except CmbInpaintError as error:
             raise type(error)(f"fluctuation {index}: {error}") from None
-        if taken.nside != self.nside:
+        if taken.nside != self._sky.nside:
             raise MapError(
-                f"fluctuation {index} has nside {taken.nside}, the map {self.nside}; simulate at the map's"
+                f"fluctuation {index} has nside {taken.nside}, the map {self._sky.nside}; simulate at the map's"
+            )
+        if taken.fields is not self._sky.fields:
+            raise MapError(
+                f"fluctuation {index} is of {taken.fields.stokes}, the map of {self._sky.fields.stokes}; simulate all "
+                "of it"
             )
         n_bad = int(np.count_nonzero(~(taken.known & np.isfinite(taken.values))))
         if n_bad:
@@ -114,6 +122,9 @@ class Fluctuations:
                 f"fluctuation {index} holds {n_bad} pixels that are NaN, infinite, UNSEEN or masked; a simulated "
                 "observation of the full sky is needed, holes included"
             )
-        unit = taken.unit or self.unit
-        factor = 1.0 if unit is None or self.work_unit is None else unit_factor(unit, self.work_unit)
-        return taken.values * factor
+        unit = taken.unit or self._sky.unit
+        factor = 1.0 if unit is None or self._work_unit is None else unit_factor(unit, self._work_unit)
+        values = taken.values * factor
+        if self._flip:
+            values[-1] *= -1
+        return values

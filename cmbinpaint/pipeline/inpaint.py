@@ -22,7 +22,6 @@ from cmbinpaint.problem.options import (
     Fill,
     Polconv,
     refuse_old_names,
-    refuse_polconv,
     refuse_unknown_noise,
     validate_fill,
     validate_known,
@@ -33,6 +32,7 @@ from cmbinpaint.problem.problem import Problem
 from cmbinpaint.problem.progress import Clock, Progress, Watch
 from cmbinpaint.problem.result import InpaintInfo
 from cmbinpaint.sims.sky_model import SkyModel
+from cmbinpaint.sphere.fields import Fields
 
 # What realizations fluctuate with: a seed's draws, the user's simulations, or nothing (a prediction).
 _Source = int | Fluctuations | None
@@ -59,6 +59,7 @@ def inpaint_map(
     fwhm: float | None = None,
     beam: FloatArray | None = None,
     noise_std: float | FloatArray | None = None,
+    noise_cov: FloatArray | None = None,
     fill: Fill = "realization",
     n_realizations: int | None = None,
     seed: int | np.random.Generator | None = None,
@@ -69,15 +70,17 @@ def inpaint_map(
     progress: Watch | None = None,
     return_info: bool = False,
 ) -> Any:
-    """Fill the masked pixels of a HEALPix temperature map.
+    """Fill the masked pixels of a HEALPix map of T, of Q and U, or of T, Q and U.
 
     Parameters
     ----------
     sky
         (npix,) map: ndarray, masked array or Quantity, any float or integer dtype. UNSEEN, NaN and masked
-        entries are holes. Values in holes are never read.
+        entries are holes. Values in holes are never read. (3, npix) is T, Q, U, which are filled together; (2, npix) is
+        Q, U. Where only one of Q and U is observed neither is data, and both are known afterwards.
     mask
-        (npix,) 1/True = observed, in the map's ordering; None: the holes are the map's own.
+        (npix,) 1/True = observed, in the map's ordering; None: the holes are the map's own. Of T, Q, U also (2, npix),
+        for T and for polarization; or a row for each Stokes parameter.
     plan
         From `plan_inpainting`, instead of `mask`: for apodized masks, regions not to be filled, or guard rings;
         and to be reused: the second map with a plan takes a fraction of the first one's time.
@@ -91,18 +94,23 @@ def inpaint_map(
         What is assumed of the map, in µK where the map's unit is known, else in the map's own. `InpaintInfo.sky_model`
         of an earlier call fits: one estimate, many calls. None: made of the next four, or estimated from the map.
     cl
-        Theory C_ell (lensed, of the sky, not D_ell) from ell = 0, µK².
+        Theory C_ell (lensed, of the sky, not D_ell) from ell = 0, µK². Of T, Q, U (4, lmax+1) TT, EE, BB, TE (healpy's
+        ``new=True`` order; CAMB's columns are read too) or (6, lmax+1) with EB, TB; of Q, U (2, lmax+1) EE, BB or
+        (3, lmax+1) with EB, or those of T, Q, U.
     fwhm, beam
         Gaussian beam's full width at half maximum in radians (the pixel window is then included), or b_ell
-        (pixel window included if wanted). Only with `cl`.
+        (pixel window included if wanted). Only with `cl`. Of T, Q, U `beam` may have two rows, for T and polarization,
+        or three.
     noise_std
         White noise per pixel, µK when the map's unit is known or a `cl` is given: a number or (npix,) in the
-        map's ordering.
+        map's ordering. With Q and U a number for all, (k,), one for each Stokes parameter, or (k, npix).
+    noise_cov
+        Instead, with Q and U: (3, npix) QQ, QU, UU or (6, npix) II, IQ, IU, QQ, QU, UU, µK².
     fill
         ``"realization"``: a constrained realization of the observation (signal, beam, noise), whose spectrum is
         that of a full sky. ``"prediction"``: the model's deterministic estimate of the signal, which lacks power.
     n_realizations
-        None: one map (npix,). n: (n, npix).
+        None: one map, (npix,) or (k, npix). n: (n, npix) or (n, k, npix).
     seed
         Of the realizations: a number, or a numpy Generator that one is drawn from. None: a fresh one. It is recorded in
         the info.
@@ -113,7 +121,8 @@ def inpaint_map(
     unit
         Declares the map's unit (``"K"``, ``"mK"``, ``"uK"`` and spellings of them); converts nothing.
     polconv
-        For maps with Q and U; refused for temperature.
+        The convention of Q and U in `sky`, `noise_cov` and fluctuations: ``"COSMO"``, HEALPix's and the default, or
+        ``"IAU"``, where U has the other sign. It comes back as it came. (`cl` and `sky_model` are in COSMO.)
     progress
         Called with a `Progress` when the stages ``"sky model"`` and ``"plan"`` begin and end, when filling begins and
         after each map (``"fill"``), and after every step of conjugate gradients (``"solve"``).
@@ -148,29 +157,37 @@ def inpaint_map(
     validate_types(plan, draws, progress, {"nest": nest, "return_info": return_info})
     draws = Draws() if draws is None else draws
     validate_fill(fill, n_realizations, refine, seed, draws.fluctuations)
-    validate_known(cl, fwhm, beam, noise_std, sky_model)
-    refuse_unknown_noise(draws.with_noise, noise_std is not None or sky_model is not None)
-    refuse_polconv(polconv)
+    known: dict[str, Any] = {
+        "cl": cl,
+        "fwhm": fwhm,
+        "beam": beam,
+        "noise_std": noise_std,
+        "noise_cov": noise_cov,
+    }
+    validate_known(**known, sky_model=sky_model)
+    noise_given = noise_std is not None or noise_cov is not None
+    refuse_unknown_noise(draws.with_noise, noise_given or sky_model is not None)
     clock = Clock(progress)
     with kept_warnings() as warned:
         with clock.timed("input"):
             problem = Problem.make(
-                sky, mask, plan=plan, nest=nest, unit=unit,
-                assume_microkelvin=cl is not None or noise_std is not None,
+                sky, mask, plan=plan, nest=nest, unit=unit, polconv=polconv,
+                assume_microkelvin=cl is not None or noise_given,
             )  # fmt: skip
-            validate_known(cl, fwhm, beam, noise_std, sky_model, problem.plan.nside)
+            validate_known(**known, sky_model=sky_model, nside=problem.plan.nside)
             inpainter = load_model(model)
-            inpainter.check(problem.plan.nside)
-            total = validate_count(n_realizations, problem.plan.nside)
+            inpainter.check(problem.plan.nside, problem.fields)
+            total = validate_count(n_realizations, problem.plan.nside, problem.fields.n)
             source = _source(problem, fill, seed, draws, total)
         with clock.stage("sky model"):
-            assumed = problem.assume_sky(sky_model, cl=cl, fwhm=fwhm, beam=beam, noise_std=noise_std)
+            assumed = problem.assume_sky(sky_model, **known)
         with clock.stage("plan"):
             filler, uncertain = None, 0.0
             if problem.has_targets and problem.constant is None:
                 filler = prepared_filler(inpainter, problem.plan, assumed, refine)
                 uncertain = filler.monopole_dipole_std
-                warn_if_uncertain(uncertain, assumed)
+                if uncertain:
+                    warn_if_uncertain(uncertain, assumed.only(Fields.T))
         with clock.timed("fill"):
             indices = range(draws.first, draws.first + total)
             maps, solves = _fill(problem, filler, source, indices, draws.with_noise, clock)
@@ -188,7 +205,7 @@ def inpaint_map(
         fluctuations="none" if source is None else "drawn" if isinstance(source, int) else "given",
         fsky=problem.plan.fsky,
         n_holes=problem.plan.n_holes,
-        n_filled=int(problem.plan.targets.sum()),
+        n_filled=int(problem.plan.filled.sum()),
         monopole_dipole_std=uncertain,
         unit=problem.sky.unit,
         work_unit=problem.work_unit,
@@ -202,8 +219,8 @@ def _source(problem: Problem, fill: Fill, seed: Any, draws: Draws, total: int) -
     """What the realizations fluctuate with."""
     if draws.fluctuations is not None:
         return Fluctuations(
-            draws.fluctuations, nside=problem.plan.nside, nest=problem.nest, unit=problem.sky.unit,
-            work_unit=problem.work_unit, first=draws.first, total=total,
+            draws.fluctuations, sky=problem.sky, work_unit=problem.work_unit, flip=problem.flips_u, first=draws.first,
+            total=total,
         )  # fmt: skip
     return validate_seed(seed) if fill == "realization" else None
 
@@ -237,7 +254,7 @@ def _fill(
 
 
 def _prediction(problem: Problem, filler: Filler | None, made: FloatArray | None) -> FloatArray:
-    """(npix,) RING, the deterministic fill in the map's unit, made now if it is not."""
+    """RING, the deterministic fill in the map's unit, made now if it is not."""
     if made is None:
         made = problem.observed if filler is None else filler.predict(problem.observed)
     return problem.with_data(made)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cmbinpaint.errors import CmbInpaintWarning
+from cmbinpaint.errors import CmbInpaintWarning, MaskError
 from cmbinpaint.problem.numbers import validate_guard
 from cmbinpaint.problem.options import refuse_old_names, validate_types
 from cmbinpaint.problem.plan import InpaintingPlan
@@ -29,9 +29,10 @@ def plan_inpainting(
     Parameters
     ----------
     mask
-        (npix,) 1/True = observed.
+        (npix,) 1/True = observed. For maps with Q and U also (2, npix), for T and polarization (or for Q and U alone),
+        or (3, npix).
     exclude
-        (npix,) True = neither data nor filled, returned untouched: the sky outside a survey, or the Galaxy.
+        As `mask`, True = neither data nor filled, returned untouched: the sky outside a survey, or the Galaxy.
     guard
         Rings of observed pixels beside holes that are not used as data (wings of sources).
     threshold
@@ -58,11 +59,17 @@ def plan_inpainting(
     101
     """
     validate_types(None, None, None, {"nest": nest})
-    valid = masks.validate_mask(mask, nest=nest, threshold=threshold)
+    valid = masks.validate_mask(mask, nest=nest, threshold=threshold, polarized=True)
     excluded = None
     if exclude is not None:
-        nside = masks.npix_to_nside(valid.size)
-        excluded = masks.validate_mask(exclude, nside, nest=nest, hidden=True, what="exclude mask")
+        nside = masks.npix_to_nside(valid.shape[-1])
+        excluded = masks.validate_mask(
+            exclude, nside, nest=nest, hidden=True, what="exclude mask", polarized=True
+        )
+        if excluded.ndim == valid.ndim == 2 and len(excluded) != len(valid):
+            raise MaskError(
+                f"the exclude mask has {len(excluded)} rows, the mask {len(valid)}; make them agree"
+            )
     plan = InpaintingPlan.from_valid(valid, exclude=excluded, guard=validate_guard(guard))
     if excluded is not None and not plan.targets.any() and not valid.all():
         warnings.warn(

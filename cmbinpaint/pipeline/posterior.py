@@ -35,7 +35,8 @@ def error_map(
     Returns
     -------
     ndarray
-        (npix,) float64, RING, in the sky model's unit; 0 outside the targets. It does not depend on the data.
+        (npix,) float64, RING, in the sky model's unit; 0 outside the targets. It does not depend on the data. Of a
+        sky model of several Stokes parameters (k, npix).
 
     Raises
     ------
@@ -44,9 +45,10 @@ def error_map(
     """
     if n < 2:
         raise CmbInpaintError(f"n is {n}; a standard deviation needs at least 2 simulations")
+    plan = plan.of(sky_model.fields)
     solver = GaussianSolver(plan.valid, sky_model)
     used = validate_seed(seed)
-    total = np.zeros(plan.valid.size)
+    total = np.zeros(plan.valid.shape)
     for index in range(n):
         signal, noise = draw_observation(sky_model, realization_rng(used, index))
         mean = solver.solve(np.where(plan.valid, signal + noise, 0.0), tolerance=_ERROR_TOLERANCE).mean

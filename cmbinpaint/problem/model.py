@@ -12,10 +12,11 @@ from typing import Protocol
 import numpy as np
 
 from cmbinpaint._types import AnyArray, BoolArray, FloatArray, IntArray
-from cmbinpaint.errors import MapError
+from cmbinpaint.errors import CmbInpaintError, MapError
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.problem.progress import Watch
 from cmbinpaint.sims.sky_model import SkyModel
+from cmbinpaint.sphere.fields import Fields
 
 
 class HolePosterior(Protocol):
@@ -95,6 +96,8 @@ class Inpainter(ABC):
         Whether the prediction is the exact mean: there is nothing to refine.
     refined_by_default
         Whether `inpaint_map(refine=None)` refines its prediction.
+    serves_polarization
+        Whether it fills maps of Q, U and of T, Q, U.
     """
 
     name: str
@@ -102,9 +105,21 @@ class Inpainter(ABC):
     is_linear: bool = True
     is_exact: bool = False
     refined_by_default: bool = False
+    serves_polarization: bool = False
 
-    def check(self, nside: int) -> None:  # noqa: B027 (most models serve every resolution)
-        """Raise or warn where the model does not serve maps of this resolution."""
+    def check(self, nside: int, fields: Fields = Fields.T) -> None:
+        """Raise or warn where the model does not serve maps of this resolution and these Stokes parameters.
+
+        Raises
+        ------
+        CmbInpaintError
+            If it fills temperature only, and the map has Q and U.
+        """
+        if fields is not Fields.T and not self.serves_polarization:
+            raise CmbInpaintError(
+                f"model {self.name!r} fills temperature only, the map is of {', '.join(fields.stokes)}: use "
+                "model='default', the exact answer, which fills all of them together, or pass map[0]"
+            )
 
     @abstractmethod
     def prepare(self, plan: InpaintingPlan, sky_model: SkyModel, *, to_refine: bool = False) -> Predictor:

@@ -41,10 +41,10 @@ def validate_seed(seed: int | np.random.Generator | None) -> int:
     return int(seed)
 
 
-def validate_count(n: int | None, nside: int) -> int:
-    """How many maps are made; refused if they cannot be held in memory together."""
+def validate_count(n: int | None, nside: int, k: int = 1) -> int:
+    """How many maps of k Stokes parameters are made; refused if they cannot be held in memory together."""
     total = 1 if n is None else int(n)
-    size = total * 8 * 12 * nside**2
+    size = total * 8 * k * 12 * nside**2
     if n is not None and size > memory_of_machine():
         raise CmbInpaintError(
             f"n_realizations is {str(n)[:20]}: so many maps of nside {nside} take {size >> 30} GiB, more than this "

@@ -6,7 +6,7 @@ Inputs: options as users give them. Outputs: validated ones, or an error that sa
 from collections.abc import Callable
 from difflib import get_close_matches
 from functools import wraps
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar, get_args
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from cmbinpaint.problem.draws import Draws
 from cmbinpaint.problem.numbers import is_whole
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.sky_model import SkyModel
+from cmbinpaint.sphere.fields import Fields
 
 Fill = Literal["realization", "prediction"]
 FILLS = ("realization", "prediction")
@@ -84,16 +85,19 @@ def validate_fill(fill: str, n: int | None, refine: int | None, seed: Any, fluct
 
 
 def validate_known(
-    cl: Any, fwhm: Any, beam: Any, noise_std: Any, sky_model: SkyModel | None, nside: int | None = None
-) -> None:
+    cl: Any, fwhm: Any, beam: Any, noise_std: Any, sky_model: SkyModel | None, nside: int | None = None,
+    noise_cov: Any = None,
+) -> None:  # fmt: skip
     """Refuse contradictions in what is known of the sky."""
+    if noise_std is not None and noise_cov is not None:
+        raise SpectrumError("noise_std and noise_cov were given; give one of them")
     if sky_model is not None:
         if not isinstance(sky_model, SkyModel):
             raise SpectrumError(
                 f"sky_model is a {type(sky_model).__name__}; expected a SkyModel, for example from "
                 "SkyModel.from_theory"
             )
-        named = {"cl": cl, "fwhm": fwhm, "beam": beam, "noise_std": noise_std}
+        named = {"cl": cl, "fwhm": fwhm, "beam": beam, "noise_std": noise_std, "noise_cov": noise_cov}
         given = [name for name, value in named.items() if value is not None]
         if given:
             raise SpectrumError(
@@ -119,7 +123,11 @@ def refuse_unknown_noise(with_noise: bool, noise_known: bool) -> None:
         )
 
 
-def refuse_polconv(polconv: str | None) -> None:
-    """Refuse a convention of polarization for a temperature map."""
-    if polconv is not None:
+def validate_polconv(polconv: str | None, fields: Fields) -> Polconv:
+    """The convention of polarization, HEALPix's by default; refused where unknown, or for a temperature map."""
+    known = get_args(Polconv)
+    if polconv is not None and not (isinstance(polconv, str) and polconv in known):
+        raise MapError(f"polconv is {polconv!r}; known: {', '.join(known)} (COSMO is HEALPix's)")
+    if polconv is not None and fields is Fields.T:
         raise MapError(f"polconv={polconv!r} was given for a temperature map, which has no Q and U; omit it")
+    return "IAU" if polconv == "IAU" else "COSMO"

@@ -3,6 +3,7 @@
 Inputs: a map, and a mask or plan, as users have them. Outputs: `Problem`.
 """
 
+import itertools
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,17 +11,21 @@ from typing import Any
 
 import numpy as np
 
-from cmbinpaint._types import FloatArray
-from cmbinpaint.errors import CmbInpaintWarning, MaskError
+from cmbinpaint._types import BoolArray, FloatArray
+from cmbinpaint.errors import CmbInpaintWarning, MaskError, SpectrumError
 from cmbinpaint.problem.monopole_dipole import fit_monopole_dipole, monopole_dipole_map
-from cmbinpaint.problem.noise import noise_of
+from cmbinpaint.problem.noise import noise_cov_of, noise_of
+from cmbinpaint.problem.options import validate_polconv
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.estimate import estimate_sky_model
 from cmbinpaint.sims.power_check import check_power
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere import masks
-from cmbinpaint.sphere.input_warnings import check_input
+from cmbinpaint.sphere.ell_matrix import EllMatrix, validate_spectra
+from cmbinpaint.sphere.fields import Fields
+from cmbinpaint.sphere.input_warnings import check_stokes
 from cmbinpaint.sphere.maps import SkyInput, validate_map
+from cmbinpaint.sphere.power import as_numbers
 from cmbinpaint.sphere.units import known_unit, unit_factor
 
 
@@ -37,45 +42,56 @@ class Problem:
     nest
         Whether the user's arrays are in NESTED ordering.
     factor
-        Work unit over the map's unit.
+        Work unit over the map's unit; of several Stokes parameters (k, 1), that of U negative in the IAU convention.
     work_unit
         µK where the map is a temperature or the user gave a spectrum or a noise level, else the map's own, if any.
     monopole_dipole
-        (4,) in the work unit.
+        (4,) of T, in the work unit.
     constant
-        The one value that all data have, in the map's unit, else None: the map without holes is that value.
+        The one value that all data have, in the map's unit, else None: the map without holes is that value. Of several
+        Stokes parameters (k, 1).
     """
 
     sky: SkyInput
     plan: InpaintingPlan
     nest: bool
-    factor: float
+    factor: float | FloatArray
     work_unit: str | None
     monopole_dipole: FloatArray
-    constant: float | None
+    constant: float | FloatArray | None
 
     @classmethod
     def make(
         cls, sky: Any, mask: Any = None, *, plan: InpaintingPlan | None = None, nest: bool = False,
-        unit: str | None = None, assume_microkelvin: bool = False,
+        unit: str | None = None, polconv: str | None = None, assume_microkelvin: bool = False,
     ) -> "Problem":  # fmt: skip
         """Validate a user's map and mask or plan; without a unit, `assume_microkelvin` says that it is µK."""
-        taken = validate_map(sky, nest=nest, unit=unit)
+        taken = validate_map(sky, nest=nest, unit=unit, polarized=True)
+        fields, polconv = taken.fields, validate_polconv(polconv, taken.fields)
         hint = "" if plan is None else " (is the plan for another mask?)"
         plan = plan_for(taken, mask, plan=plan, nest=nest, hint=hint)
-        check_input(taken.values, plan.valid, nest=nest, has_mask=plan.fsky < 1)
+        check_stokes(taken.values, plan.valid, nest=nest, has_mask=plan.fsky < 1)
         in_kelvins = assume_microkelvin or known_unit(taken.unit or "")
         work_unit = "uK_CMB" if in_kelvins else taken.unit
         factor = unit_factor(taken.unit, work_unit) if taken.unit and work_unit else 1.0
-        data = taken.values[plan.valid]
-        constant = float(data[0]) if data.size > 1 and data.min() == data.max() else None
+        constant = _constant(taken.values, plan.valid)
         # A constant is its own monopole, without the rounding of a fit.
-        fitted = (
-            np.array([constant, 0.0, 0.0, 0.0])
-            if constant is not None
-            else fit_monopole_dipole(taken.values, plan)
-        )
-        return cls(taken, plan, nest, factor, work_unit, fitted * factor, constant)
+        fitted = np.array([0.0 if constant is None else np.ravel(constant)[0], 0.0, 0.0, 0.0])
+        if constant is None and fields is Fields.T:
+            fitted = fit_monopole_dipole(taken.values, plan)
+        elif constant is None and fields is Fields.TQU:
+            fitted = fit_monopole_dipole(taken.values[0], plan.temperature)
+        elif fields is Fields.QU:
+            fitted[:] = 0.0
+        signs = np.ones((fields.n, 1))
+        signs[-1] = -1.0 if polconv == "IAU" else 1.0
+        signed = factor if fields is Fields.T else factor * signs
+        return cls(taken, plan, nest, signed, work_unit, fitted * factor, constant)
+
+    @property
+    def fields(self) -> Fields:
+        """T, or Q and U, or all three."""
+        return self.sky.fields
 
     @property
     def has_targets(self) -> bool:
@@ -84,29 +100,56 @@ class Problem:
 
     @cached_property
     def observed(self) -> FloatArray:
-        """(npix,) the data in the work unit without monopole and dipole, 0 elsewhere."""
+        """(npix,) or (k, npix), the data in the work unit without monopole and dipole, 0 elsewhere."""
+        return np.where(self.plan.valid, self.sky.values * self.factor - self._smooth, 0.0)
+
+    @property
+    def flips_u(self) -> bool:
+        """Whether U is in the other convention than the work's."""
+        return self.fields is not Fields.T and bool(np.ravel(self.factor)[-1] < 0)
+
+    @property
+    def _smooth(self) -> FloatArray:
+        """Monopole and dipole as a map, of T."""
         smooth = monopole_dipole_map(self.monopole_dipole, self.plan.nside)
-        return np.where(self.plan.valid, self.sky.values * self.factor - smooth, 0.0)
+        if self.fields is Fields.T:
+            return smooth
+        return np.concatenate([smooth[None], np.zeros((self.fields.n - 1, smooth.size))])
 
     def assume_sky(
         self, sky_model: SkyModel | None = None, *, cl: FloatArray | None = None, fwhm: float | None = None,
-        beam: FloatArray | None = None, noise_std: Any = None, whole: bool = False,
+        beam: FloatArray | None = None, noise_std: Any = None, noise_cov: Any = None, whole: bool = False,
     ) -> SkyModel:  # fmt: skip
         """The sky model given, made of what is given, or estimated; `whole`: of a given `cl` to 3*nside-1."""
         if sky_model is not None:
-            return self._checked(sky_model)
+            return self._checked(sky_model.only(self.fields))
         plan, std = self.plan, None if noise_std is None else noise_of(noise_std, self.plan, nest=self.nest)
+        cov = None if noise_cov is None else noise_cov_of(noise_cov, plan, nest=self.nest)
+        if cov is not None and self.flips_u:
+            cov = cov * _flipped(self.fields)
         if cl is None:
-            return estimate_sky_model(self.observed, plan.valid, nside=plan.nside, noise_std=std)
+            return self._estimated(std)
         lmax = 3 * plan.nside - 1 if whole else None
         made = SkyModel.from_theory(
-            cl, plan.nside, fwhm=fwhm, beam=beam, noise_std=0.0 if std is None else std, lmax=lmax
-        )
+            spectra_of(cl, self.fields), plan.nside, fwhm=fwhm, beam=beam, noise_std=0.0 if std is None else std,
+            noise_cov=cov, lmax=lmax,
+        )  # fmt: skip
         return self._checked(made)
+
+    def _estimated(self, noise_std: float | FloatArray | None) -> SkyModel:
+        """The sky model of the observed pixels alone."""
+        if self.fields is not Fields.T:
+            raise SpectrumError(
+                f"a map of {', '.join(self.fields.stokes)} needs cl (and fwhm or beam, noise_std or noise_cov) or a "
+                "sky_model: spectra of polarization are not estimated from the map"
+            )
+        return estimate_sky_model(self.observed, self.plan.valid, nside=self.plan.nside, noise_std=noise_std)
 
     def _checked(self, sky_model: SkyModel) -> SkyModel:
         """The model, if its power is that of the data; of a constant map any model serves."""
-        if self.constant is None:
+        if self.constant is None and self.fields is Fields.TQU:
+            check_power(self.observed[0], self.plan.valid[0], sky_model.only(Fields.T), self.work_unit)
+        elif self.constant is None:
             check_power(self.observed, self.plan.valid, sky_model, self.work_unit)
         return sky_model
 
@@ -114,10 +157,10 @@ class Problem:
         """From the work unit, without monopole and dipole, to the map's own scale."""
         if self.constant is not None:
             return np.full(filled.shape, self.constant)
-        return (filled + monopole_dipole_map(self.monopole_dipole, self.plan.nside)) / self.factor
+        return (filled + self._smooth) / self.factor
 
     def with_data(self, filled: FloatArray) -> FloatArray:
-        """(npix,) RING, the map's own values (NaN where it has none) and `filled` in the targets."""
+        """RING, the map's own values (NaN where it has none) and `filled` in the targets."""
         own = np.where(self.sky.known, self.sky.values, np.nan)
         return np.where(self.plan.targets, self.to_map(filled), own)
 
@@ -139,15 +182,19 @@ def plan_for(
 ) -> InpaintingPlan:
     """The plan given or made of the mask, with pixels that the map does not have added to what is filled."""
     if plan is None:
-        observed = taken.known if mask is None else masks.validate_mask(mask, taken.nside, nest=nest)
+        observed = taken.known
+        if mask is not None:
+            polarized = taken.fields is not Fields.T
+            observed = masks.validate_mask(mask, taken.nside, nest=nest, polarized=polarized)
         plan = InpaintingPlan.from_valid(observed)
     elif mask is not None:
         raise MaskError("plan and mask were given; the plan holds its mask: give one or the other")
     if plan.nside != taken.nside:
         raise MaskError(f"the plan is for nside {plan.nside}, the map has {taken.nside}; make a plan for it")
+    plan = plan.of(taken.fields)
     # A guarded pixel is no datum, but a value is expected there.
     missing = ~plan.targets & ~plan.excluded & ~taken.known
-    lost = int(np.count_nonzero(missing))
+    lost = int(np.count_nonzero(np.atleast_2d(missing).any(axis=0)))
     if not lost:
         return plan
     warnings.warn(
@@ -155,4 +202,50 @@ def plan_for(
         CmbInpaintWarning,
         stacklevel=4,
     )
-    return InpaintingPlan(plan.nside, plan.valid & taken.known, plan.targets | missing, plan.excluded)
+    return InpaintingPlan(plan.nside, plan.valid & taken.known, plan.targets | missing, plan.excluded).of(
+        taken.fields
+    )
+
+
+def spectra_of(cl: Any, fields: Fields) -> Any:
+    """The spectra of these Stokes parameters, of theirs or of T, Q and U together.
+
+    Raises
+    ------
+    SpectrumError
+        If they are of others.
+    """
+    rows = as_numbers(cl, "uK2", "cl")
+    if fields is Fields.T and rows.ndim != 2:
+        return cl
+    given = validate_spectra(cl)
+    if given.fields is Fields.TQU and fields is not Fields.TQU:
+        part = slice(0, 1) if fields is Fields.T else slice(1, 3)
+        given = EllMatrix(given.values[part, part])
+    if given.fields is not fields:
+        raise SpectrumError(
+            f"cl has shape {rows.shape}: {', '.join(given.fields.spectra[: len(np.atleast_2d(rows))])}; the map is of "
+            f"{', '.join(fields.stokes)}, which needs {_NEEDED[fields]}"
+        )
+    return given.spectra[0] if fields is Fields.T else given.spectra
+
+
+_NEEDED = {
+    Fields.T: "TT (lmax+1,)",
+    Fields.QU: "EE, BB (2, lmax+1), or EE, BB, EB",
+    Fields.TQU: "TT, EE, BB, TE (4, lmax+1), or TT, EE, BB, TE, EB, TB",
+}
+
+
+def _constant(values: FloatArray, valid: BoolArray) -> float | FloatArray | None:
+    """The one value that all data have, of each Stokes parameter; None if any of them varies."""
+    rows = [row[here] for row, here in zip(np.atleast_2d(values), np.atleast_2d(valid), strict=True)]
+    if not all(data.size > 1 and data.min() == data.max() for data in rows):
+        return None
+    return float(rows[0][0]) if values.ndim == 1 else np.array([[data[0]] for data in rows])
+
+
+def _flipped(fields: Fields) -> FloatArray:
+    """(rows, 1) the signs of a noise covariance's rows where U is in the other convention."""
+    pairs = itertools.combinations_with_replacement(fields.stokes, 2)
+    return np.array([[-1.0 if pair.count("U") == 1 else 1.0] for pair in pairs])

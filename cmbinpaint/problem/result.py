@@ -40,9 +40,9 @@ class InpaintInfo:
     fsky
         Fraction of the sky used as data.
     n_holes, n_filled
-        Holes by 8-connectivity, and pixels filled.
+        Holes by 8-connectivity, and pixels filled, of any Stokes parameter.
     monopole_dipole_std
-        Rms in the holes, in `work_unit`, by which the map's monopole and dipole are uncertain; the fill continues both.
+        Rms in T's holes, in `work_unit`, by which the map's monopole and dipole are uncertain; the fill continues both.
         Small but for large cuts; 0 if nothing was filled.
     unit, work_unit
         The map's unit (None: unspecified), and that of the sky model: µK where the map's unit is known or a `cl`
@@ -73,8 +73,9 @@ class InpaintInfo:
 
     @cached_property
     def prediction(self) -> FloatArray:
-        """(npix,) float64, RING, in the map's unit: the data, and the model's deterministic fill; NaN where
-        excluded pixels hold nothing.
+        """(npix,) or (k, npix) float64, RING, in the map's unit: the data, and the model's deterministic fill.
+
+        NaN where excluded pixels hold nothing.
 
         Made when it is first read, which for a realization takes as long as filling another map; a realization
         is `o' + predict(d - d')` and does not hold it. Until then the info keeps the prepared model alive.

@@ -51,7 +51,7 @@ def map_signal(
         As in `SkyModel.from_theory`.
     """
     band = 3 * nside - 1 if lmax is None else validate_lmax(lmax, 4 * nside - 1, lowest=2)
-    window = _windows(sky.fields, nside, band, fwhm, beam)
+    window = mode_windows(sky.fields, nside, band, fwhm=fwhm, beam=beam, pixwin=beam is None)
     given = min(band, sky.lmax, window.shape[1] - 1)
     signal = window[:, None, : given + 1] * window[None, :, : given + 1] * sky.values[..., : given + 1]
     found = 2
@@ -64,8 +64,8 @@ def map_signal(
     return with_broad_prior(signal[0, 0] if sky.k == 1 else signal, noise, nside)
 
 
-def _windows(fields: Fields, nside: int, band: int, fwhm: Any, beam: Any) -> FloatArray:
-    """Return (k, at most band + 1) the amplitude that each mode's a_lm are multiplied with."""
+def mode_windows(fields: Fields, nside: int, lmax: int, *, fwhm: Any, beam: Any, pixwin: bool) -> FloatArray:
+    """Return (k, at most lmax + 1) the amplitude that each mode's a_lm are multiplied with (see `map_window`)."""
     spins = [spin for spin, rows in fields.spins for _ in range(rows.start, rows.stop)]
     beams = [beam] * fields.n
     if fields.n > 1 and beam is not None and np.ndim(beam) == 2:
@@ -77,7 +77,7 @@ def _windows(fields: Fields, nside: int, band: int, fwhm: Any, beam: Any) -> Flo
             )
         beams = [beam[min(i, len(beam) - 1)] for i in range(fields.n)]
     windows = [
-        map_window(nside, band, fwhm=fwhm, beam=b, pixwin=beam is None, spin=spin)
+        map_window(nside, lmax, fwhm=fwhm, beam=b, pixwin=pixwin, spin=spin)
         for b, spin in zip(beams, spins, strict=True)
     ]
     return np.stack([window[: min(w.size for w in windows)] for window in windows])

@@ -1,6 +1,6 @@
 """Simulated observations of a Gaussian sky.
 
-Inputs: a spectrum, a beam, a noise level and a generator. Outputs: (npix,) RING maps.
+Inputs: spectra, a beam, a noise level and a generator. Outputs: (npix,) RING maps, (k, npix) of Q, U or T, Q, U.
 """
 
 from dataclasses import dataclass
@@ -10,10 +10,11 @@ import numpy as np
 
 from cmbinpaint._types import ComplexArray, FloatArray
 from cmbinpaint.errors import CmbInpaintError
+from cmbinpaint.sims.map_signal import mode_windows
+from cmbinpaint.sphere.ell_matrix import EllMatrix, validate_spectra
 from cmbinpaint.sphere.harmonics import Harmonics, draw_alm, scale_alm
 from cmbinpaint.sphere.maps import validate_nside
-from cmbinpaint.sphere.power import validate_cl, validate_lmax, validate_noise
-from cmbinpaint.sphere.windows import map_window
+from cmbinpaint.sphere.power import validate_lmax, validate_noise
 
 Seed = int | np.random.SeedSequence | np.random.Generator | None
 
@@ -25,9 +26,9 @@ class SkyParts:
     Parameters
     ----------
     signal
-        (npix,) float64, RING; the sky convolved with the beam, without noise.
+        (npix,) or (k, npix) float64, RING; the sky convolved with the beam, without noise.
     noise
-        (npix,) float64, RING.
+        As `signal`.
     alm
         The a_lm of `signal`, healpy's order.
     """
@@ -83,13 +84,15 @@ def simulate_sky(
     Parameters
     ----------
     cl
-        (n,) float, C_ell of the sky from ell = 0; entries 0 and 1 are drawn as they are.
+        (n,) float, C_ell of the sky from ell = 0; entries 0 and 1 are drawn as they are. Of T, Q, U (4, n) TT, EE, BB,
+        TE or (6, n) with EB, TB; of Q, U (2, n) EE, BB or (3, n) with EB.
     nside
         Resolution of the map.
     fwhm, beam
         Gaussian beam's full width at half maximum, radians; or b_ell from ell = 0.
     noise_std
-        White noise per pixel, scalar or (npix,) RING, in the unit of the map.
+        White noise per pixel, scalar or (npix,) RING, in the unit of the map; of Q, U or T, Q, U a scalar, (k,) or
+        (k, npix).
     pixwin
         Whether pixels average (times the pixel window) or sample the sky at their centers.
     lmax
@@ -105,7 +108,7 @@ def simulate_sky(
     Returns
     -------
     ndarray, or that and `SkyParts`
-        (npix,) float64 in RING order; with `return_parts` also what it is made of.
+        (npix,) or (k, npix) float64 in RING order; with `return_parts` also what it is made of.
 
     Raises
     ------
@@ -121,15 +124,20 @@ def simulate_sky(
     """
     nside = validate_nside(nside)
     generator = validate_seed(seed)
-    sky = validate_cl(cl, lmax=2)
-    noise_level = validate_noise(noise_std, nside)
+    sky = validate_spectra(cl)
+    noise_level = np.asarray(validate_noise(noise_std, nside, sky.k))
     band = 3 * nside - 1 if lmax is None else validate_lmax(lmax, 4 * nside - 1, lowest=2)
-    window = map_window(nside, band, fwhm=fwhm, beam=beam, pixwin=pixwin)
+    window = _fitted(mode_windows(sky.fields, nside, band, fwhm=fwhm, beam=beam, pixwin=pixwin), band)
     # The draw always fills lmax, so that one seed gives one sky under any beam and any length of cl.
-    spectrum = _fitted(sky, band)
-    alm = scale_alm(draw_alm(spectrum, generator), _fitted(window, band))
+    spectra = _fitted(sky.values, band)
+    if sky.k == 1:
+        alm = scale_alm(draw_alm(spectra[0, 0], generator), window[0])
+    else:
+        alm = EllMatrix(spectra).draw(generator)
+        alm = EllMatrix(np.eye(sky.k)[..., None] * window).apply(alm)
     signal = Harmonics(nside, band, threads=threads).synthesis(alm)
-    noise = generator.standard_normal(12 * nside**2) * noise_level
+    noise = generator.standard_normal(signal.shape)
+    noise *= noise_level[:, None] if sky.k > 1 and noise_level.ndim == 1 else noise_level
     total = signal + noise
     return (total, SkyParts(signal, noise, alm)) if return_parts else total
 
@@ -145,7 +153,7 @@ def validate_seed(seed: Seed) -> np.random.Generator:
 
 
 def _fitted(array: FloatArray, lmax: int) -> FloatArray:
-    """Return the array cut at lmax or padded with zeros."""
-    out = np.zeros(lmax + 1)
-    out[: min(array.size, lmax + 1)] = array[: lmax + 1]
+    """Return the array (..., n) cut at lmax or padded with zeros."""
+    out = np.zeros((*array.shape[:-1], lmax + 1))
+    out[..., : min(array.shape[-1], lmax + 1)] = array[..., : lmax + 1]
     return out

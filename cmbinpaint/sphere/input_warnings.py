@@ -10,6 +10,7 @@ import numpy as np
 
 from cmbinpaint._types import BoolArray, FloatArray
 from cmbinpaint.errors import CmbInpaintWarning, MapError, MaskError
+from cmbinpaint.sphere.fields import Fields
 from cmbinpaint.sphere.maps import npix_to_nside
 from cmbinpaint.sphere.ordering_warnings import (
     FEWEST,
@@ -19,7 +20,7 @@ from cmbinpaint.sphere.ordering_warnings import (
 )
 from cmbinpaint.sphere.pixels import pixel_neighbors, ring_to_nest
 
-__all__ = ["check_input"]
+__all__ = ["check_input", "check_stokes"]
 
 # No sky has this; 1e20 itself is what numpy's masked arrays leave behind, and float32 rounds it up.
 _BIGGEST = 0.9999e20
@@ -83,6 +84,18 @@ def check_input(values: FloatArray, valid: BoolArray, *, nest: bool = False, has
     _warn_if_inverted(values, valid, has_value, nside)
     warn_of_sky_ordering(values, valid & has_value, nside)
     warn_of_mask_ordering(valid, nside)
+
+
+def check_stokes(values: FloatArray, valid: BoolArray, *, nest: bool = False, has_mask: bool = True) -> None:
+    """`check_input` of a map of T, or of each Stokes parameter of (k, npix) values, which errors name."""
+    if values.ndim == 1:
+        check_input(values, valid, nest=nest, has_mask=has_mask)
+        return
+    for name, row, here in zip(Fields.of(len(values)).stokes, values, valid, strict=True):
+        try:
+            check_input(row, here, nest=nest, has_mask=has_mask)
+        except (MapError, MaskError) as error:
+            raise type(error)(f"{name}: {error}") from None
 
 
 def _warn(text: str) -> None:

@@ -1,4 +1,4 @@
-"""Validate and reorder HEALPix temperature maps of any array type, and return results in the user's format.
+"""Validate and reorder HEALPix maps of any array type, and return results in the user's format.
 
 Inputs: arrays, masked arrays, Quantities; RING or NESTED; any byte order. Outputs: `SkyInput`: float64 RING
 values, which pixels are known, and the way back to the type, ordering, dtype and unit of the input.
@@ -14,6 +14,7 @@ import numpy as np
 from cmbinpaint._types import AnyArray, BoolArray, FloatArray
 from cmbinpaint.errors import MapError
 from cmbinpaint.sphere.containers import unwrap
+from cmbinpaint.sphere.fields import Fields
 from cmbinpaint.sphere.units import agree
 
 __all__ = [
@@ -84,14 +85,14 @@ def to_nest(sky: AnyArray) -> AnyArray:
 
 @dataclass(frozen=True, eq=False)
 class SkyInput:
-    """A temperature map as the algorithms see it, and the way back to what the user gave.
+    """A map of T, of Q, U or of T, Q, U as the algorithms see it, and the way back to what the user gave.
 
     Attributes
     ----------
     values
-        (npix,) float64, RING, contiguous; 0.0 where nothing is known.
+        (npix,) or, of several Stokes parameters, (k, npix) float64, RING, contiguous; 0.0 where nothing is known.
     known
-        (npix,) bool, RING; False where the map is NaN, UNSEEN or a masked entry.
+        Bool, RING, of the same shape; False where the map is NaN, UNSEEN or a masked entry.
     nside
         Resolution.
     unit
@@ -112,10 +113,15 @@ class SkyInput:
     def __post_init__(self) -> None:
         npix = 12 * validate_nside(self.nside) ** 2
         for name in ("values", "known", "_data"):
-            if getattr(self, name).shape != (npix,):
+            if getattr(self, name).shape not in {(npix,), (2, npix), (3, npix)}:
                 raise MapError(
                     f"{name} has shape {getattr(self, name).shape}; nside {self.nside} needs ({npix},)"
                 )
+
+    @property
+    def fields(self) -> Fields:
+        """T, or Q and U, or all three."""
+        return Fields.T if self.values.ndim == 1 else Fields.of(len(self.values))
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -128,14 +134,15 @@ class SkyInput:
         Parameters
         ----------
         filled
-            (npix,) or (n, npix) float64, RING, in the map's unit; read in the holes only.
+            (npix,) or (n, npix) float64, RING, in the map's unit; read in the holes only. Of several Stokes parameters
+            (k, npix) or (n, k, npix).
         holes
-            (npix,) bool, RING; every other pixel is returned bit for bit, cast to the output's dtype.
+            Bool, RING, of the map's shape; every other pixel is returned bit for bit, cast to the output's dtype.
 
         Returns
         -------
         ndarray, MaskedArray or Quantity
-            (npix,) or (n, npix); float32, float64 and longer kept in native byte order, float16 to float32,
+            Of the shape of `filled`; float32, float64 and longer kept in native byte order, float16 to float32,
             integers to float64. A masked array keeps masked what was masked and is not a hole.
 
         Raises
@@ -144,10 +151,9 @@ class SkyInput:
             If the shapes do not fit the map.
         """
         filled, holes = np.asarray(filled), np.asarray(holes, dtype=bool)
-        if filled.shape[-1:] != self.known.shape or holes.shape != self.known.shape or filled.ndim > 2:
-            raise MapError(
-                f"filled has shape {filled.shape} and holes {holes.shape}; ({self.known.size},) was expected"
-            )
+        shape = self.known.shape
+        if holes.shape != shape or shape not in (filled.shape, filled.shape[1:]):
+            raise MapError(f"filled has shape {filled.shape} and holes {holes.shape}; {shape} was expected")
         if self.nest:
             filled, holes = to_nest(filled), to_nest(holes)
         out = np.empty(filled.shape, dtype=self.dtype)
@@ -163,8 +169,8 @@ def _output_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.float32) if dtype.itemsize == 2 else dtype.newbyteorder("=")
 
 
-def _as_map(data: Any, given: Any) -> AnyArray:
-    """Return the (npix,) array of a map, or raise MapError."""
+def _as_map(data: Any, given: Any, polarized: bool) -> AnyArray:
+    """Return the (npix,) array of a map, or (k, npix) if it may be `polarized`; or raise MapError."""
     try:
         array = np.asarray(data)
     except ValueError as error:
@@ -177,27 +183,40 @@ def _as_map(data: Any, given: Any) -> AnyArray:
         raise MapError(f"a map is an array of 12 nside**2 pixels; got {type(given).__name__}, {kind}")
     if array.ndim == 2 and 1 in array.shape:
         return array.reshape(-1)
-    if array.ndim == 2 and array.shape[0] in (2, 3):
-        raise MapError(f"the map has shape {array.shape}: temperature only, pass map[0]")
     if array.ndim == 2 and array.shape[1] in (2, 3):
-        raise MapError(f"the map has shape {array.shape}: temperature only, pass map[:, 0]")
+        remedy = (
+            "pass map.T: one row for each Stokes parameter"
+            if polarized
+            else "temperature only, pass map[:, 0]"
+        )
+        raise MapError(f"the map has shape {array.shape}: {remedy}")
+    if array.ndim == 2 and array.shape[0] in (2, 3):
+        if polarized:
+            return array
+        raise MapError(f"the map has shape {array.shape}: temperature only, pass map[0]")
     if array.ndim != 1:
-        raise MapError(f"the map has shape {array.shape}; one map of shape (npix,) was expected")
+        also = ", or (3, npix) of T, Q, U or (2, npix) of Q, U," if polarized else ""
+        raise MapError(f"the map has shape {array.shape}; one map of shape (npix,){also} was expected")
     return array
 
 
-def validate_map(sky: Any, *, nest: bool = False, unit: str | None = None) -> SkyInput:
-    """Read a temperature map in any form that users have it.
+def validate_map(
+    sky: Any, *, nest: bool = False, unit: str | None = None, polarized: bool = False
+) -> SkyInput:
+    """Read a map in any form that users have it.
 
     Parameters
     ----------
     sky
         (npix,), (npix, 1) or (1, npix) array, masked array or Quantity of integers or floats in any byte
-        order; it is never written to. Masked entries are unknown, whatever their values.
+        order; it is never written to. Masked entries are unknown, whatever their values. If `polarized` also (3, npix)
+        of T, Q, U or (2, npix) of Q, U, or a list of such maps.
     nest
         Whether it is in NESTED order.
     unit
         Declares the unit of bare numbers, in any spelling; never converts.
+    polarized
+        Whether it may have Q and U.
 
     Returns
     -------
@@ -206,14 +225,14 @@ def validate_map(sky: Any, *, nest: bool = False, unit: str | None = None) -> Sk
     Raises
     ------
     MapError
-        If it is not a HEALPix temperature map.
+        If it is not a HEALPix map, or has Q and U where it may not.
     UnitsError
         If `unit` is not a unit, or contradicts the map's own.
     """
     data, mask, own, wrap = unwrap(sky)
-    array = _as_map(data, sky)
-    nside = npix_to_nside(array.size)
-    masked = None if mask is None else np.broadcast_to(mask, np.shape(data)).reshape(-1).astype(bool)
+    array = _as_map(data, sky, polarized)
+    nside = npix_to_nside(array.shape[-1])
+    masked = None if mask is None else np.broadcast_to(mask, np.shape(data)).reshape(array.shape).astype(bool)
     with np.errstate(over="ignore", invalid="ignore"):
         values = array.astype(np.float64)
     known = ~(np.isnan(values) | is_unseen(values))

@@ -42,6 +42,7 @@ def validate_mask(
     threshold: float | None = None,
     hidden: bool = False,
     what: str = "mask",
+    polarized: bool = False,
 ) -> BoolArray:
     """Return a user's mask as bool (npix,) in RING order, True = observed.
 
@@ -60,12 +61,21 @@ def validate_mask(
         What entries hidden in a masked array stand for: by default holes.
     what
         How messages call it: `"mask"` or `"exclude mask"`.
+    polarized
+        Whether two or three masks may be given, and are returned, as rows: of T and polarization, or one for each
+        Stokes parameter.
 
     Raises
     ------
     MaskError
         If it is not a mask, does not fit the map, or holds other values than 0 and 1 and no threshold is given.
     """
+    if polarized and _has_rows(mask):
+        rows = (
+            validate_mask(row, nside, nest=nest, threshold=threshold, hidden=hidden, what=what)
+            for row in mask
+        )
+        return np.stack(list(rows))
     values = _mask_values(mask, hidden, what)
     try:
         own = npix_to_nside(values.size)
@@ -79,6 +89,14 @@ def validate_mask(
         )
     valid = _observed(values, threshold, what)
     return np.asarray(to_ring(valid), dtype=bool) if nest else valid
+
+
+def _has_rows(mask: Any) -> bool:
+    """Whether it is two or three masks."""
+    try:
+        return len(mask) in (2, 3) and len({len(row) for row in mask}) == 1 and len(mask[0]) >= 12
+    except (TypeError, KeyError):
+        return False
 
 
 def _mask_values(mask: Any, hidden: bool, what: str) -> AnyArray:

@@ -12,7 +12,7 @@ from cmbinpaint.errors import SpectrumError
 from cmbinpaint.sphere.units import in_unit
 
 __all__ = [
-    "as_numbers", "noise_power", "pixel_variance", "validate_cl", "validate_lmax", "validate_noise",
+    "as_numbers", "noise_power", "pixel_variance", "symmetric", "validate_cl", "validate_lmax", "validate_noise",
     "validate_noise_cov",
 ]  # fmt: skip
 
@@ -116,9 +116,7 @@ def validate_noise_cov(noise_cov: Any, nside: int, k: int) -> FloatArray:
             f"noise_cov has shape {cov.shape}; expected (3, {12 * nside**2}) for Q, U: QQ, QU, UU, or "
             f"(6, {12 * nside**2}) for T, Q, U: II, IQ, IU, QQ, QU, UU, at nside {nside}"
         )
-    matrices = np.empty((k, k, cov.shape[1]))
-    for row, (i, j) in zip(cov, zip(*np.triu_indices(k), strict=True), strict=True):
-        matrices[i, j] = matrices[j, i] = row
+    matrices = symmetric(cov, k)
     lowest = np.full(cov.shape[1], -1.0)
     finite = np.isfinite(cov).all(axis=0)
     lowest[finite] = np.linalg.eigvalsh(matrices[..., finite].transpose(2, 0, 1))[:, 0]
@@ -131,6 +129,14 @@ def validate_noise_cov(noise_cov: Any, nside: int, k: int) -> FloatArray:
         )
     cov.flags.writeable = False
     return cov
+
+
+def symmetric(rows: FloatArray, k: int) -> FloatArray:
+    """(k, k, n) matrices, from (k (k + 1) / 2, n) their upper triangles row after row."""
+    matrices = np.empty((k, k, rows.shape[1]))
+    for row, (i, j) in zip(rows, zip(*np.triu_indices(k), strict=True), strict=True):
+        matrices[i, j] = matrices[j, i] = row
+    return matrices
 
 
 def validate_lmax(lmax: Any, highest: int | None = None, *, lowest: int = 0, why: str = "") -> int:

@@ -20,7 +20,7 @@ from scipy.stats import f as fisher
 from scipy.stats import t as student
 
 from cmbinpaint._types import AnyArray, FloatArray
-from cmbinpaint.errors import CmbInpaintError
+from cmbinpaint.errors import CmbInpaintError, MapError
 from cmbinpaint.gaussian.hole_posterior import hole_factor
 from cmbinpaint.gaussian.vecchia import HoleFactor
 from cmbinpaint.pipeline.filler import Filler, draw_observation, realization_rng
@@ -30,6 +30,7 @@ from cmbinpaint.problem.options import refuse_old_names, validate_known
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.problem.problem import Problem
 from cmbinpaint.sims.sky_model import SkyModel
+from cmbinpaint.sphere.fields import Fields
 from cmbinpaint.validation.depths import DepthBins
 from cmbinpaint.validation.holdout import Holdout, hold_out
 from cmbinpaint.validation.self_check_result import SelfCheck
@@ -109,6 +110,10 @@ def self_check(
     problem = Problem.make(
         sky, mask, plan=plan, nest=nest, unit=unit, assume_microkelvin=cl is not None or noise_std is not None
     )
+    if problem.fields is not Fields.T:
+        raise MapError(
+            f"self_check is for temperature; the map is of {', '.join(problem.fields.stokes)}: pass map[0]"
+        )
     validate_known(cl, fwhm, beam, noise_std, sky_model, problem.plan.nside)
     inpainter = load_model(model)
     inpainter.check(problem.plan.nside)

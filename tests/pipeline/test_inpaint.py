@@ -359,7 +359,7 @@ def test_warnings_and_errors_say_what_to_do() -> None:
         Draws(first=-1)
     with pytest.raises(MaskError, match="all pixels are masked"):
         fill(sky, np.zeros(NPIX))
-    with pytest.raises(MapError, match="temperature only"):
+    with pytest.raises(CmbInpaintError, match="fills temperature only"):
         fill(np.stack([sky] * 3), mask)
 
 

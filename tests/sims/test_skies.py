@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cmbinpaint.errors import CmbInpaintError
-from cmbinpaint.sims import fiducial_cl, simulate_sky
+from cmbinpaint.errors import CmbInpaintError, SpectrumError
+from cmbinpaint.sims import fiducial_cl, fiducial_spectra, simulate_sky
 from cmbinpaint.sphere.windows import pixel_window
 
 NSIDE = 16
@@ -97,3 +97,28 @@ def test_lengths_are_fitted_and_one_seed_is_one_sky_under_any_beam() -> None:
 def test_refusals(changes: dict, text: str) -> None:
     with pytest.raises(CmbInpaintError, match=text):
         simulate_sky(CL, NSIDE, **changes)
+
+
+def test_t_q_u_are_those_of_healpy_with_the_spectra_asked_for():
+    """Behind beam and pixels, TE included; white noise of each Stokes parameter's level."""
+    nside, lmax = 32, 95
+    cl = fiducial_spectra(lmax)
+    sky, parts = simulate_sky(
+        cl, nside, fwhm=0.05, noise_std=[3.0, 0.2, 0.4], pixwin=True, seed=3, return_parts=True
+    )
+    assert sky.shape == (3, 12 * nside**2) and np.array_equal(sky, parts.signal + parts.noise)
+    np.testing.assert_allclose(parts.signal, hp.alm2map(parts.alm, nside, lmax=lmax), atol=1e-9)
+    np.testing.assert_allclose(parts.noise.std(axis=1), [3.0, 0.2, 0.4], rtol=0.02)
+    ell = np.arange(lmax + 1)
+    window = np.stack([hp.gauss_beam(0.05, lmax, pol=True)[:, i] * pixel_window(nside, lmax, spin=s) for i, s in
+                       ((0, 0), (1, 2), (2, 2))])  # fmt: skip
+    found = hp.alm2cl(list(parts.alm), lmax=lmax)
+    auto = found[:3] / np.maximum(cl[:3] * window**2, 1e-30)
+    for one in auto[:, 30:]:  # of 8000 modes each
+        assert np.average(one, weights=2 * ell[30:] + 1) == pytest.approx(1.0, abs=4 * np.sqrt(2 / 8000))
+    rho = found[3, 30:] / np.sqrt(found[0] * found[1])[30:]
+    expected = (cl[3] / np.sqrt(np.maximum(cl[0] * cl[1], 1e-30)))[30:]
+    assert np.mean(rho * expected) == pytest.approx(np.mean(expected**2), rel=0.1)
+    assert simulate_sky(cl[1:3], nside, fwhm=0.05, noise_std=0.2, seed=3).shape == (2, 12 * nside**2)
+    with pytest.raises(SpectrumError, match=r"noise_std has shape \(2,\); expected a number, one for each"):
+        simulate_sky(cl, nside, noise_std=[1.0, 2.0])
