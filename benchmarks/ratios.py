@@ -4,8 +4,8 @@
     python benchmarks/ratios.py --store    # replace what is stored
 
 Each part is timed on one core, in processor time, in turn with ducc0's synthesis and adjoint at nside 128; the ratio is
-that of the best of five runs each. Ratios vary by a tenth from run to run, on a busy machine by a third; beyond 1.5
-times the stored one a part is slower.
+that of the best of five runs each. Ratios vary by a fifth from run to run, on a busy machine by a factor of two; beyond
+1.5 times the stored one a part is slower.
 """
 
 import argparse
