@@ -12,17 +12,15 @@ import difflib
 import importlib
 import logging
 import os
-import signal
 import sys
-import threading
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from types import FrameType
 from typing import Any, NoReturn, TextIO
 
 from cmbinpaint import __version__
+from cmbinpaint.commands._process import Terminated, any_console, stopped_by_signals
 from cmbinpaint.errors import CmbInpaintError, CmbInpaintWarning
 
 COMMANDS = {
@@ -45,10 +43,6 @@ DONE, ERROR, USAGE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 
 class UsageError(Exception):
     """The command line does not say what to do."""
-
-
-class Terminated(BaseException):
-    """SIGTERM came; unwinds like KeyboardInterrupt, so that temporary files are removed on the way."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -93,10 +87,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
-    with _sigterm_raises(), _one_line_warnings(debug), _logging_to_stderr(words):
+    with any_console(), _one_line_warnings(debug), _logging_to_stderr(words):
         try:
-            code = _dispatch(words)
-            sys.stdout.flush()
+            with stopped_by_signals():
+                code = _dispatch(words)
+                sys.stdout.flush()
             return code
         except UsageError as error:
             return _fail(str(error), USAGE)
@@ -181,23 +176,6 @@ def _fail(message: str, code: int) -> int:
 def _say(kind: str, message: str) -> None:
     """Print one line to stderr, whatever the message's own line breaks."""
     print(f"cmbinpaint: {kind}: {' '.join(message.split())}", file=sys.stderr, flush=True)
-
-
-@contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    """Let SIGTERM unwind the stack as Ctrl-C does (the main thread alone may receive signals)."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: FrameType | None) -> NoReturn:
-        raise Terminated
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """The command line: what it imports, what it says, and the code it leaves with."""
 
+import io
 import logging
 import os
 import signal
@@ -8,6 +9,7 @@ import sys
 import time
 import types
 import warnings
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -157,6 +159,104 @@ def test_sigterm_unwinds_and_is_143(command, capsys) -> None:
         capsys.readouterr().err == "cmbinpaint: error: terminated (SIGTERM); no half-written file was left\n"
     )
     assert signal.getsignal(signal.SIGTERM) == handler
+
+
+class Thing:
+    """What a weak reference can point to."""
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["term", "int"]
+)
+@pytest.mark.parametrize("seconds", [0.0, 20.0], ids=["done at once", "goes on"])
+def test_a_signal_in_a_callback_whose_errors_are_dropped_is_not_lost(
+    number, code, seconds, command, capsys
+) -> None:
+    def run(args) -> int:
+        def callback(_: object) -> None:  # as in a garbage collection during the work
+            signal.raise_signal(number)
+            list(range(100))
+
+        thing = Thing()
+        reference = weakref.ref(thing, callback)
+        del thing
+        assert reference() is None
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            time.sleep(0.01)
+        return 0
+
+    command(run)
+    before, start = (signal.getsignal(number), sys.unraisablehook), time.monotonic()
+    assert cli.main(["probe"]) == code
+    assert time.monotonic() - start < 10 and (signal.getsignal(number), sys.unraisablehook) == before
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+SIGNS = "µK² ± σ ≤ 1° × é 天"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        ("utf-8", SIGNS), ("ascii", "uK^2 +- sigma <= 1 deg x e ?"), ("latin-1", "µK² ± sigma <= 1° × é ?"),
+        ("cp932", "uK^2 ± σ <= 1° × e 天"), ("gbk", "uK^2 ± σ ≤ 1° × é 天"),
+    ],
+)  # fmt: skip
+def test_text_is_spelled_out_where_the_console_has_no_sign_for_it(
+    encoding, text, command, monkeypatch
+) -> None:
+    def run(args) -> int:
+        sys.stdout.write(f"{SIGNS}\n")
+        warnings.warn(SIGNS, CmbInpaintWarning, stacklevel=1)
+        raise MapError(SIGNS)
+
+    command(run)
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding=encoding) for _ in range(2))
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    assert cli.main(["probe"]) == 1
+    said = [stream.buffer.getvalue().decode(encoding).splitlines() for stream in (out, err)]
+    assert said == [[text], [f"cmbinpaint: warning: {text}", f"cmbinpaint: error: {text}"]]
+    assert (out.errors, err.errors) == ("strict", "strict")
+
+
+@pytest.mark.parametrize("name", list(cli.COMMANDS))
+def test_every_help_can_be_read_on_any_console(name: str, monkeypatch) -> None:
+    for encoding in ("ascii", "cp932", "gbk"):
+        stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+        monkeypatch.setattr(sys, "stdout", stream)
+        assert cli.main([name, "--help"]) == 0
+        said = stream.buffer.getvalue().decode(encoding)
+        assert said.startswith(f"usage: cmbinpaint {name}") and "?" not in said
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell that closes streams is needed")
+@pytest.mark.parametrize("closed", [">&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_without_streams_a_command_works_and_writes_its_own_file_only(closed: str, tmp_path: Path) -> None:
+    words = "-m cmbinpaint simulate --nside 2 --seed 1 -o"
+    for name, how in (("a.fits", closed), ("b.fits", "")):
+        done = subprocess.run(f"{sys.executable} {words} {name} {how}", shell=True, cwd=tmp_path, check=True)
+        assert done.returncode == 0
+    one, other = ((tmp_path / name).read_bytes() for name in ("a.fits", "b.fits"))
+    assert one.replace(b"a.fits", b"b.fits")[2880 * 2 :] == other[2880 * 2 :] and len(one) % 2880 == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.fits", "b.fits"]
+
+
+def test_the_backend_of_a_notebook_is_not_asked_to_draw(command, monkeypatch) -> None:
+    module = "module://matplotlib_inline.backend_inline"
+    code = (
+        "import cmbinpaint.commands._process as process\n"
+        "with process.any_console():\n"
+        "    import healpy, cmbinpaint.plots, matplotlib; print(matplotlib.get_backend())"
+    )
+    env = {**os.environ, "MPLBACKEND": module}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.strip().lower() == "agg"
+    monkeypatch.setenv("MPLBACKEND", module)
+    seen: list[str] = []
+    command(lambda args: seen.append(os.environ["MPLBACKEND"]) or 0)
+    assert cli.main(["probe"]) == 0 and seen == ["agg"] and os.environ["MPLBACKEND"] == module
 
 
 def test_warnings_of_the_package_are_one_line_and_once(command, capsys) -> None:

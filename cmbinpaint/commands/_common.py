@@ -63,7 +63,7 @@ def memory_size(text: str) -> int:
 
 def column(text: str) -> int | str:
     """Parse a column: its number from 0, or its name."""
-    return int(text) if text.isdigit() else text
+    return int(text) if text.isdecimal() else text
 
 
 def _number(text: str, kind: Callable[[str], Any], fits: Callable[[Any], bool], expected: str) -> Any:

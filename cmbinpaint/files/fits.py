@@ -4,6 +4,7 @@ Inputs: paths. Outputs: arrays in native byte order, with `MapInfo`. `write_map`
 """
 
 import hashlib
+import numbers
 import os
 import warnings
 from collections.abc import Iterator
@@ -253,7 +254,7 @@ def open_table(
     """Open a file; yield (stream, the table wanted)."""
     if isinstance(wanted, bool) or not isinstance(wanted, (int, str, np.integer)):
         raise FitsError(f"hdu is a number from 0 or an EXTNAME, got {type(wanted).__name__} {wanted!r}")
-    number = int(wanted) if str(wanted).isdigit() else None
+    number = int(wanted) if str(wanted).isdecimal() else None
     with open_fits(path) as (stream, compressed):
         hdus: list[Hdu] = []
         for hdu in walk(path, stream):
@@ -297,7 +298,10 @@ def _no_table(path: Path, hdu: Hdu, *, last: bool = False) -> FitsError:
 
 
 def require_memory(path: Path, needed: int, max_memory: int | None) -> None:
-    limit = memory_of_machine() if max_memory is None else int(max_memory)
+    """Refuse data of more bytes than are allowed."""
+    if max_memory is not None and not (isinstance(max_memory, numbers.Real) and max_memory > 0):
+        raise FitsError(f"max_memory is a number of bytes above 0, got {max_memory!r}")
+    limit = memory_of_machine() if max_memory is None else max_memory
     if needed > limit:
         raise FitsError(
             f"{path} declares data that need {needed} bytes of memory; {limit} are allowed: raise max_memory "

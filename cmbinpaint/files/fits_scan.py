@@ -23,6 +23,7 @@ import numpy as np
 from astropy.io.fits import Header, VerifyError
 from astropy.io.fits.card import Undefined
 
+from cmbinpaint._text import ascii_text
 from cmbinpaint.errors import CmbInpaintWarning, FitsError
 
 BLOCK = 2880
@@ -120,10 +121,8 @@ class Hdu:
 
 
 def clean_text(text: str) -> str:
-    """Return text as FITS headers may hold it: printable ASCII, µ as u, anything else as '?' or a blank."""
-    for sign, spelled in (("µ", "u"), ("μ", "u"), ("±", "+-"), ("∞", "inf")):
-        text = text.replace(sign, spelled)
-    return "".join(c if " " <= c <= "~" else (" " if c.isspace() or ord(c) < 32 else "?") for c in text)
+    """Return text as FITS headers may hold it: printable ASCII (`ascii_text`), control characters as blanks."""
+    return "".join(c if " " <= c <= "~" else " " for c in ascii_text(text))
 
 
 @contextmanager

@@ -197,7 +197,7 @@ class HealpixTable:
                 )
             if found:
                 return found[0]
-        if wanted.strip().isdigit():
+        if wanted.strip().isdecimal():
             return self.column(int(wanted))
         names = {c.name.upper(): c.name for c in columns}
         near = difflib.get_close_matches(wanted.strip().upper(), names, n=1, cutoff=0.4)

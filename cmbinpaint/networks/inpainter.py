@@ -8,6 +8,7 @@ conditional means lose up to twice the error there); those wholly in holes are h
 patch; what it draws over data is discarded.
 """
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +18,7 @@ import torch
 from torch import nn
 
 from cmbinpaint._types import AnyArray, BoolArray, Float32Array, FloatArray
-from cmbinpaint.errors import WeightsError
+from cmbinpaint.errors import CmbInpaintWarning, DeviceError, WeightsError
 from cmbinpaint.gaussian.hole_posterior import hole_factor
 from cmbinpaint.networks.card import Card
 from cmbinpaint.networks.card_limits import warn_beyond_card
@@ -80,9 +81,8 @@ class NetworkInpainter(Inpainter):
                 "temperature, such as model='combine128'"
             )
         self.card, self.name, self.sha256 = card, card.name, card.sha256
-        self.device = find_device(device)
-        self.bf16 = computes_bf16(self.device) if bf16 is None else bf16
-        self.network = network.to(self.device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        self.network = network
+        self._place(find_device(device), bf16)
         self.network.requires_grad_(False)
 
     def check(self, nside: int, fields: Fields = Fields.T) -> None:
@@ -140,11 +140,35 @@ class NetworkInpainter(Inpainter):
         """
         scaling = Scaling.of(fields, known)
         x = np.where(known, scaling.apply(np.where(known, fields, 0.0)), np.float32(0))
-        parts = [self._pass(x[i : i + _BATCH], known[i : i + _BATCH]) for i in range(0, len(x), _BATCH)]
+        parts: list[Float32Array] = []
+        while (start := sum(map(len, parts))) < len(x):
+            chunk = slice(start, start + self._batch)
+            try:
+                parts.append(self._pass(x[chunk], known[chunk]))
+            except torch.OutOfMemoryError as error:
+                self._take_less_memory(error)
         return scaling.undo(np.concatenate(parts))
 
+    def _take_less_memory(self, error: torch.OutOfMemoryError) -> None:
+        """Go on with half as many patches at a time; where one is too many, on the CPU."""
+        full = f"{self.device} is out of memory"
+        if self._batch > 1:
+            self._batch //= 2
+            words = f"{full}: {self._batch} patches at a time from here on"
+        elif self.device.type != "cpu":
+            self._place(torch.device("cpu"))
+            words = f"{full} for a single patch: the CPU goes on"
+        else:
+            raise DeviceError(f"{full} for a single patch of the network {self.name!r}") from error
+        warnings.warn(words, CmbInpaintWarning, stacklevel=2)
+
+    def _place(self, device: torch.device, bf16: bool | None = None) -> None:
+        self.device, self._batch = device, _BATCH
+        self.bf16 = computes_bf16(device) if bf16 is None else bf16
+        self.network = self.network.to(device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+
     def _pass(self, x: Float32Array, known: BoolArray) -> Float32Array:
-        padded = np.zeros((_BATCH, 1, *x.shape[1:]), np.float32)
+        padded = np.zeros((self._batch, 1, *x.shape[1:]), np.float32)
         valid = np.zeros_like(padded)
         padded[: len(x), 0], valid[: len(x), 0] = x, known
         tensors = (torch.from_numpy(a).to(self.device) for a in (padded, valid))

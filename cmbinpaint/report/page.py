@@ -29,6 +29,7 @@ from cmbinpaint.report.tables import (
     moment_table,
     number,
 )
+from cmbinpaint.validation.self_check_result import verdict_of
 
 if TYPE_CHECKING:  # drawing needs none of what makes the numbers
     from cmbinpaint.report.contents import MapReport
@@ -265,8 +266,9 @@ def _self_check(facts: ReportFacts) -> str:
         words = "Not run: cmbinpaint inpaint --self-check tests beam, noise and sky model on this very map."
         return html.section("self-check", "Self-check", html.remark(words))
     verdict, numbers = facts.self_check
-    bad = "NOT" in verdict or "not possible" in verdict
-    parts = [html.note("It does not pass." if bad else "It passes.", verdict, warn=bad)]
+    passed = verdict_of(verdict)
+    words = {True: "It passes.", False: "It does not pass.", None: "Whether it passes is not known."}[passed]
+    parts = [html.note(words, verdict, warn=passed is not True)]
     parts += [html.preformatted(numbers, wrap=False)] if numbers else []
     return html.section("self-check", "Self-check", *parts)
 

@@ -15,6 +15,12 @@ LEVEL = 0.01
 # Smaller deviations of errors or coverage do not matter, however significant: a map of many holes detects a noise that
 # is wrong by 3 %, and a sky model estimated from the map is no better than that.
 MATERIAL = 0.04
+_FIT, _MISFIT = "beam, noise and sky model fit this map", "beam, noise and sky model do NOT fit this map"
+
+
+def verdict_of(text: str) -> bool | None:
+    """Return whether a self-check passed by the words it left in a file; None: they do not say."""
+    return True if text.startswith(_FIT) else False if text.startswith(_MISFIT) else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,11 +93,11 @@ class SelfCheck:
         tested = f"{int(np.sum(self.counts))} held-out pixels, p = {self.p:.2g}"
         if self.fits:
             first = int(np.flatnonzero(self.counts)[0])
-            return f"beam, noise and sky model fit this map ({tested}); {self._errors_at(first)}"
+            return f"{_FIT} ({tested}); {self._errors_at(first)}"
         depths, quintiles = self.significant
         found = [f"{self._errors_at(i)} ({self._cause(i)})" for i in np.flatnonzero(depths).tolist()]
         found = found or [self._coverage_at(i) for i in np.flatnonzero(quintiles).tolist()]
-        return f"beam, noise and sky model do NOT fit this map ({tested}): {'; '.join(found)}"
+        return f"{_MISFIT} ({tested}): {'; '.join(found)}"
 
     def table(self) -> str:
         """All figures as text."""

@@ -3,7 +3,9 @@
 import bz2
 import gzip
 import lzma
+import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -803,3 +805,20 @@ def test_no_history_is_none(tmp_path: Path) -> None:
     path = fits.write_map(tmp_path / "a.fits", np.zeros(12), unit="K")
     info = fits.read_map(path)[1]
     assert info.history == () and "HISTORY" not in info.header
+
+
+@pytest.mark.parametrize(
+    ("option", "text"),
+    [
+        ({"field": "²"}, "has no column '²'; it has"),
+        ({"hdu": "²"}, "has no HDU '²'; it has"),
+        ({"max_memory": "8G"}, "max_memory is a number of bytes above 0, got '8G'"),
+        ({"max_memory": -1}, "max_memory is a number of bytes above 0, got -1"),
+        ({"max_memory": math.nan}, "max_memory is a number of bytes above 0, got nan"),
+    ],
+)
+def test_odd_arguments_are_refused_with_what_was_given(option: dict, text: str, tmp_path: Path) -> None:
+    write_map(tmp_path / "a.fits", np.arange(48.0), unit="K")
+    with pytest.raises(FitsError, match=re.escape(text)):
+        read_map(tmp_path / "a.fits", **option)
+    assert read_map(tmp_path / "a.fits", max_memory=1e9)[0].size == 48

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cmbinpaint.errors import DeviceError, MaskError, WeightsError
+from cmbinpaint.errors import CmbInpaintWarning, DeviceError, MaskError, WeightsError
 from cmbinpaint.gaussian.exact import GaussianInpainter
 from cmbinpaint.networks.card import Card
 from cmbinpaint.networks.inpainter import NetworkInpainter, NetworkPredictor, load_network
@@ -254,3 +254,34 @@ def test_names_devices_and_resolutions_are_checked() -> None:
         WeightsError, match="'tiny' is a network of family 'vgg16', which fills no maps; expected"
     ):
         NetworkInpainter(card_of({}, "vgg16"), Drawn("row"), "cpu")
+
+
+class Small(torch.nn.Module):
+    """A network on a device that has room for some patches."""
+
+    def __init__(self, network: torch.nn.Module, room: int) -> None:
+        super().__init__()
+        self.network, self.room = network, room
+
+    def forward(self, x: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+        if len(x) > self.room:
+            raise torch.OutOfMemoryError("out of memory")
+        return self.network(x, valid)
+
+
+def test_a_full_device_gets_fewer_patches_at_a_time() -> None:
+    rng = np.random.default_rng(0)
+    fields, known = rng.standard_normal((5, 128, 128)), rng.random((5, 128, 128)) > 0.3
+    expected = tiny().draw(fields, known)
+    small = tiny()
+    small.network = Small(small.network, 2)
+    with pytest.warns(CmbInpaintWarning, match="cpu is out of memory: . patches at a time") as warned:
+        drawn = small.draw(fields, known)
+    assert [str(w.message)[22:23] for w in warned] == ["4", "2"]
+    np.testing.assert_allclose(drawn, expected, rtol=0, atol=1e-4)
+    small.network = Small(small.network, 0)
+    with (
+        pytest.warns(CmbInpaintWarning),
+        pytest.raises(DeviceError, match="for a single patch of the network 'tiny'"),
+    ):
+        small.draw(fields, known)

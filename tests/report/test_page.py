@@ -20,6 +20,7 @@ from cmbinpaint.report.figures import (
 )
 from cmbinpaint.report.page import ReportFacts, report_page
 from cmbinpaint.report.tables import citations
+from cmbinpaint.validation.self_check_result import verdict_of
 from tests.report.test_html import read
 from tests.report.world_of_a_fill import world
 
@@ -132,7 +133,10 @@ def test_warnings_and_changed_pixels_stand_out() -> None:
 
 def test_a_self_check_passes_fails_or_could_not_run() -> None:
     assert "It passes. beam, noise and sky model fit this map" in words(full_page())
-    assert "It does not pass. not possible: no room" in words(bare_page())
+    assert "Whether it passes is not known. not possible: no room" in words(bare_page())
+    # Of another version, another program, or cut: words that are not this version's own are no pass.
+    for other in ("beam, noise and sky model", "everything fits", "PASSED", ""):
+        assert verdict_of(other) is None
 
 
 def test_all_maps_share_one_scale_and_all_errors_another() -> None:
