@@ -23,7 +23,7 @@ from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere import masks
 from cmbinpaint.sphere.ell_matrix import EllMatrix, validate_spectra
 from cmbinpaint.sphere.fields import Fields
-from cmbinpaint.sphere.input_warnings import check_stokes
+from cmbinpaint.sphere.input_warnings import check_input
 from cmbinpaint.sphere.maps import SkyInput, validate_map
 from cmbinpaint.sphere.power import as_numbers
 from cmbinpaint.sphere.units import known_unit, unit_factor
@@ -70,7 +70,7 @@ class Problem:
         fields, polconv = taken.fields, validate_polconv(polconv, taken.fields)
         hint = "" if plan is None else " (is the plan for another mask?)"
         plan = plan_for(taken, mask, plan=plan, nest=nest, hint=hint)
-        check_stokes(taken.values, plan.valid, nest=nest, has_mask=plan.fsky < 1)
+        check_input(taken.values, plan.valid, nest=nest, has_mask=plan.fsky < 1)
         in_kelvins = assume_microkelvin or known_unit(taken.unit or "")
         work_unit = "uK_CMB" if in_kelvins else taken.unit
         factor = unit_factor(taken.unit, work_unit) if taken.unit and work_unit else 1.0

@@ -20,7 +20,7 @@ from cmbinpaint.sphere.ordering_warnings import (
 )
 from cmbinpaint.sphere.pixels import pixel_neighbors, ring_to_nest
 
-__all__ = ["check_input", "check_stokes"]
+__all__ = ["check_input"]
 
 # No sky has this; 1e20 itself is what numpy's masked arrays leave behind, and float32 rounds it up.
 _BIGGEST = 0.9999e20
@@ -44,9 +44,9 @@ def check_input(values: FloatArray, valid: BoolArray, *, nest: bool = False, has
     Parameters
     ----------
     values
-        (npix,) float64, RING as understood; 0, NaN or UNSEEN where nothing is known.
+        (npix,) or, by Stokes parameter, (k, npix) float64, RING as understood; 0, NaN or UNSEEN where nothing is known.
     valid
-        (npix,) bool, RING as understood, True = observed.
+        bool of the same shape, RING as understood, True = observed.
     nest
         Whether the user's map is NESTED, so that messages name the user's index.
     has_mask
@@ -55,7 +55,7 @@ def check_input(values: FloatArray, valid: BoolArray, *, nest: bool = False, has
     Raises
     ------
     MapError
-        If an observed pixel is infinite, NaN or beyond 1e20.
+        If an observed pixel is infinite, NaN or beyond 1e20; of several maps, which.
     MaskError
         If less than half of the sky is observed, with one value everywhere, while the map varies in the holes.
 
@@ -65,7 +65,18 @@ def check_input(values: FloatArray, valid: BoolArray, *, nest: bool = False, has
         Of glitches, a high monopole, a strongly skewed map, sentinels, exact zeros, an inverted mask, and of map or
         mask in the other ordering.
     """
-    nside = npix_to_nside(values.size)
+    nside = npix_to_nside(values.shape[-1])
+    names = ("",) if values.ndim == 1 else Fields.of(len(values)).stokes
+    for name, row, here in zip(names, np.atleast_2d(values), np.atleast_2d(valid), strict=True):
+        try:
+            _check_map(row, here, nside, nest, has_mask)
+        except (MapError, MaskError) as error:
+            if not name:
+                raise
+            raise type(error)(f"{name}: {error}") from None
+
+
+def _check_map(values: FloatArray, valid: BoolArray, nside: int, nest: bool, has_mask: bool) -> None:
     _refuse_impossible(values, valid, nside, nest)
     observed = values[valid]
     if not observed.size:
@@ -86,20 +97,8 @@ def check_input(values: FloatArray, valid: BoolArray, *, nest: bool = False, has
     warn_of_mask_ordering(valid, nside)
 
 
-def check_stokes(values: FloatArray, valid: BoolArray, *, nest: bool = False, has_mask: bool = True) -> None:
-    """`check_input` of a map of T, or of each Stokes parameter of (k, npix) values, which errors name."""
-    if values.ndim == 1:
-        check_input(values, valid, nest=nest, has_mask=has_mask)
-        return
-    for name, row, here in zip(Fields.of(len(values)).stokes, values, valid, strict=True):
-        try:
-            check_input(row, here, nest=nest, has_mask=has_mask)
-        except (MapError, MaskError) as error:
-            raise type(error)(f"{name}: {error}") from None
-
-
 def _warn(text: str) -> None:
-    warnings.warn(text, CmbInpaintWarning, stacklevel=4)
+    warnings.warn(text, CmbInpaintWarning, stacklevel=5)
 
 
 def _refuse_impossible(values: FloatArray, valid: BoolArray, nside: int, nest: bool) -> None:

@@ -117,5 +117,5 @@ def _say_order(what: str, measure: str, found: dict[str, float], declared: str) 
         f"{what} looks to be in {other} order, not {declared}: {measure} is {found[declared]:.2f} when read as "
         f"{other}, {found['as read']:.2f} as {declared}; give nest={other == 'NESTED'} if so",
         CmbInpaintWarning,
-        stacklevel=5,
+        stacklevel=6,
     )
