@@ -1,4 +1,4 @@
-"""Files that are whole under their names, or not there: written beside, brought to disk, renamed.
+"""Atomic writing: a file is written beside its final name, flushed to disk, then renamed.
 
 Inputs: a path. Outputs: a stream to write to.
 """
@@ -37,13 +37,13 @@ def whole_or_nothing(path: Path, *, replace: bool = True) -> Iterator[BinaryIO]:
     path
         The file.
     replace
-        Whether a file of that name is replaced, be it one that another process makes meanwhile.
+        Whether a file of that name is replaced, even one that another process makes meanwhile.
 
     Raises
     ------
     OSError
         With the file's name, if the disk refuses it, another process is writing it, it exists and is not to be
-        replaced, or it is no regular file.
+        replaced, or it is not a regular file.
     """
     short = path.name.encode()[:_LONGEST_NAME].decode(errors="ignore")
     beside, moved = path.with_name(f".{short}.part"), False
@@ -202,7 +202,7 @@ def _start_of(path: Path) -> str:
     try:
         with path.open("rb") as stream:
             return stream.read(200).decode(errors="replace")
-    except OSError:  # it is gone by now
+    except OSError:  # it was removed meanwhile
         return ""
 
 

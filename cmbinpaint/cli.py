@@ -1,7 +1,7 @@
 """The command line: finds the command, runs it, turns what happens into one line and an exit code.
 
 Inputs: arguments. Outputs: `main`, and these exit codes: 0 done, 1 error, 2 wrong usage, 130 interrupted
-(SIGINT), 143 told to stop (SIGTERM).
+(SIGINT), 143 terminated (SIGTERM).
 
 Nothing heavy is imported until a command runs. A command is a module of `cmbinpaint.commands` with
 `add_arguments(parser)` and `run(args) -> int`; it is imported only when it is named.
@@ -129,7 +129,7 @@ def _dispatch(words: list[str]) -> int:
     _add_general(parser)
     args = parser.parse([*head, *tail])
     args.argv = words
-    args.invoke = main  # a command may run another, as a user would; it cannot import this floor
+    args.invoke = main  # a command may run another, as a user would; it cannot import this module
     return int(command.run(args))
 
 

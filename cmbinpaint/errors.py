@@ -29,7 +29,7 @@ class MaskError(CmbInpaintError):
 
 
 class UnitsError(CmbInpaintError):
-    """A unit that is unknown, or is no thermodynamic temperature."""
+    """A unit that is unknown, or not a thermodynamic temperature."""
 
 
 class FitsError(CmbInpaintError):
@@ -73,7 +73,7 @@ class MissingExtraError(CmbInpaintError, ImportError):
 
 
 class CmbInpaintWarning(UserWarning):
-    """Something the user should know; the result stands."""
+    """Something the user should know; the result is valid all the same."""
 
 
 def requires(extra: str) -> None:

@@ -37,7 +37,7 @@ def _paths(value: object) -> Iterator[Path]:
         path = Path(value)
         try:
             there = path.exists()
-        except (OSError, ValueError):  # a text that is no name
+        except (OSError, ValueError):  # not a path
             return
         if there:
             yield path
@@ -71,7 +71,7 @@ def refuse_folder(folder: Path) -> None:
     there = next((path for path in (folder, *folder.absolute().parents) if os.path.lexists(path)), folder)
     if not there.is_dir():
         raise OutputError(
-            f"{there} is no folder, and files are to be written into {folder}; give another one"
+            f"{there} is not a folder, and files are to be written into {folder}; give another one"
         )
 
 

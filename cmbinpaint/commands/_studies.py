@@ -2,7 +2,7 @@
 
 Inputs: a command's options. Outputs: files.
 
-A study names its files before it works, so that what exists is refused first; it draws when all its numbers are there.
+A study names its files before it works, so that existing files are refused first; it draws when all numbers are known.
 """
 
 import argparse

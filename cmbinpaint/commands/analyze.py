@@ -1,4 +1,4 @@
-"""`cmbinpaint analyze`: everything that the seed looked at, and what a cosmologist wants to see.
+"""`cmbinpaint analyze`: the analyses of CoMBInE, and what a cosmologist wants to see.
 
 Inputs: a training folder with its checkpoints, or the name or file of a model. Outputs: numbers as CSV and JSON,
 figures as PNG and PDF.
@@ -86,7 +86,7 @@ def _chosen(args: argparse.Namespace, source: Source) -> tuple[list[Study], list
         chosen.append(STUDIES["classes"])
     else:
         notes.append(
-            f"classes: passed over, the data set has one (n_s = {targets.ns[0]:g}); --data names another"
+            f"classes: skipped, the data set has one (n_s = {targets.ns[0]:g}); --data names another"
         )
     return chosen, notes
 
@@ -104,4 +104,4 @@ def _kind(text: str) -> str:
         return text
     near = difflib.get_close_matches(text, KINDS, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise argparse.ArgumentTypeError(f"{text!r} is no analysis; known: {', '.join(KINDS)}{hint}")
+    raise argparse.ArgumentTypeError(f"{text!r} is not an analysis; known: {', '.join(KINDS)}{hint}")

@@ -47,16 +47,16 @@ def _describe(card: "Card") -> list[str]:
 
 
 def _graded(figures: Mapping[str, Any]) -> list[str]:
-    """Say what `validate` and the exam of patches put into a card: error over the exact mean's."""
+    """Say what `validate` and the benchmarks put into a card: error over the exact mean's."""
     lines = []
     for key, entry in figures.items():
         if key.startswith("validation_nside"):
             _, _, steps = key.partition("@")
-            use = "as it ships" if not steps else "alone" if steps == "0" else f"{steps} steps"
+            use = "refined" if not steps else "not refined" if steps == "0" else f"refined by {steps} steps"
             where = f"nside {entry['nside']}, {entry['skies']} skies, {use}"
             lines.append(f"excess by depth, {where}: {_rounded(entry['excess']['value'])}")
         elif key == "sphere":
-            where = f"nside {entry['nside']}, {entry['skies']} skies, alone"
+            where = f"nside {entry['nside']}, {entry['skies']} skies, not refined"
             lines.append(f"excess by depth, {where}: {_rounded(entry['excess'])}")
         elif key == "circles":
             radii = " ".join(map(str, entry["radii"]))

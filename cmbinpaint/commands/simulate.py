@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--nside", metavar="N", type=common.positive_int, default=256, help="default 256")
     parser.add_argument(
-        "--cl", metavar="FILE", type=Path, help="C_ell in µK² from ell 0; default: Planck 2018's by CAMB"
+        "--cl", metavar="FILE", type=Path, help="C_ell in µK² from ell 0; default: Planck 2018's, packaged"
     )
     parser.add_argument("--lmax", metavar="L", type=common.positive_int, help="default 3*nside-1")
     parser.add_argument(

@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--card", metavar="FILE", type=Path, help="put a network's figures into its card (.json)")
     add("--device", default="auto", metavar="D", help="for networks: auto, cpu, cuda, cuda:N or mps")
     add("-o", "--output", metavar="DIR", type=Path, required=True, help="folder of records and results")
-    add("--overwrite", action="store_true", help="discard records of another setup that lie in DIR")
+    add("--overwrite", action="store_true", help="discard records of another setup in DIR")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -196,7 +196,7 @@ def _card(path: Path) -> "Card":
 
 
 def _own(card: "Card", candidates: "list[Candidate]") -> dict[str, str]:
-    """Return the labels under which the network of a card is graded, and what stands behind `validation_nsideN`."""
+    """Return the labels under which the network of a card is evaluated, and what follows `validation_nsideN`."""
     own = {}
     for candidate in candidates:
         if candidate.inpainter.sha256 == card.sha256:

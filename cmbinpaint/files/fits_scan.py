@@ -32,7 +32,7 @@ _CARD = 80
 _LONGEST_HEADER = 4096 * BLOCK  # 147 456 cards; an endless header is an attack or a broken file
 _LONGEST_REST = 1 << 32  # of a compressed file, beyond what is read of it
 _OPENERS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
-# Control characters are blanked; what is no ASCII must not be, or a µK with another micro sign would be read as K.
+# Control characters are blanked; what is not ASCII must not be, or a µK with another micro sign would be read as K.
 _PRINTABLE = bytes(b if 32 <= b < 127 else 32 if b < 128 else ord("?") for b in range(256))
 
 

@@ -36,7 +36,7 @@ class Column:
 
     @property
     def dtype(self) -> str:
-        """The stored type in numpy's words, or what is no number."""
+        """The stored type by numpy's name, or what is not a number."""
         other = {"A": "text", "X": "bits", "P": "variable-length", "Q": "variable-length", "L": "bool"}
         return other.get(self.letter) or np.dtype(_TYPES[self.letter][0]).newbyteorder("=").name
 
@@ -73,7 +73,7 @@ def read_columns(
     Raises
     ------
     FitsError
-        If the data break off, or CHECKSUM or DATASUM is there and wrong.
+        If the data break off, or a CHECKSUM or DATASUM is wrong.
     """
     rows, width = hdu.rows, hdu.row_bytes
     names = [f"f{i}" for i in range(len(columns))]
@@ -101,7 +101,7 @@ def read_columns(
 
 
 def verify_checksum(path: Path, stream: BinaryIO, hdu: Hdu) -> None:
-    """Raise FitsError if CHECKSUM or DATASUM of an HDU is there and wrong."""
+    """Raise FitsError if a CHECKSUM or DATASUM of an HDU is wrong."""
     stream.seek(hdu.data_at)
     _verify(path, stream, hdu, _Sum32(), 0)
 

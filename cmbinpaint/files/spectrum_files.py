@@ -68,7 +68,7 @@ def read_cl(
     ------
     SpectrumError
         If the file cannot be read, multipoles are missing or repeated, values are negative or not finite, or
-        it cannot be told what it holds.
+        what it holds is ambiguous.
     UnitsError
         If the unit in the file is not a temperature squared, or contradicts `unit`.
     """

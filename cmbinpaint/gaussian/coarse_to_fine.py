@@ -2,12 +2,12 @@
 
 Inputs: a plan and a sky model. Outputs: `CoarseToFineInpainter`.
 
-What one pixel learned is passed on to the next finer ones, so that even the middle of a wide cut knows of all rims
+What is predicted in one group is data for the next finer one, so that even the middle of a wide cut uses all edges
 (`gaussian.vecchia`). Predictions are within a percent of the exact mean's error but for the smallest holes (3 %), and
 realizations within 0.4 % of the spectrum at nside 128 and 1 % above. The plan takes longer than the exact answer's,
-maps then cost next to nothing: an approximate method for very many maps behind one mask.
+each map then costs next to nothing: an approximate method for very many maps with one mask.
 
-Where the noise of a pixel exceeds the signal, a few pixels say too little (nside 32 and 64, 2 skies, error over the
+Where a pixel's noise exceeds the signal, a few pixels determine too little (nside 32 and 64, 2 skies, error over the
 exact mean's in the worst depth bin: 1.00 with noise of the signal's rms, 1.03 with three times, 1.7 with ten times,
 which is worse than zeros): from three times on it is refused.
 """
@@ -108,10 +108,10 @@ class CoarseToFineInpainter(Inpainter):
 
 
 def _refuse_noise(sky_model: SkyModel) -> None:
-    """Refuse a sky of which single pixels say too little."""
+    """Refuse a sky of which single pixels determine too little."""
     ratio = float(np.sqrt(np.mean(np.square(sky_model.noise_std)))) / sky_model.rms
     if ratio > NOISIEST:
         raise SpectrumError(
-            f"kriging serves noise of up to {NOISIEST:g} times the signal's rms in a pixel, and here it is {ratio:.2g} "
+            f"kriging is for noise of up to {NOISIEST:g} times the signal's rms in a pixel, and here it is {ratio:.2g} "
             "(at ten times it is worse than no fill at all); use model='default', which is exact"
         )

@@ -4,7 +4,7 @@ Inputs: a mask. Outputs: for each group of hole pixels (`ordering`) its neighbor
 pixels of earlier groups.
 
 Most pixels see their nearest neighbors only. The first, which lie far apart and deep, also see some of ever sparser
-subsets of the sky: the nearest data alone would all lie on one piece of the rim.
+subsets of the sky: the nearest data alone would all be on one side of the hole.
 """
 
 from collections.abc import Iterator
@@ -23,12 +23,12 @@ from cmbinpaint.sphere.pixels import pixel_vectors, ring_to_nest
 # Neighbors of every pixel; twice as many are twice as good, and cost twice the memory.
 NEAREST = 16
 # (spacing from which on, nearest neighbors, neighbors in each sparser subset): the few pixels of coarse groups are
-# cheap, and what they miss all others inherit. More of them halve the bias of a mean that has to stand alone, which
+# cheap, and what they miss all others inherit. More of them halve the bias of a mean that is used as it is, which
 # is one that asks for many neighbors anyway; a solver makes up for that in a step. Measured by benchmarks/neighbors.py
 # (docs/measured.md).
 COARSE = ((16, 96, 32), (8, 48, 12), (4, 0, 6))
 COARSE_ALONE = ((16, 192, 64), (8, 96, 32), (4, 0, 8))
-ALONE = 64  # nearest neighbors from which on a mean is taken to stand alone
+ALONE = 64  # nearest neighbors from which on a mean is used as it is
 STRIDES = (4, 16, 64, 256)
 # Pixels handled at a time: bounds the memory.
 _PIECE = 1 << 19

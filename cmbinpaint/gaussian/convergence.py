@@ -1,10 +1,10 @@
-"""How far an iteration is from convergence, judged by what still changes in the holes.
+"""How far an iteration is from convergence, measured by what still changes in the holes.
 
 Inputs: the steps of the hole pixels. Outputs: an estimate of what is still to change.
 
 The residual deceives: without a good preconditioner it can be down to 1e-9 of its start while the holes are still off
 by 15 % of the accuracy. What counts is measured in posterior standard deviations, apart for each depth bin: the deep
-pixels must not hide the rims, which are known ten times better.
+pixels must not hide those at the edges, which are known ten times better.
 """
 
 import numpy as np

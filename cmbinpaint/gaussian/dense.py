@@ -3,7 +3,7 @@
 Inputs: a mask, a sky model, and which pixels to solve for from which data. Outputs: the posterior's mean,
 covariance and samples.
 
-It shares no code with the solver and serves as its oracle: covariances come from sums over ell (`dense_covariance`),
+It shares no code with the solver and is its oracle: covariances come from sums over ell (`dense_covariance`),
 the posterior from a Cholesky factor. Monopole and dipole of T, whose prior is broad, enter as four explicit modes, so
 that their variance costs no precision (universal kriging; Rasmussen & Williams 2006, eq. 2.41 and 2.42).
 
@@ -78,7 +78,7 @@ class DenseSolver:
             data = data[nearest >= np.cos(radius)]
         if not 0 < data.size <= MAX_DATA:
             raise MaskError(
-                f"{data.size} values as data; dense algebra serves 1 to {MAX_DATA}: "
+                f"{data.size} values as data; dense algebra is for 1 to {MAX_DATA}: "
                 "use a lower nside or another radius, or the gaussian solver"
             )
         self.data = data

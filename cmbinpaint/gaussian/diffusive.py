@@ -23,7 +23,7 @@ from cmbinpaint.problem.progress import Watch
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere.pixels import pixel_neighbors
 
-# Residual over the right side's norm at which the solution stands.
+# Residual over the right side's norm at which the solution is accepted.
 TOLERANCE = 1e-10
 # Steps grow as the width of the largest hole in pixels.
 MAX_STEPS = 20_000

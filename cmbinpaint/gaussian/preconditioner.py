@@ -12,7 +12,7 @@ where Σ is nothing but the covariance of the hole pixels' observations, given t
 the whole sky. With Vecchia's sparse factor in Σ's place (`sphere.vecchia`) and Ā's diagonal this is symmetric and
 positive, costs one pair of transforms, and leaves a handful of steps at any nside.
 
-What the factor cannot know of is a dipole without a prior: half a sky leaves it unconstrained, and it would be found
+What the factor does not describe is a dipole without a prior: half a sky leaves it unconstrained, and it would be found
 last and unnoticed. Such modes are given as vectors Z and solved for apart, by `Z (Zᵀ A Z)⁻¹ Zᵀ` (Nicolaides 1987, SIAM
 J. Numer. Anal. 24, 355).
 

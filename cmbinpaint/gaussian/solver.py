@@ -11,7 +11,7 @@ with N⁻¹ = 0 in holes, of T, of Q and U, or of all three (S^½ is then L of `
 left; Eriksen et al. 2004, astro-ph/0407028, eq. 20; Elsner & Wandelt 2013, arXiv 1210.4931).
 The answer in a hole is the signal's mean `Y S^½ x`. First guess and preconditioner come from one sparse factor of
 the hole pixels' covariance (`preconditioner`); a handful of steps then do. A constant is preserved exactly: where the
-monopole's prior is broad, the data's mean is taken out first and put back at the end.
+monopole's prior is broad, the data's mean is subtracted first and added back at the end.
 
 Conjugate gradients are not linear in the data at a finite number of steps (only a factor is preserved); a
 converged answer is linear to the tolerance.
@@ -85,7 +85,7 @@ class GaussianSolver:
         ``"holes"``, or ``"diagonal"``: with the system's diagonal alone, for comparison, and always of Q and U. First
         guesses are then zero, and what is said of posterior standard deviations holds of the signal's rms instead.
     factor
-        The distribution of T's hole pixels, if it is at hand (`hole_factor` of the same mask and sky model).
+        The distribution of T's hole pixels, if there is one already (`hole_factor` of the same mask and sky model).
     threads
         None: all available cores.
 

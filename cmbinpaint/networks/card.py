@@ -37,7 +37,7 @@ class Golden:
     positions
         Flat indices into the output.
     values
-        What stands there, in the output's unit.
+        The values there, in the output's unit.
     tolerance
         Largest absolute difference that another machine may show.
     """
@@ -53,11 +53,11 @@ class Golden:
             object.__setattr__(self, name, tuple(kind(v) for v in getattr(self, name)))
         if len(self.positions) != len(self.values) or not self.values:
             raise WeightsError(
-                f"a golden output with {len(self.positions)} positions and {len(self.values)} values came; "
+                f"got a golden output with {len(self.positions)} positions and {len(self.values)} values; "
                 "expected as many of both, at least one"
             )
         if not (math.isfinite(self.tolerance) and self.tolerance > 0):
-            raise WeightsError(f"golden tolerance {self.tolerance} came; expected a number above 0")
+            raise WeightsError(f"got golden tolerance {self.tolerance}; expected a number above 0")
 
     def draw(self) -> tuple[Float32Array, BoolArray]:
         """Draw the input: a normal field `(B, C, H, W)` and `valid` `(B, 1, H, W)` with one square hole."""
@@ -79,7 +79,7 @@ class Golden:
         flat = np.asarray(output, np.float64).ravel()
         if max(self.positions) >= flat.size:
             raise WeightsError(
-                f"an output of {flat.size} values came; the golden one has a value at {max(self.positions)}: "
+                f"got an output of {flat.size} values; the golden one has a value at {max(self.positions)}: "
                 "the network is not the one of the card"
             )
         gap = np.abs(flat[list(self.positions)] - self.values)
@@ -156,7 +156,7 @@ class Card:
         _check_types(self)
         object.__setattr__(self, "limits", tuple(self.limits))
         if not _NAME.fullmatch(self.name):
-            raise WeightsError(f"name {self.name!r} came; expected letters, digits, '.', '_' or '-'")
+            raise WeightsError(f"got name {self.name!r}; expected letters, digits, '.', '_' or '-'")
         if self.file and not (_NAME.fullmatch(self.file) and self.file.endswith(".safetensors")):
             raise WeightsError(
                 f"card {self.name!r} names the file {self.file!r}; expected a plain name beside "
@@ -204,7 +204,7 @@ def read_card(path: Path) -> Card:
     Raises
     ------
     WeightsError
-        If it is no card, or over a megabyte.
+        If it is not a card, or over a megabyte.
     """
     with open(path, "rb") as stream:
         content = stream.read(MAX_CARD_BYTES + 1)

@@ -19,11 +19,11 @@ from cmbinpaint.sphere.pixels import pixel_size
 
 
 def warn_beyond_card(card: Card, sky_model: SkyModel, *, refined: bool) -> None:
-    """Warn where pixels, noise, beam or cosmology are outside of what the network's card says it serves.
+    """Warn where pixels, noise, beam or cosmology are outside the limits that the network's card states.
 
     Cards state ranges, each [lowest, highest], of ``steps_arcmin``, ``noise_over_patch_rms``, ``beam_px``, ``n_s``:
-    where the network was graded, under ``figures["served"]``, or ``figures["served_alone"]`` if its prediction is not
-    refined; else where it was trained, under ``data``. Less noise than in training is no ground for a warning.
+    where the network was evaluated, under ``figures["served"]``, or ``figures["served_alone"]`` if it is not refined;
+    else where it was trained, under ``data``. Less noise than in training is not warned of.
     """
     graded = card.figures.get("served" if refined else "served_alone")
     for key, (value, what, slack) in _met(sky_model).items():
@@ -36,8 +36,8 @@ def warn_beyond_card(card: Card, sky_model: SkyModel, *, refined: bool) -> None:
         if value > high + slack or (value < low - slack and not noise_of_training):
             alone = "" if refined else " without refining"
             warnings.warn(
-                f"{what} {value:.3g}; the network {card.name!r}{alone} serves {low:g} to {high:g}: compare with "
-                "model='default', or refine",
+                f"{what} {value:.3g}; the network {card.name!r}{alone} was evaluated for {low:g} to {high:g}: compare "
+                "with model='default', or refine",
                 CmbInpaintWarning,
                 stacklevel=3,
             )

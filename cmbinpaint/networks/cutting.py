@@ -18,7 +18,7 @@ from cmbinpaint.sphere.pixels import pixels_at_angles
 
 # Patches need no more; ducc0's cost grows with the digits.
 _EPSILON = 1e-5
-# With fewer observed pixels than this a patch's own spread says nothing.
+# With fewer observed pixels than this a patch's own standard deviation means nothing.
 _FEWEST = 16
 
 
@@ -75,7 +75,7 @@ def known_pixels(known: BoolArray, nside: int, planes: Sequence[TangentPlane]) -
 
 
 class Scaling(NamedTuple):
-    """What was taken out of each of n patches: `unit * patch + offset` is the field again."""
+    """What was removed from each of n patches: `unit * patch + offset` is the field again."""
 
     offset: FloatArray  # (n,)
     unit: FloatArray  # (n,)

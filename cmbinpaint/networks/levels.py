@@ -1,4 +1,4 @@
-"""A hole is filled from its rim inwards: each level of patches goes deeper, at twice the step.
+"""A hole is filled from its edge inwards: each level of patches goes deeper, at twice the step.
 
 Inputs: a plan, the depth of its hole pixels. Outputs: `Level`s, finest first.
 
@@ -21,9 +21,8 @@ from cmbinpaint.sphere.pixels import pixel_vectors
 
 # Depth, in pixels of its own map, to which a level is trusted alone, and beyond which it has no weight.
 FADE = (5.0, 8.0)
-COARSEST_NSIDE = (
-    64  # its patches have a step of 27.5' and are 58 deg wide: pixels at their corners are 1.5 times as large
-)
+# Its patches have a step of 27.5' and are 58 deg wide: a degree at their corners is 1.6 times as long as in the middle.
+COARSEST_NSIDE = 64
 
 
 @dataclass(frozen=True, eq=False)

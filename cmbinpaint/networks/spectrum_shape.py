@@ -14,9 +14,7 @@ from cmbinpaint.sphere.windows import pixel_window
 
 _PLANCK = Cosmology().ns
 _PIVOT = 500.0  # multipole; near the middle of what a fit sees, so that slope and amplitude come apart
-_LOWEST_SHARE = (
-    1e-4  # of the largest ell² C_ell: weaker power decides nothing that anyone would see in a fill
-)
+_LOWEST_SHARE = 1e-4  # of the largest ell² C_ell: weaker power makes no visible difference in a fill
 
 
 class SpectrumShape(NamedTuple):

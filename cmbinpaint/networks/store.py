@@ -31,7 +31,7 @@ _SAFE = "weights come as .safetensors with a .json card beside"
 
 
 def list_models(folder: str | os.PathLike[str] | None = None) -> list[Card]:
-    """List the networks that ship with the package, or lie in a folder, by name.
+    """List the networks that ship with the package, or those in a folder, by name.
 
     Parameters
     ----------
@@ -79,7 +79,9 @@ def load_weights(name_or_path: str | os.PathLike[str]) -> "tuple[Card, dict[str,
     card, folder = find_card(name_or_path)
     path = folder / card.file
     if not card.file or not path.is_file():
-        raise WeightsError(f"card {card.name!r} names {card.file!r}, which is not in {folder}; get it again")
+        raise WeightsError(
+            f"card {card.name!r} names {card.file!r}, which is not in {folder}; download it again"
+        )
     content = path.read_bytes()
     tensors = _parse(content, path)
     if not card.sha256 or hashlib.sha256(content).hexdigest() != card.sha256:
@@ -102,7 +104,7 @@ def save_weights(
     Parameters
     ----------
     folder
-        Made if it is not there.
+        Made if it does not exist.
     card
         Its `file`, `sha256` and `n_weights` are set here.
     state_dict
@@ -174,7 +176,7 @@ def load_into(network: "nn.Module", tensors: "Mapping[str, Tensor]", name: str =
 
 
 def find_card(name_or_path: str | os.PathLike[str], other_models: Iterable[str] = ()) -> tuple[Card, Path]:
-    """Return a card and the folder where its weights lie; `other_models` are named where it is unknown."""
+    """Return a card and the folder of its weights; `other_models` are named where it is unknown."""
     path = Path(name_or_path)
     if path.suffix.lower() in _PICKLED:
         raise WeightsError(f"{path} may hold pickled code and is never loaded; {_SAFE}")
@@ -182,7 +184,7 @@ def find_card(name_or_path: str | os.PathLike[str], other_models: Iterable[str] 
         return _card_beside(path), path.parent
     if path.suffix.lower() == ".json":
         if not path.is_file():
-            raise WeightsError(f"{path} is not there; expected a card (.json)")
+            raise WeightsError(f"{path} does not exist; expected a card (.json)")
         return read_card(path), path.parent
     name = os.fspath(name_or_path)
     cards = {card.name: card for card in list_models()}
@@ -191,7 +193,7 @@ def find_card(name_or_path: str | os.PathLike[str], other_models: Iterable[str] 
     if path.is_dir() and (inside := sorted(path.glob("*.json"))):
         raise WeightsError(f"{path} is a folder; give a card in it, for example {str(inside[0])!r}")
     if path.exists() or len(path.parts) > 1:
-        raise WeightsError(f"{path} is no set of weights; {_SAFE}")
+        raise WeightsError(f"{path} is not a set of weights; {_SAFE}")
     names = [*other_models, *cards]
     near = get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
@@ -201,7 +203,9 @@ def find_card(name_or_path: str | os.PathLike[str], other_models: Iterable[str] 
 
 def _card_beside(path: Path) -> Card:
     if not path.is_file():
-        raise WeightsError(f"{path} is not there; expected a .safetensors file with its card (.json) beside")
+        raise WeightsError(
+            f"{path} does not exist; expected a .safetensors file with its card (.json) beside"
+        )
     likely = path.with_name(f"{path.stem.rpartition('-')[0]}.json")
     if likely.is_file() and read_card(likely).file == path.name:
         return read_card(likely)
@@ -223,8 +227,8 @@ def _parse(content: bytes, path: Path) -> "dict[str, Tensor]":
     try:
         stored = load(content)
     except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise WeightsError(f"{path} is not a sound .safetensors file ({error}); get it again") from None
-    _check_finite(stored, str(path), "get it again")
+        raise WeightsError(f"{path} is not a sound .safetensors file ({error}); download it again") from None
+    _check_finite(stored, str(path), "download it again")
     return {name: _to_float32(tensor) for name, tensor in stored.items()}
 
 
@@ -232,11 +236,11 @@ def _check_frame(content: bytes, path: Path) -> None:
     """Check the lengths that a safetensors file declares: 8 bytes of header length, the header, the data."""
     size = len(content)
     if size == 0:
-        raise WeightsError(f"{path} is empty; get it again")
+        raise WeightsError(f"{path} is empty; download it again")
     if content.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")):
         raise WeightsError(f"{path} holds pickled code under another name and is never loaded; {_SAFE}")
     if size < 8:
-        raise WeightsError(f"{path} is truncated: {size} bytes, expected at least 8; get it again")
+        raise WeightsError(f"{path} is truncated: {size} bytes, expected at least 8; download it again")
     length = int.from_bytes(content[:8], "little")
     if length > MAX_HEADER_BYTES:
         raise WeightsError(
@@ -244,15 +248,19 @@ def _check_frame(content: bytes, path: Path) -> None:
             "it is damaged or no .safetensors file"
         )
     if 8 + length > size:
-        raise WeightsError(f"{path} is truncated: {size} bytes, expected at least {8 + length}; get it again")
+        raise WeightsError(
+            f"{path} is truncated: {size} bytes, expected at least {8 + length}; download it again"
+        )
     try:
         header = json.loads(content[8 : 8 + length])
         ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
         expected = 8 + length + max(ends, default=0)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
-        raise WeightsError(f"{path} has a header that cannot be read; it is no .safetensors file") from None
+        raise WeightsError(
+            f"{path} has a header that cannot be read; it is not a .safetensors file"
+        ) from None
     if size < expected:
-        raise WeightsError(f"{path} is truncated: {size} bytes, expected {expected}; get it again")
+        raise WeightsError(f"{path} is truncated: {size} bytes, expected {expected}; download it again")
 
 
 def _check_finite(tensors: "Mapping[str, Tensor]", where: str, advice: str) -> None:
@@ -282,7 +290,7 @@ def _to_float32(tensor: "Tensor") -> "Tensor":
 
 
 def _file_of(card_path: Path) -> str:
-    """Return which weights a card names, or nothing if it is no readable card."""
+    """Return which weights a card names, or nothing if it is not a readable card."""
     try:
         return read_card(card_path).file
     except (OSError, WeightsError):

@@ -1,4 +1,4 @@
-"""Where patches lie: tangent planes that cover the pixels to be filled.
+"""Where patches are cut: tangent planes that cover the pixels to be filled.
 
 Inputs: the nside that patches are cut from, the directions wanted. Outputs: `Tiling`.
 

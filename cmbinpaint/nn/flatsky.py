@@ -28,7 +28,7 @@ class FlatSky:
     noise_std
         White noise per observed pixel.
     floor
-        Modes with less variance than this share of the largest count as having that much: an inverse stays finite.
+        Modes with less variance than this fraction of the largest count as having that much: an inverse stays finite.
     """
 
     mode_variance: Callable[[int], FloatArray]
@@ -48,7 +48,7 @@ class FlatSky:
         """
         height, width = field.shape[-2:]
         if height != width:
-            raise RecipeError(f"patches of {height} x {width} px came; the physical loss needs square ones")
+            raise RecipeError(f"got patches of {height} x {width} px; the physical loss needs square ones")
         inverse = self._inverse(width).to(field)
         power = _mode_power(field)
         return (power * inverse).sum((-2, -1))
@@ -65,7 +65,7 @@ def ring_power(field: Tensor, rings: int = RINGS) -> Tensor:
     side = field.shape[-1]
     if field.shape[-2] != side:
         raise RecipeError(
-            f"patches of {field.shape[-2]} x {side} px came; the spectral loss needs square ones"
+            f"got patches of {field.shape[-2]} x {side} px; the spectral loss needs square ones"
         )
     window = torch.hann_window(side, device=field.device, dtype=field.dtype)
     window = window[:, None] * window

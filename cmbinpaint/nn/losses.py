@@ -12,8 +12,6 @@ al. 2018, section 3.3):
 `hole_squared`      Σ (1 - M) (P - T)² / N
 `total_variation`   Σ |K(i, j+1) - K(i, j)| / N + Σ |K(i+1, j) - K(i, j)| / N over pairs within R,
                     R the hole grown by 1 px, corners too
-`relative_l1`       Σ (1 - M) |P - T| / s over the number of hole entries, s the first guess's
-`relative_l2`       standard deviation; and the same with ((P - T) / s)²
 `perceptual`        Σ_p mean |Ψ_p(P) - Ψ_p(T)| + mean |Ψ_p(K) - Ψ_p(T)|, Ψ_p the features of
                     VGG16's pool p = 1, 2, 3
 `style_output`      Σ_p mean |G_p(P) - G_p(T)| with the Gram matrix G_p(x) = Ψ_p(x) Ψ_p(x)ᵀ / (C_p H_p W_p)
@@ -44,7 +42,6 @@ from cmbinpaint.nn.flatsky import FlatSky, ring_power
 from cmbinpaint.nn.vgg import VGG16
 
 POOLS = 3
-_SPREAD_FLOOR = 1e-2  # of the field's rms: below it a pixel is known, and its relative error is noise
 
 
 class Scene:
@@ -55,8 +52,7 @@ class Scene:
     prediction, truth
         (B, C, H, W), or logits (B, classes) and classes (B,).
     inputs
-        What the network saw: ``valid`` (B, 1, H, W); ``spread`` (B, 1, H, W) for relative terms, ``x`` (B, C, H, W)
-        for the physical one.
+        What the network saw: ``valid`` (B, 1, H, W); ``x`` (B, C, H, W) for the physical term.
     vgg, sky
         For the terms that need them.
     """
@@ -137,21 +133,6 @@ def total_variation_loss(scene: Scene) -> Tensor:
     return (across + down) / composite.numel()
 
 
-def _relative(power: int) -> Term:
-    """Each hole pixel's error over its guess's standard deviation: the rim counts as much as the deep inside."""
-
-    def term(scene: Scene) -> Tensor:
-        if "spread" not in scene.inputs:
-            raise RecipeError(
-                "[loss] relative terms need a data set that gives the guess's spread; use hole terms"
-            )
-        scale = scene.inputs["spread"].clamp(min=_SPREAD_FLOOR)
-        error = torch.where(scene.hole, scene.error / scale, 0.0).abs().pow(power)
-        return error.sum() / (scene.hole.sum() * scene.truth.shape[1]).clamp(min=1)
-
-    return term
-
-
 def perceptual_loss(scene: Scene) -> Tensor:
     """L1 between features of output or composite and of the truth (Liu et al. 2018, eq. 3)."""
     return _gaps(scene.output_features, scene.truth_features) + _gaps(
@@ -193,8 +174,6 @@ TERMS: Mapping[str, Term] = {
     "hole": hole_loss,
     "hole_squared": hole_squared_loss,
     "total_variation": total_variation_loss,
-    "relative_l1": _relative(1),
-    "relative_l2": _relative(2),
     "perceptual": perceptual_loss,
     "style_output": style_output_loss,
     "style_composite": style_composite_loss,

@@ -49,7 +49,7 @@ def pconv_unet(
     levels = PRESETS[preset]
     narrowest = min(width for width, _ in levels["encoder"])
     if not 1 <= thinner <= narrowest:
-        raise WeightsError(f"thinner={thinner} came; expected 1 to {narrowest}, the preset's narrowest level")
+        raise WeightsError(f"got thinner={thinner}; expected 1 to {narrowest}, the preset's narrowest level")
     thin = [(width // thinner, kernel) for width, kernel in levels["encoder"]]
     return PConvUNet(channels, thin, [width // thinner for width in levels["decoder"]], final)
 

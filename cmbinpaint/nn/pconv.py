@@ -26,7 +26,7 @@ class PartialConv2d(nn.Module):
     `count = Σ_g C_g · box(m_g)`: exact at a fraction of the cost of a mask for each channel. A skip
     connection is two groups, `PartialConv2d((C_a, C_b), ...)`.
 
-    What lies under a hole is never read: it may be NaN. Padding counts as a hole. An empty window gives 0,
+    What is under a hole is never read: it may be NaN. Padding counts as a hole. An empty window gives 0,
     not the bias, and stays a hole.
 
     Parameters
@@ -40,7 +40,7 @@ class PartialConv2d(nn.Module):
     padding
         Pixels added on each side; None keeps the size at stride 1 and needs an odd kernel.
     bias
-        Whether `b` is there.
+        Whether there is a bias `b`.
 
     Raises
     ------
@@ -96,7 +96,7 @@ class PartialConv2d(nn.Module):
         y
             `(B, out_channels, H', W')`, 0 in what stays a hole.
         mask
-            `(B, 1, H', W')` (or `(1, 1, H', W')`), of the dtype that came in.
+            `(B, 1, H', W')` (or `(1, 1, H', W')`), in its dtype.
         """
         self._check_shapes(x, mask)
         observed = mask > 0
@@ -148,13 +148,13 @@ class PartialConv2d(nn.Module):
         channels = sum(self.groups)
         if x.ndim != 4 or x.shape[1] != channels:
             raise CmbInpaintError(
-                f"features of shape {tuple(x.shape)} came; expected (B, {channels}, H, W): "
+                f"got features of shape {tuple(x.shape)}; expected (B, {channels}, H, W): "
                 f"this layer was made for in_channels={self.groups}"
             )
         expected = (len(self.groups), *x.shape[2:])
         if mask.ndim != 4 or mask.shape[1:] != expected or mask.shape[0] not in (1, x.shape[0]):
             raise CmbInpaintError(
-                f"a mask of shape {tuple(mask.shape)} came with features of shape {tuple(x.shape)}; "
+                f"got a mask of shape {tuple(mask.shape)} with features of shape {tuple(x.shape)}; "
                 f"expected {(x.shape[0], *expected)}: one mask channel for each group of channels"
             )
 
@@ -176,14 +176,14 @@ def _check_sizes(
 ) -> None:
     sizes = {"out_channels": out_channels, "kernel_size": kernel_size, "stride": stride, "dilation": dilation}
     if not groups or min(groups) < 1:
-        raise CmbInpaintError(f"in_channels={groups} came; expected one number of at least 1 for each group")
+        raise CmbInpaintError(f"got in_channels={groups}; expected one number of at least 1 for each group")
     for name, size in sizes.items():
         if size < 1:
-            raise CmbInpaintError(f"{name}={size} came; expected at least 1")
+            raise CmbInpaintError(f"got {name}={size}; expected at least 1")
     if padding is None and kernel_size % 2 == 0:
         raise CmbInpaintError(
-            f"kernel_size={kernel_size} came without padding; an even kernel cannot keep the size: "
+            f"got kernel_size={kernel_size} without padding; an even kernel cannot keep the size: "
             "give padding, or an odd kernel_size"
         )
     if padding is not None and padding < 0:
-        raise CmbInpaintError(f"padding={padding} came; expected at least 0, or None to keep the size")
+        raise CmbInpaintError(f"got padding={padding}; expected at least 0, or None to keep the size")

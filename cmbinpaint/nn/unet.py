@@ -80,10 +80,10 @@ class PConvUNet(nn.Module):
     ) -> None:
         super().__init__()
         if final not in get_args(Final):
-            raise CmbInpaintError(f"final={final!r} came; expected one of {', '.join(get_args(Final))}")
+            raise CmbInpaintError(f"got final={final!r}; expected one of {', '.join(get_args(Final))}")
         if len(decoder) != len(encoder) - 1:
             raise CmbInpaintError(
-                f"{len(encoder)} encoder levels came with {len(decoder)} decoder levels; expected "
+                f"got {len(encoder)} encoder levels with {len(decoder)} decoder levels; expected "
                 f"{len(encoder) - 1}: the last one has the picture's channels"
             )
         self.architecture = {
@@ -115,11 +115,11 @@ class PConvUNet(nn.Module):
         if name not in PRESETS:
             near = get_close_matches(name, PRESETS, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise CmbInpaintError(f"preset {name!r} came; expected one of {', '.join(PRESETS)}{hint}")
+            raise CmbInpaintError(f"got preset {name!r}; expected one of {', '.join(PRESETS)}{hint}")
         return cls(channels, **PRESETS[name], final=final)
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
-        """Draw the whole picture anew; what was observed is for the caller to put back.
+        """Draw the whole picture; the caller puts back what was observed.
 
         Parameters
         ----------
@@ -171,17 +171,17 @@ class PConvUNet(nn.Module):
 
     def _check_size(self, image: Tensor) -> None:
         if image.ndim != 4:
-            raise CmbInpaintError(f"a picture of shape {tuple(image.shape)} came; expected (B, C, H, W)")
+            raise CmbInpaintError(f"got a picture of shape {tuple(image.shape)}; expected (B, C, H, W)")
         batch, _, height, width = image.shape
         if height % self.factor or width % self.factor or not height or not width:
             raise CmbInpaintError(
-                f"a picture of {height} x {width} px came; expected multiples of {self.factor}: each of the "
+                f"got a picture of {height} x {width} px; expected multiples of {self.factor}: each of the "
                 f"{len(self.encoder)} levels halves it. Pad with holes, or use a shallower network"
             )
         norms = self.training and (not self._norm_frozen)
         if norms and batch * height * width == self.factor**2:
             raise CmbInpaintError(
-                f"a batch of one picture of {height} x {width} px came in training; expected at least 2: "
+                f"got a batch of one picture of {height} x {width} px in training; expected at least 2: "
                 "batch norm has one value per channel at the bottom"
             )
 

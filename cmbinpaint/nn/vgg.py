@@ -4,7 +4,7 @@ Inputs: pictures `(B, C, H, W)`, temperatures over the field's rms or RGB within
 features pool1, pool2, pool3.
 
 Temperatures enter over the field's rms, with -3 to 3 mapped to [0, 1] and nothing clipped: a clipped pixel would
-have no gradient, and one in 370 of a Gaussian field lies beyond. The features, and with them the weights of the
+have no gradient, and one pixel in 370 of a Gaussian field is beyond. The features, and with them the weights of the
 style terms, depend on that mapping.
 
 The losses look at pool1 to pool3. The weights that ship, `vgg16-cmb`, were trained with these three blocks alone;
@@ -55,7 +55,7 @@ class VGG16(nn.Module):
     scale
         "rms": temperatures over the field's rms come, and are mapped to [0, 1]; "unit": they are in [0, 1].
     statistics
-        Mean and spread that are taken out of what is in [0, 1]: "cmb" or "imagenet".
+        Mean and standard deviation that normalize what is in [0, 1]: "cmb" or "imagenet".
 
     Attributes
     ----------
@@ -89,7 +89,7 @@ class VGG16(nn.Module):
         super().__init__()
         if channels not in (1, 3) or not 1 <= blocks <= len(CONVOLUTIONS) or len(widths) < blocks:
             raise WeightsError(
-                f"VGG16 with channels={channels}, blocks={blocks}, widths={tuple(widths)} came; expected 1 or 3 "
+                f"got VGG16 with channels={channels}, blocks={blocks}, widths={tuple(widths)}; expected 1 or 3 "
                 f"channels, 1 to {len(CONVOLUTIONS)} blocks and a width for each"
             )
         for name, value, known in (
@@ -135,7 +135,7 @@ class VGG16(nn.Module):
     def _normalized(self, x: Tensor) -> Tensor:
         if x.ndim != 4 or x.shape[1] != self.channels:
             raise WeightsError(
-                f"a picture of shape {tuple(x.shape)} came; this VGG16 expects (B, {self.channels}, H, W)"
+                f"got a picture of shape {tuple(x.shape)}; this VGG16 expects (B, {self.channels}, H, W)"
             )
         if self.scale == "rms":
             x = x / (2 * SIGMAS) + 0.5
@@ -150,14 +150,14 @@ def fit_state(network: VGG16, state: Mapping[str, Tensor], where: str) -> dict[s
     network
         Says which tensors are needed, and of which shapes.
     state
-        For example torchvision's `vgg16().state_dict()`; blocks and heads that `network` lacks are not looked at.
+        For example torchvision's `vgg16().state_dict()`; blocks and heads that `network` lacks are ignored.
     where
         Names the weights in errors.
 
     Returns
     -------
     The features' tensors by name. Three-channel weights for one channel: the first convolution is **summed** over
-    its input channels, which is what it makes of a grey picture. One-channel weights for three channels: a third
+    its input channels, as for a grey picture. One-channel weights for three channels: a third
     of them each, so that the network sees the mean of the channels.
 
     Raises
@@ -184,7 +184,7 @@ def fit_state(network: VGG16, state: Mapping[str, Tensor], where: str) -> dict[s
             )
         if not found.is_floating_point() or not bool(found.isfinite().all()):
             raise WeightsError(
-                f"{where}: tensor {name!r} holds values that are no finite numbers; get it again"
+                f"{where}: tensor {name!r} holds values that are not finite; download it again"
             )
         fitted[name] = found.to(own.dtype)
     return fitted
@@ -197,7 +197,7 @@ def _check_option(name: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
         near = get_close_matches(str(value), known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise WeightsError(f"VGG16 {name}={value!r} came; known: {', '.join(known)}{hint}")
+        raise WeightsError(f"got VGG16 {name}={value!r}; known: {', '.join(known)}{hint}")
 
 
 def _convolutions(channels: int, widths: Sequence[int]) -> nn.Sequential:

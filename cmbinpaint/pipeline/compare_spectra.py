@@ -157,7 +157,7 @@ def compare_spectra(
     """Compare power spectra: of a filled map, its target, and the observed part of the sky.
 
     One filled sky scatters by full-sky cosmic variance by construction: a transfer near 1 within `cosmic_std`
-    is all that a single sky can show. Noise is not taken out of any spectrum.
+    is all that a single sky can show. Noise is not subtracted from any spectrum.
 
     Parameters
     ----------
@@ -307,7 +307,7 @@ def _beam_and_lmax(beam: npt.ArrayLike | None, lmax: int | None, nside: int) -> 
         last = min(last, reach)
     if reach < last or last < 2:
         raise SpectrumError(
-            f"the beam serves to ell = {reach} (beyond it is missing or below {_LEAST_BEAM}); spectra to {last} were "
+            f"the beam is known to ell = {reach} (beyond it is missing or below {_LEAST_BEAM}); spectra to {last} were "
             "asked for: lower lmax, or leave the beam in"
         )
     return last, window[: last + 1] ** 2

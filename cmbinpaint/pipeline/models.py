@@ -33,7 +33,7 @@ METHODS = {
 }
 
 _EXACT = "model='default', the exact answer, which is more accurate and faster"
-# Models of earlier versions, and what serves in their place.
+# Models of earlier versions, and what to use instead.
 RETIRED = {
     "linear-sphere": _EXACT,
     "linear-first": _EXACT,

@@ -201,7 +201,3 @@ class TangentPlane:
         sine = np.sin(theta)
         vectors: Any = np.stack([sine * np.cos(phi), sine * np.sin(phi), np.cos(theta)], axis=-1)
         return self.vectors_to_plane(vectors)
-
-    def pixel_centers(self) -> tuple[FloatArray, FloatArray]:
-        """Colatitude and longitude of every pixel center, each (side, side), in radians."""
-        return self.to_sky(*self.grid.rows_cols())

@@ -30,7 +30,7 @@ _FLOOR = 1e-3  # of logarithmic scales
 
 
 class _Kind(NamedTuple):
-    """One kind of drawing: what it shows of a model, in words, and the axis it stands on."""
+    """One kind of drawing: what it shows of a model, in words, and its axis."""
 
     title: str
     label: str
@@ -160,7 +160,7 @@ def draw_misspecified(result: "Misspecified", bands: Sequence[str]) -> Figure:
     """Draw tables of what wrong sky models do: shift of C_ell by band and rms error by depth, in percent.
 
     Rows are scenarios, with the fixed wrong model above and with one estimated from the map below; `bands` are
-    the bands' labels. Numbers smaller than twice their standard error are grey and stand on no color.
+    the bands' labels. Numbers smaller than twice their standard error are grey, without a color.
     """
     parts = (("given a fixed model", result.fixed), ("model estimated from the map", result.estimated))
     figure = Figure(figsize=(13.0, 1.8 + 0.32 * sum(len(part) for _, part in parts)))

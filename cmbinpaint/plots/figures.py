@@ -2,7 +2,7 @@
 
 Inputs: nothing but sizes and paths. Outputs: `new_axes`, `save_figure`, `styled`.
 
-No pyplot: a figure belongs to the one who made it, needs no display and is gone when it is dropped.
+No pyplot: a figure belongs to its maker, needs no display and is freed when it is dropped.
 """
 
 import functools
@@ -96,7 +96,7 @@ def plain_ticks(axis: Axis, ticks: Sequence[float], text: Callable[[float], str]
 
 @styled
 def save_figure(drawing: Axes | Figure, path: str | os.PathLike[str], *, replace: bool = True) -> Path:
-    """Write a picture beside `path`, then rename it: `path` is a whole file or is not there.
+    """Write a picture beside `path`, then rename it: `path` is written atomically.
 
     Parameters
     ----------

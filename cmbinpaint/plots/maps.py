@@ -4,7 +4,7 @@ Inputs: full-sky HEALPix maps, fields cut from them. Outputs: the matplotlib axe
 
 Colors are Planck's, on a linear scale symmetric about zero; holes are grey. Longitude grows to the left, as
 seen from inside the sphere. Planck's map is dark at both ends: in black and white it loses the sign, for which
-`colors="gray"` (dark is cold, holes hatched) is there. Standard deviations go from 0 up, light to dark, in either.
+there is `colors="gray"` (dark is cold, holes hatched). Standard deviations go from 0 up, light to dark, in either.
 """
 
 import functools

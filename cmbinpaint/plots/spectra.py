@@ -95,7 +95,7 @@ def draw_residual(
     band
         (n,) fractional standard deviation of the reference, drawn around zero.
     limit
-        The axis spans [-limit, limit] percent; what lies beyond is an arrow at the border. `None`: 30.
+        The axis spans [-limit, limit] percent; what is beyond is an arrow at the border. `None`: 30.
 
     Returns
     -------

@@ -38,7 +38,7 @@ class MapReport:
     n_observed, n_changed
         Pixels that were not filled, and how many of them differ between the map with holes and the filled one.
     mean
-        Of the pixels used as data; it is taken off all pictures and distributions, and nothing else is.
+        Of the pixels used as data; it is subtracted in all pictures and distributions, and nothing else is.
     holes, panorama, close_ups, one_point, depths
         See there.
     spectra
@@ -49,8 +49,6 @@ class MapReport:
         (n,) mean and standard deviation of the bandpowers of D_ell over several filled maps, else None.
     model_ell, model_dl
         (m,) multipoles and D_ell, noise in, of the sky model; None without one.
-    error_is_scatter
-        Whether the error map is the standard deviation of the filled maps.
     """
 
     nside: int
@@ -70,7 +68,6 @@ class MapReport:
     std_dl: FloatArray | None
     model_ell: FloatArray | None
     model_dl: FloatArray | None
-    error_is_scatter: bool
 
 
 def report_on(
@@ -163,7 +160,6 @@ def report_on(
         std_dl=several.std_dl,
         model_ell=model_ell,
         model_dl=model_dl,
-        error_is_scatter=is_scatter,
     )
 
 

@@ -70,7 +70,7 @@ class Panorama:
 
     @classmethod
     def of(cls, maps: Maps, offset: float) -> "Panorama":
-        """Reduce maps, with `offset` taken off the temperatures."""
+        """Reduce maps, with `offset` subtracted from the temperatures."""
         nside = min(maps.nside, PANORAMA_NSIDE)
 
         def small(values: FloatArray, where: BoolArray | None = None, least: float = 0.5) -> FloatArray:
@@ -108,7 +108,7 @@ class CloseUp:
 
     @classmethod
     def of(cls, name: str, hole: Hole, maps: Maps, offset: float) -> "CloseUp":
-        """Cut the nearest pixels of the maps, with `offset` taken off the temperatures."""
+        """Cut the nearest pixels of the maps, with `offset` subtracted from the temperatures."""
         pixel_deg = float(np.degrees(pixel_size(maps.nside)))
         wanted = min(_SIDE_RADII * hole.radius_deg, _SIDE_DEPTHS * hole.depth * pixel_deg)
         side_deg = min(max(wanted, _LEAST_PIXELS * pixel_deg), _WIDEST_DEG)

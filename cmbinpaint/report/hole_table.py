@@ -16,7 +16,7 @@ from cmbinpaint.sphere.pixels import pixel_angles, pixel_size, pixel_vectors
 
 SIZE_CLASSES = ((1, 1), (2, 10), (11, 100), (101, 1000), (1001, None))
 """Smallest and largest number of pixels of the holes counted together."""
-_EQUALS = 200  # of the holes of typical size no more than these are looked at
+_EQUALS = 200  # of the holes of typical size, at most so many are described
 _SAMPLE = 20_000  # pixels of the largest hole, when distances from it are compared
 
 

@@ -164,7 +164,7 @@ def _maps(report: "MapReport") -> str:
     words = (
         f"All maps of temperature share one linear scale, ±{shared_limit(report):g} {unit}, Planck's colors (in gray "
         "at the end of the page); gray is not known. The mean of the observed pixels, "
-        f"{number(report.mean)} {unit}, is taken off, nothing else. Black lines are the edges of holes of 3 square "
+        f"{number(report.mean)} {unit}, is subtracted, nothing else. Black lines are the edges of holes of 3 square "
         "degrees or more."
     )
     if report.panorama.nside < report.nside:

@@ -64,7 +64,7 @@ class OnePoint:
 
     @classmethod
     def of(cls, maps: Maps, valid: BoolArray, offset: float) -> "OnePoint":
-        """Compare the holes with the pixels used as data, with `offset` taken off both."""
+        """Compare the holes with the pixels used as data, with `offset` subtracted from both."""
         parts = {"observed": maps.before[valid] - offset, "filled": maps.filled[maps.holes] - offset}
         if maps.target is not None:
             parts["target"] = maps.target[maps.holes] - offset

@@ -15,7 +15,7 @@ from cmbinpaint.report.figures import unit_words
 if TYPE_CHECKING:  # drawing needs none of what makes the numbers
     from cmbinpaint.report.contents import MapReport
 
-_ROUNDING = 1e-6  # of a standard deviation: a mean that was taken off
+_ROUNDING = 1e-6  # of a standard deviation: a mean that was subtracted
 _MOMENT_WORDS = {
     "observed": "observed pixels", "filled": "filled pixels", "target": "target in the same pixels"
 }  # fmt: skip

@@ -7,8 +7,8 @@ beam, plus a noise plateau, fitted to the observed power; then the *ratio* of th
 power, smoothed over bands, corrects the signal. Below ell = 30 a cut sky holds too few modes, and the
 reference's shape stays.
 
-The observed power is that of the map with its holes bridged smoothly (`smoothfill`); what the bridges leak
-and lack is measured on a simulation of the model, treated alike, and taken out. That decouples any mask at
+The observed power is that of the map with its holes bridged smoothly (`smooth_fill`); what the bridges leak
+and lack is measured on a simulation of the model, treated alike, and subtracted. That decouples any mask at
 the price of a transform, and where spectra fall by decades it leaks less than weights do: with a beam of
 three pixels, with noise of 3 µK and a Planck-like mask at nside 128, 1.3 times the noise power above ell =
 250 against 25 to 34 times.
@@ -77,7 +77,7 @@ def estimate_sky_model(
         Resolution of the map.
     noise_std
         White noise per pixel if it is known, scalar or (npix,) RING. Default: the plateau above 2*nside, if
-        one stands out of what the holes leak; else 0.5 % of the signal's rms, for the solver's sake.
+        one stands out of what the holes leak; else 0.5 % of the signal's rms, for the solver.
 
     Returns
     -------

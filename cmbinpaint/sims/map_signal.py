@@ -28,7 +28,7 @@ BROAD_PRIOR = 1.0e4
 TAIL_OF_NOISE = 0.2
 TAIL_OF_SIGNAL = (1.0e-5, 1.0e-3)
 MULTIPOLE_OF_NOISE = 0.25
-# Noise below this fraction of the signal's rms is taken for it, here and by the solvers: the system is singular
+# Noise below this fraction of the signal's rms is raised to it, here and by the solvers: the system is singular
 # without noise. The steps that the diagonal preconditioner needs grow as the rms over the noise (nside 32, fsky 0.81,
 # beam 3 px, noise 0.03/0.01/0.003: 460/1230/3770 to a tolerance of 1e-4 of the rms), while the error in the holes
 # gains little (0.224/0.202/0.181 of the rms) and is lost again if the sky has power above lmax (0.7 % of the rms

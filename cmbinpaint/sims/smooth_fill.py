@@ -3,7 +3,7 @@
 Inputs: a map with holes. Outputs: the map with each hole bridged smoothly.
 
 A map that is 0 in its holes has edges of the size of the field: with a wide beam their power exceeds the
-sky's at high multipoles a thousandfold. A bridge that is continuous at the rim lowers that by one to two
+sky's at high multipoles a thousandfold. A bridge that is continuous at the edge lowers that by one to two
 orders. It works on the twelve base faces as images, each by itself: fast at any nside, and good enough
 where no pixel is wanted.
 """

@@ -1,7 +1,7 @@
 """Power spectra of full skies, C_ell and D_ell.
 
 Inputs: full RING maps, spectra from ell = 0. Outputs: float64 spectra from ell = 0, as they are in the map: no
-beam, window or noise is taken out.
+beam, window or noise is removed.
 """
 
 import healpy as hp

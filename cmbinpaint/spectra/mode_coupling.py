@@ -1,7 +1,7 @@
 """Power spectra of a sky seen in part: pseudo-spectra, mode coupling, MASTER.
 
 Inputs: RING maps, masks or weights. Outputs: pseudo-spectra, coupling matrices, decoupled bandpowers, all as
-they are in the map: no beam, window or noise is taken out.
+they are in the map: no beam, window or noise is removed.
 """
 
 import ducc0
@@ -163,7 +163,7 @@ def master(
 ) -> FloatArray:
     """Return the bandpowers of a sky seen in part, the mask's mode coupling undone (MASTER).
 
-    The map's weighted mean is taken out first. Beam, pixel window and noise stay in.
+    The map's weighted mean is subtracted first. Beam, pixel window and noise stay in.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ def master(
     shape
         The shape of C_ell within a band, see `decouple`.
     coupling
-        `coupling_matrix(weights, lmax)` if at hand: it depends on the weights alone.
+        `coupling_matrix(weights, lmax)` if known already: it depends on the weights alone.
 
     Returns
     -------

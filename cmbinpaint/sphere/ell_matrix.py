@@ -16,7 +16,7 @@ from cmbinpaint.sphere.fields import Fields
 from cmbinpaint.sphere.harmonics import CACHED_LMAX, alm_degrees, alm_size, draw_alm
 from cmbinpaint.sphere.power import as_numbers, validate_cl
 
-# A pivot of a Cholesky factor below this fraction of its diagonal is rounding, and taken for zero.
+# A pivot of a Cholesky factor below this fraction of its diagonal is rounding, and counts as zero.
 _ROUNDING = 1e-12
 # Spectra in another order are impossible at more than this fraction of all ell, a slip of the hand at fewer.
 _OFTEN = 0.05

@@ -44,17 +44,6 @@ def pixel_neighbors(nside: int, pixels: AnyArray, *, nest: bool = False) -> IntA
     return np.ascontiguousarray(hp.get_all_neighbours(nside, pixels, nest=nest).T, dtype=np.int64)
 
 
-def bilinear_weights(nside: int, theta: FloatArray, phi: FloatArray) -> tuple[IntArray, FloatArray]:
-    """HEALPix's bilinear interpolation: (n, 4) RING pixels around each direction, and their weights."""
-    pixels, weights = hp.get_interp_weights(nside, theta, phi)
-    return pixels.T, weights.T
-
-
-def pixel_area(nside: int) -> float:
-    """The solid angle of a pixel, steradians."""
-    return float(hp.nside2pixarea(nside))
-
-
 def pixel_size(nside: int) -> float:
     """The side of a square with a pixel's area, radians."""
     return float(hp.nside2resol(nside))

@@ -52,7 +52,7 @@ class ClassStudy:
     transfer
         (classes, bands) of predictions and realizations: C_ell over the targets'.
     confusion
-        (classes, classes) of targets, predictions and realizations: true class, and what it was taken for.
+        (classes, classes) of targets, predictions and realizations: true class, and the class found.
     """
 
     name: str
@@ -76,7 +76,7 @@ class ClassStudy:
         return fraction, float(np.sqrt(fraction * (1 - fraction) / table.sum()))
 
     def kept(self, kind: str) -> float:
-        """The mean shift of n_s that filling makes the classifier see: mean n_s taken for, less that of targets."""
+        """The mean shift of n_s that the classifier finds after filling: its mean n_s, less that of targets."""
         ns = np.asarray(self.ns)
         seen = {
             name: float((table.sum(0) * ns).sum() / table.sum()) for name, table in self.confusion.items()

@@ -44,7 +44,7 @@ class ClippingStudy:
     ratio
         (T, B) for each way of rendering: C_ell of the picture, as temperature, over that of the temperatures.
     coherence
-        (T, B) correlation of their modes: 1 where a picture shows what is there.
+        (T, B) correlation of their modes: 1 where a picture shows the sky.
     clipped
         (T,) fraction of pixels beyond ±T_max.
     expected

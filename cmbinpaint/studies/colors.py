@@ -15,7 +15,7 @@ import numpy as np
 
 from cmbinpaint._types import AnyArray, BoolArray, Float32Array, FloatArray
 from cmbinpaint.problem.progress import Watch
-from cmbinpaint.studies.patch_study import check_masks, fills, pictures_of, stacked
+from cmbinpaint.studies.patch_study import check_masks, fills, pictures_of, rows_of, stacked
 from cmbinpaint.training.data.planck_colors import LIMIT_uK, luma, render
 from cmbinpaint.training.data.targets import Targets
 from cmbinpaint.training.run.checkpoint_models import State, Trained
@@ -88,21 +88,17 @@ class ColorStudy:
     def rows(self) -> list[dict[str, Any]]:
         """One row for each state, mask and channel: means over patches, and the scatter of percentages over patches."""
         rows = []
-        for s, state in enumerate(self.states):
-            for m, mask in enumerate(self.masks):
-                for c, channel in enumerate(CHANNELS):
-                    row: dict[str, Any] = {
-                        "step": state.step, "stage": state.stage, "mask": mask, "channel": channel,
-                        "patches": len(self.target.mean),
-                    }  # fmt: skip
-                    for key in ("mean", "std", "misfit"):
-                        row[f"target_{key}"] = float(getattr(self.target, key)[:, c].mean())
-                        row[f"prediction_{key}"] = float(getattr(self.prediction, key)[s, m, :, c].mean())
-                    for key in ("mean", "std"):
-                        values = self.percent(key)[s, m, :, c]
-                        row[f"{key}_percent"] = float(values.mean())
-                        row[f"{key}_percent_scatter"] = float(values.std())
-                    rows.append(row)
+        for s, m, head in rows_of(self.states, self.masks):
+            for c, channel in enumerate(CHANNELS):
+                row = {**head, "channel": channel, "patches": len(self.target.mean)}
+                for key in ("mean", "std", "misfit"):
+                    row[f"target_{key}"] = float(getattr(self.target, key)[:, c].mean())
+                    row[f"prediction_{key}"] = float(getattr(self.prediction, key)[s, m, :, c].mean())
+                for key in ("mean", "std"):
+                    values = self.percent(key)[s, m, :, c]
+                    row[f"{key}_percent"] = float(values.mean())
+                    row[f"{key}_percent_scatter"] = float(values.std())
+                rows.append(row)
         return rows
 
     def facts(self) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 Inputs: a trained network, targets, masks. Outputs: `DifferenceStudy`.
 
-CoMBInE gives a difference in percent of the target's mean color. That serves pictures, whose values lie in [0, 1] and
+CoMBInE gives a difference in percent of the target's mean color. That suits pictures, whose values lie in [0, 1] and
 have a mean; a temperature fluctuation has mean zero, and a percentage of it would be of any size. Temperatures are
 therefore taken over the rms of the field, over all patches of the study: one number, the same for every patch, hole and
 checkpoint, in which a fill with zeros scores 80 % (the mean of a Gaussian's absolute value) in large holes.
@@ -13,13 +13,14 @@ the observed pixels put back, as a map is filled; the holes; and the holes by de
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
 
 from cmbinpaint._types import BoolArray, FloatArray
 from cmbinpaint.problem.progress import Watch
-from cmbinpaint.studies.patch_study import check_masks, depth_regions, fills, pictures_of, stacked
+from cmbinpaint.studies.patch_study import check_masks, depth_regions, fills, pictures_of, rows_of, stacked
 from cmbinpaint.training.data.planck_colors import LIMIT_uK, render
 from cmbinpaint.training.data.targets import Targets
 from cmbinpaint.training.run.checkpoint_models import State, Trained
@@ -92,20 +93,16 @@ class DifferenceStudy:
         patches, the error bars of CoMBInE's figures (0 for one patch).
         """
         rows = []
-        for s, state in enumerate(self.states):
-            for m, mask in enumerate(self.masks):
-                for r, region in enumerate(self.regions):
-                    for kind in KINDS:
-                        found = self.kind(kind)
-                        row: dict[str, Any] = {
-                            "step": state.step, "stage": state.stage, "mask": mask,
-                            "hole_fraction": float(self.hole_fraction[m]), "region": region,
-                            "pixels": int(self.pixels[m, r]), "kind": kind, "patches": self.patches,
-                        }  # fmt: skip
-                        for key in ("mean", "std", "percent"):
-                            values = getattr(found, key)[s, m, :, r]
-                            row[key], row[f"{key}_scatter"] = float(values.mean()), float(values.std())
-                        rows.append(row)
+        for s, m, head in rows_of(self.states, self.masks):
+            for (r, region), kind in product(enumerate(self.regions), KINDS):
+                row = {
+                    **head, "hole_fraction": float(self.hole_fraction[m]), "region": region,
+                    "pixels": int(self.pixels[m, r]), "kind": kind, "patches": self.patches,
+                }  # fmt: skip
+                for key in ("mean", "std", "percent"):
+                    values = getattr(self.kind(kind), key)[s, m, :, r]
+                    row[key], row[f"{key}_scatter"] = float(values.mean()), float(values.std())
+                rows.append(row)
         return rows
 
     def facts(self) -> dict[str, Any]:

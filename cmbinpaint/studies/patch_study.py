@@ -5,6 +5,7 @@ Inputs: a trained network, targets. Outputs: masks by name, states, fills, regio
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
+from itertools import product
 from typing import Any, TypeVar
 
 import numpy as np
@@ -37,11 +38,6 @@ def random_mask(side: int, seed: int) -> BoolArray:
 def circles(side: int, radii_px: Sequence[float] = RADII_PX) -> dict[str, BoolArray]:
     """Centered circles by name; radii are those in a patch of 128 px, in others they scale with the side."""
     return {f"r = {r * side / _SIDE:g} px": circle(side, r * side / _SIDE) for r in radii_px}
-
-
-def combine_masks(side: int, seed: int, radii_px: Sequence[float] = RADII_PX) -> dict[str, BoolArray]:
-    """CoMBInE's masks by name: centered circles and one of random shapes."""
-    return {**circles(side, radii_px), RANDOM: random_mask(side, seed)}
 
 
 def check_masks(masks: Mapping[str, BoolArray]) -> None:
@@ -87,6 +83,12 @@ def fills(
             done += 1
             if watch is not None:
                 watch(Progress("fill", done, total))
+
+
+def rows_of(states: Sequence[State], masks: Sequence[str]) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """For each state and mask its place in both, and the first entries of its row of a table."""
+    for (s, state), (m, mask) in product(enumerate(states), enumerate(masks)):
+        yield s, m, {"step": state.step, "stage": state.stage, "mask": mask}
 
 
 def pictures_of(fill: Fill, colors_uK: tuple[float, float], colors: str = "planck") -> Float32Array:

@@ -3,7 +3,7 @@
 Inputs: a setup, an inpainter. Outputs: `EstimatorEnsemble`.
 
 The sky model is given and fixed. Every prediction is linear in the data, so that the mean of an estimate is linear in
-the true C_ell, and its response to a band is what it makes of a sky that has power there alone; a realization adds what
+the true C_ell, and its response to a band is what it returns for a sky with power there alone; a realization adds what
 does not depend on the data, and responds as its prediction does.
 """
 
@@ -200,7 +200,7 @@ class _Run:
         return self.power(observed), values, hole, np.array(powers)
 
     def responses(self, samples: int, count: Callable[[], None]) -> tuple[dict[str, FloatArray], FloatArray]:
-        """What each estimator makes of skies of one band, and their power, (samples, bands) each."""
+        """What each estimator returns for skies of one band, and their power, (samples, bands) each."""
         names = (MASKED, MASTER, APODIZED, PREDICTION)
         shape = (samples, self.setup.bands.n)
         moved, moves = {name: np.zeros(shape) for name in names}, np.zeros(shape)

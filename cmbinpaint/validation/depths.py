@@ -1,4 +1,4 @@
-"""Bins of hole depth: how far from data a pixel lies decides how well it can be filled.
+"""Bins of hole depth: how far a pixel is from data decides how well it can be filled.
 
 Inputs: an inpainting plan, errors as maps. Outputs: `DepthBins`, mean squares by depth.
 """

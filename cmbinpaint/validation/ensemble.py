@@ -77,7 +77,7 @@ class Candidate:
         match = re.fullmatch(r"(.+)@(\d+)", text)
         name, steps = (match[1], int(match[2])) if match else (text, refine)
         inpainter = load_model(name, device=device)
-        # A path is no name for a folder: the network's own is.
+        # A path cannot name a folder: the network's own name does.
         shown = name if re.fullmatch(r"[\w.+-]+", name) else inpainter.name
         return cls(shown if steps is None else f"{shown}@{steps}", inpainter, steps)
 

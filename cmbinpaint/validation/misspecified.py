@@ -188,7 +188,7 @@ class MisspecifiedEnsemble(Series):
         scenario, how = self._runs[unit.kind]
         clean, signal = self.skies[scenario.name].sky(unit.sky)
         observed = clean + self.contamination(scenario, unit.sky)
-        # Wings are no part of the sky to be restored; noise of any color is part of the observation.
+        # Wings are not part of the sky to be restored; noise of any color is part of the observation.
         reference = clean if scenario.wings_uK else observed
         seen = np.where(self.setup.plan.valid, observed, 0.0)
         filler = self._filler(self._given(scenario, how, seen))

@@ -37,16 +37,16 @@ class ResultStore:
     digest: str
 
     def path(self, index: int) -> Path:
-        """Where the record of sky `index` lies."""
+        """The file of the record of sky `index`."""
         return self.folder / f"{index:04d}.npz"
 
     def has(self, index: int) -> bool:
-        """Whether the record is there and whole.
+        """Whether the record exists and is complete.
 
         Raises
         ------
         CmbInpaintError
-            If it is there but was made of something else.
+            If it exists but was made of something else.
         """
         return self.path(index).exists() and bool(self.read(index))
 
@@ -65,7 +65,7 @@ class ResultStore:
                 arrays = {name: stored[name] for name in stored.files}
         except (ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
             raise CmbInpaintError(
-                f"{path} is no record of a sky ({error}); remove it and run again"
+                f"{path} is not a record of a sky ({error}); remove it and run again"
             ) from None
         found = str(arrays.pop(_DIGEST, ""))
         if found != self.digest:

@@ -32,7 +32,7 @@ def verdict(figures: Figures) -> str:
     baseline = _worst_excess(figures, BASELINE) if BASELINE in kinds else None
     for label, kind in kinds.items():
         if kind == "exact":
-            said.append(f"{label} is the exact answer: its figures are the floor")
+            said.append(f"{label} is the exact answer, the reference of these figures")
             continue
         excess, bias = _worst_excess(figures, label), worst_bias(figures, label)["above_5"] or 0.0
         words = f"errors of {label} are up to {_percent(excess)} above the least possible, spectra of its "

@@ -31,8 +31,8 @@ for center in np.random.default_rng(4).normal(size=(40, 3)):
 print(f"{100 * (1 - mask.mean()):.1f} % of the sky is in holes")
 
 # %%
-# What stands in the data beside a hole goes into the fill. ``guard=n`` takes the n rings of pixels around
-# holes for no data; they are returned as they were.
+# What is in the data beside a hole goes into the fill. With ``guard=n`` the n rings of pixels around holes
+# are not used as data; they are returned as they were.
 
 for guard in (0, 1, 2):
     plan = plan_inpainting(mask, guard=guard)

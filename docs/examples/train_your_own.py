@@ -3,7 +3,7 @@ Train your own network
 ======================
 
 A toy version of CoMBInE's network (Montefalcone et al. 2020), a U-Net of partial convolutions, small enough
-to train while this page is built. It shows how, and is no network to fill maps with.
+to train while this page is built. It shows how; it is not a network to fill maps with.
 """
 
 import tempfile

@@ -94,7 +94,7 @@ def test_a_model_without_training(
         (["all", "ONE"], "small has a single checkpoint (step 12; it kept no other)"),
         (["differences", "combine128", "--last"], "no target is known: combine128 comes without its data"),
         (["differences", "TRAINING", "--mask", "MASK"], "mask 'all.npy' hides all pixels of the patch"),
-        (["colors", "TRAINING", "--t-min-uK", "300"], "T_min = 300 µK to T_max = 300 µK came; expected T_min"),
+        (["colors", "TRAINING", "--t-min-uK", "300"], "T_min = 300 µK to T_max = 300 µK; expected T_min"),
         (["colors", "TRAINING", "--colors", "plank"], "unknown color map 'plank'; known: planck, grey"),
         (["spectra", "TRAINING", "--patches", "5"], "5 patches given, and 40 to draw fluctuations from; expected 20"),
         (["spectra", "combine182"], "did you mean 'combine128'?"),

@@ -40,9 +40,9 @@ def test_a_card_is_told(folder, capsys) -> None:
     out = capsys.readouterr().out
     for words in ("tiny", "pconv, 6.9 M weights, 10 training steps", "aaaa...",
                   "limit: nside 128 to 2048",
-                  "excess by depth, nside 64, 3 skies, as it ships: 1.001 1.000\n",
-                  "excess by depth, nside 64, 3 skies, alone: 1.250 1.500\n",
-                  "excess by depth, nside 128, 2 skies, alone: 2.100 1.360\n",
+                  "excess by depth, nside 64, 3 skies, refined: 1.001 1.000\n",
+                  "excess by depth, nside 64, 3 skies, not refined: 1.250 1.500\n",
+                  "excess by depth, nside 128, 2 skies, not refined: 2.100 1.360\n",
                   "excess in circles of 5 10 px, no beam, no noise: 1.100 1.057\n"):  # fmt: skip
         assert words in out
 

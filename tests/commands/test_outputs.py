@@ -104,7 +104,7 @@ class TestRefuseOutputs:
     def test_a_folder_below_a_file(self, tmp_path: Path) -> None:
         (tmp_path / "a").write_text("x")
         with pytest.raises(
-            OutputError, match=f"{tmp_path / 'a'} is no folder, and files are to be written into"
+            OutputError, match=f"{tmp_path / 'a'} is not a folder, and files are to be written into"
         ):
             outputs.make_folder(tmp_path / "a" / "b" / "c")
         outputs.make_folder(tmp_path / "b" / "c")
@@ -242,7 +242,7 @@ def test_validate_replaces_its_own_files_only(files: Path, capsys) -> None:
 )
 def test_a_file_is_no_folder(words: str, files: Path, capsys) -> None:
     assert cli.main(words.split()) == 1
-    assert "precious is no folder, and files are to be written into precious" in capsys.readouterr().err
+    assert "precious is not a folder, and files are to be written into precious" in capsys.readouterr().err
     assert (files / "precious").read_text() == "precious"
 
 

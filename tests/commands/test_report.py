@@ -204,7 +204,7 @@ def test_report_options_need_a_report_and_a_folder(folder, tmp_path, capsys) -> 
     assert run(*fill, "--target", folder / "truth.fits") == 1
     assert "--target is for a report; give --report DIR too" in capsys.readouterr().err
     assert run(*fill, "--report", folder / "sky.fits") == 1
-    assert "is no folder, and files are to be written into" in capsys.readouterr().err
+    assert "is not a folder, and files are to be written into" in capsys.readouterr().err
     assert not (tmp_path / "x.fits").exists()
 
 

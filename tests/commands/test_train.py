@@ -26,7 +26,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, step: int, number: int | None) -> 
 
     def train(recipe: object, folder: Path, **options: object) -> TrainResult:
         calls.append((recipe, folder, options))
-        score = Score(loss=0.1, hole_rms=0.3, guess_rms=0.4, relative_rms=0.75, guess_relative_rms=1.0)
+        score = Score(loss=0.1, hole_rms=0.3, guess_rms=0.4)
         weights = Path(folder) / "small.json" if step == 200 else None
         return TrainResult(Path(folder), step, 200, math.nan, score, number, weights)
 

@@ -98,14 +98,14 @@ def test_errors_say_what_came(monkeypatch):
     model, valid = sky_model(4), mask(4)
     with pytest.raises(MaskError, match="the mask has 48 pixels, the sky model 192"):
         DenseSolver(valid[:48], model)
-    with pytest.raises(MaskError, match="0 values as data; dense algebra serves 1 to 12288"):
+    with pytest.raises(MaskError, match="0 values as data; dense algebra is for 1 to 12288"):
         DenseSolver(np.zeros(192, dtype=bool), model)
     with pytest.raises(SpectrumError, match="the covariance of the data is not positive definite"):
         DenseSolver(valid, sky_model(4, 0.0))
     with pytest.raises(MapError, match=r"the observed map has shape \(3,\); expected \(192,\)"):
         DenseSolver(valid, model).mean(np.zeros(3))
     monkeypatch.setattr(dense, "MAX_DATA", 10)
-    with pytest.raises(MaskError, match="dense algebra serves 1 to 10"):
+    with pytest.raises(MaskError, match="dense algebra is for 1 to 10"):
         DenseSolver(valid, model)
 
 

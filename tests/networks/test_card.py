@@ -68,8 +68,8 @@ def test_optional_entries_may_be_absent() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"name": "../net"}, "name '../net' came; expected letters, digits, '.', '_' or '-'"),
-        ({"name": ""}, "name '' came; expected letters"),
+        ({"name": "../net"}, "name '../net'; expected letters, digits, '.', '_' or '-'"),
+        ({"name": ""}, "name ''; expected letters"),
         (
             {"file": "../net.safetensors"},
             "names the file '../net.safetensors'; expected a plain name beside the card",
@@ -169,17 +169,17 @@ def test_a_golden_output_is_checked_on_both_sides() -> None:
             WeightsError, match=r"golden output differs.*within 0.001; weights or code changed"
         ):
             golden.check(output + shift)
-    with pytest.raises(WeightsError, match="an output of 64 values came; the golden one has a value at"):
+    with pytest.raises(WeightsError, match="an output of 64 values; the golden one has a value at"):
         golden.check(output[0])
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"positions": (1,)}, "with 1 positions and 2 values came; expected as many of both"),
-        ({"positions": (), "values": ()}, "with 0 positions and 0 values came"),
-        ({"tolerance": 0.0}, "golden tolerance 0.0 came; expected a number above 0"),
-        ({"tolerance": float("nan")}, "golden tolerance nan came; expected a number above 0"),
+        ({"positions": (1,)}, "with 1 positions and 2 values; expected as many of both"),
+        ({"positions": (), "values": ()}, "with 0 positions and 0 values"),
+        ({"tolerance": 0.0}, "golden tolerance 0.0; expected a number above 0"),
+        ({"tolerance": float("nan")}, "golden tolerance nan; expected a number above 0"),
     ],
 )
 def test_impossible_goldens_are_refused(changes: dict, message: str) -> None:

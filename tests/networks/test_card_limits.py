@@ -35,7 +35,7 @@ def test_beyond_what_the_card_states_a_warning() -> None:
     warn_beyond_card(card, model_at(128, 3.0), refined=True)  # 27.48' is the card's 27.5'
     warn_beyond_card(card, model_at(128, 1e-3), refined=True)  # less noise is no ground
     with pytest.warns(
-        CmbInpaintWarning, match="pixels are, in arcmin, 55; the network .* serves 1.7 to 27.5"
+        CmbInpaintWarning, match="pixels are, in arcmin, 55; the network .* was evaluated for 1.7 to 27.5"
     ):
         warn_beyond_card(card, model_at(64, 3.0), refined=True)
     with pytest.warns(CmbInpaintWarning, match="noise over the signal's rms on a patch is .* to 0.5:"):
@@ -48,9 +48,17 @@ def test_beyond_what_the_card_states_a_warning() -> None:
 @pytest.mark.parametrize(
     ("cl", "beam", "words"),
     [
-        (fiducial_cl(383), 7.0, "beam is like one of fwhm, in pixels, 7; .* serves 0 to 5:"),
-        (fiducial_cl(383) * (np.arange(384) / 100.0) ** 1.0, 3.0, "with n_s 1.96; .* serves 0.5 to 1.5:"),
-        (fiducial_cl(383) / np.maximum(np.arange(384), 1.0), 3.0, "with n_s -0.0351; .* serves 0.5 to 1.5:"),
+        (fiducial_cl(383), 7.0, "beam is like one of fwhm, in pixels, 7; .* was evaluated for 0 to 5:"),
+        (
+            fiducial_cl(383) * (np.arange(384) / 100.0) ** 1.0,
+            3.0,
+            "with n_s 1.96; .* was evaluated for 0.5 to 1.5:",
+        ),
+        (
+            fiducial_cl(383) / np.maximum(np.arange(384), 1.0),
+            3.0,
+            "with n_s -0.0351; .* was evaluated for 0.5 to 1.5:",
+        ),
         (fiducial_cl(383), 3.0, None),
         (fiducial_cl(383), 0.0, None),
     ],
@@ -73,5 +81,5 @@ def test_a_network_alone_serves_less() -> None:
     }
     card = replace(CARD, data="words", figures=figures)
     warn_beyond_card(card, model_at(128, 0.1), refined=True)
-    with pytest.warns(CmbInpaintWarning, match="without refining serves 0.01 to 0.5:"):
+    with pytest.warns(CmbInpaintWarning, match="without refining was evaluated for 0.01 to 0.5:"):
         warn_beyond_card(card, model_at(128, 0.1), refined=False)

@@ -143,23 +143,27 @@ def test_the_first_tensor_that_differs_is_named() -> None:
 
 def damage(content: bytes) -> Iterator[tuple[str, bytes, str]]:
     header = int.from_bytes(content[:8], "little")
-    yield "empty", b"", "is empty; get it again"
-    yield "short", content[:5], "is truncated: 5 bytes, expected at least 8; get it again"
-    yield "cut header", content[:20], f"is truncated: 20 bytes, expected at least {8 + header}; get it again"
+    yield "empty", b"", "is empty; download it again"
+    yield "short", content[:5], "is truncated: 5 bytes, expected at least 8; download it again"
+    yield (
+        "cut header",
+        content[:20],
+        f"is truncated: 20 bytes, expected at least {8 + header}; download it again",
+    )
     yield (
         "cut data",
         content[:-7],
-        f"is truncated: {len(content) - 7} bytes, expected {len(content)}; get it again",
+        f"is truncated: {len(content) - 7} bytes, expected {len(content)}; download it again",
     )
     giant = (2**40).to_bytes(8, "little") + content[8:]
     yield "giant header", giant, "declares a header of 1099511627776 bytes; expected at most 4000000"
     garbage = content[:8] + b"?" * header + content[8 + header :]
-    yield "garbage header", garbage, "has a header that cannot be read; it is no .safetensors file"
+    yield "garbage header", garbage, "has a header that cannot be read; it is not a .safetensors file"
     yield "pickle", pickle.dumps({"a": 1}), "holds pickled code under another name and is never loaded"
     yield "zip", b"PK\x03\x04" + content, "holds pickled code under another name and is never loaded"
     yield "trailing", content + b"x", "is not a sound .safetensors file"
     nan = save({"a": torch.tensor([[1.0, float("nan")], [float("inf"), 2.0]])})
-    yield "NaN", nan, "tensor 'a' has 2 values that are NaN or infinite; get it again"
+    yield "NaN", nan, "tensor 'a' has 2 values that are NaN or infinite; download it again"
 
 
 KINDS = [kind for kind, _, _ in damage(save(state()))]
@@ -241,15 +245,15 @@ def test_an_unknown_name_suggests_the_near_one(tmp_path: Path, monkeypatch: pyte
 
 def test_paths_that_are_no_weights_are_refused(saved: Path) -> None:
     folder = saved.parent
-    with pytest.raises(WeightsError, match=r"is not there; expected a card"):
+    with pytest.raises(WeightsError, match=r"does not exist; expected a card"):
         load_weights(folder / "nothing.json")
-    with pytest.raises(WeightsError, match=r"is not there; expected a .safetensors file with its card"):
+    with pytest.raises(WeightsError, match=r"does not exist; expected a .safetensors file with its card"):
         load_weights(folder / "nothing.safetensors")
     with pytest.raises(WeightsError, match=r"is a folder; give a card in it, for example '.*tiny\.json'"):
         load_weights(folder)
     (folder / "empty").mkdir()
     with pytest.raises(
-        WeightsError, match=r"is no set of weights; weights come as .safetensors with a .json card"
+        WeightsError, match=r"is not a set of weights; weights come as .safetensors with a .json card"
     ):
         load_weights(folder / "empty")
     (folder / "tiny.json").rename(folder / "other.json")
@@ -264,7 +268,9 @@ def test_paths_that_are_no_weights_are_refused(saved: Path) -> None:
 
 def test_a_card_without_its_tensors_is_refused(saved: Path) -> None:
     saved.unlink()
-    with pytest.raises(WeightsError, match=r"card 'tiny' names 'tiny-.*', which is not in .*; get it again"):
+    with pytest.raises(
+        WeightsError, match=r"card 'tiny' names 'tiny-.*', which is not in .*; download it again"
+    ):
         load_weights(saved.parent / "tiny.json")
 
 

@@ -100,7 +100,7 @@ def test_rings_are_white_for_white_noise() -> None:
 @pytest.mark.parametrize("form", ["prior", "rings"])
 def test_square_patches_only(form: str) -> None:
     field = torch.zeros(1, 1, 4, 6)
-    with pytest.raises(RecipeError, match=r"patches of 4 x 6 px came; the .* loss needs square ones"):
+    with pytest.raises(RecipeError, match=r"patches of 4 x 6 px; the .* loss needs square ones"):
         problem()[2].prior_form(field) if form == "prior" else ring_power(field)
 
 

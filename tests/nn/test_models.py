@@ -37,8 +37,8 @@ def test_vgg16() -> None:
         ({"family": "pcon"}, "unknown family 'pcon'; known: pconv, vgg16; did you mean 'pconv'?"),
         ({"family": "pconv"}, "family 'pconv' needs a preset, or encoder and decoder, and not both"),
         ({"family": "pconv", "preset": "unet128", "encoder": [[4, 3]], "decoder": []}, "and not both"),
-        ({"family": "pconv", "preset": "unet12"}, "preset 'unet12' came; expected one of unet128, unet512"),
-        ({"family": "pconv", "preset": "unet128", "thinner": 64}, "thinner=64 came; expected 1 to 32"),
+        ({"family": "pconv", "preset": "unet12"}, "preset 'unet12'; expected one of unet128, unet512"),
+        ({"family": "pconv", "preset": "unet128", "thinner": 64}, "thinner=64; expected 1 to 32"),
         ({"family": "pconv", "presett": "unet128"}, "architecture of family 'pconv': pconv_unet() got an unexpected"),
     ],
 )  # fmt: skip

@@ -263,11 +263,11 @@ def test_default_weights_keep_the_variance() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"in_channels": ()}, "in_channels=() came; expected one number of at least 1 for each group"),
-        ({"in_channels": (2, 0)}, "in_channels=(2, 0) came; expected one number of at least 1"),
-        ({"stride": 0}, "stride=0 came; expected at least 1"),
+        ({"in_channels": ()}, "in_channels=(); expected one number of at least 1 for each group"),
+        ({"in_channels": (2, 0)}, "in_channels=(2, 0); expected one number of at least 1"),
+        ({"stride": 0}, "stride=0; expected at least 1"),
         ({"kernel_size": 4}, "an even kernel cannot keep the size: give padding, or an odd kernel_size"),
-        ({"padding": -1}, "padding=-1 came; expected at least 0, or None to keep the size"),
+        ({"padding": -1}, "padding=-1; expected at least 0, or None to keep the size"),
     ],
 )
 def test_impossible_layers_are_refused(options: dict, message: str) -> None:
@@ -287,7 +287,7 @@ def test_an_even_kernel_works_with_padding() -> None:
 
 def test_shapes_that_do_not_fit_are_refused() -> None:
     layer = PartialConv2d((2, 1), 1, 3)
-    with pytest.raises(CmbInpaintError, match=r"shape \(1, 2, 8, 8\) came; expected \(B, 3, H, W\)"):
+    with pytest.raises(CmbInpaintError, match=r"shape \(1, 2, 8, 8\); expected \(B, 3, H, W\)"):
         layer(torch.zeros(1, 2, 8, 8), torch.ones(1, 2, 8, 8))
     with pytest.raises(
         CmbInpaintError, match=r"a mask of shape \(1, 3, 8, 8\).*expected \(1, 2, 8, 8\): one"

@@ -247,16 +247,16 @@ def test_sizes_that_cannot_be_halved_are_refused() -> None:
     with pytest.raises(CmbInpaintError) as caught:
         net(torch.zeros(1, 1, 100, 96), torch.ones(1, 1, 100, 96))
     assert str(caught.value) == (
-        "a picture of 100 x 96 px came; expected multiples of 8: each of the 3 levels halves it. "
+        "got a picture of 100 x 96 px; expected multiples of 8: each of the 3 levels halves it. "
         "Pad with holes, or use a shallower network"
     )
-    with pytest.raises(CmbInpaintError, match=r"shape \(1, 16, 16\) came; expected \(B, C, H, W\)"):
+    with pytest.raises(CmbInpaintError, match=r"shape \(1, 16, 16\); expected \(B, C, H, W\)"):
         net(torch.zeros(1, 16, 16), torch.ones(1, 16, 16))
 
 
 def test_one_picture_in_training_is_refused_where_norm_would_fail() -> None:
     net = small()
-    with pytest.raises(CmbInpaintError, match="a batch of one picture of 8 x 8 px came in training"):
+    with pytest.raises(CmbInpaintError, match="a batch of one picture of 8 x 8 px in training"):
         net(torch.zeros(1, 1, 8, 8), torch.ones(1, 1, 8, 8))
     net.eval()(torch.zeros(1, 1, 8, 8), torch.ones(1, 1, 8, 8))
     net.train().freeze_encoder_norm()
@@ -264,13 +264,11 @@ def test_one_picture_in_training_is_refused_where_norm_would_fail() -> None:
 
 
 def test_unknown_options_are_refused() -> None:
-    with pytest.raises(
-        CmbInpaintError, match="'unet12' came; expected one of unet128, unet512; did you mean"
-    ):
+    with pytest.raises(CmbInpaintError, match="'unet12'; expected one of unet128, unet512; did you mean"):
         PConvUNet.from_preset("unet12")
-    with pytest.raises(CmbInpaintError, match="final='tanh' came; expected one of linear, sigmoid"):
+    with pytest.raises(CmbInpaintError, match="final='tanh'; expected one of linear, sigmoid"):
         PConvUNet.from_preset("unet128", final="tanh")  # type: ignore[arg-type]
-    with pytest.raises(CmbInpaintError, match="2 encoder levels came with 2 decoder levels; expected 1"):
+    with pytest.raises(CmbInpaintError, match="2 encoder levels with 2 decoder levels; expected 1"):
         PConvUNet(1, ((4, 3), (4, 3)), (4, 4))
 
 

@@ -109,10 +109,10 @@ def test_the_first_tensor_that_differs_is_named(change: dict, text: str) -> None
     [
         ({"channels": 2}, "VGG16 with channels=2, blocks=5"),
         ({"blocks": 6}, "1 to 5 blocks and a width for each"),
-        ({"widths": (4,)}, "widths=(4,) came"),
-        ({"head": "pol"}, "VGG16 head='pol' came; known: pool, fc; did you mean 'pool'?"),
-        ({"scale": "sigma"}, "VGG16 scale='sigma' came; known: rms, unit"),
-        ({"statistics": "photo"}, "VGG16 statistics='photo' came; known: cmb, imagenet"),
+        ({"widths": (4,)}, "widths=(4,)"),
+        ({"head": "pol"}, "VGG16 head='pol'; known: pool, fc; did you mean 'pool'?"),
+        ({"scale": "sigma"}, "VGG16 scale='sigma'; known: rms, unit"),
+        ({"statistics": "photo"}, "VGG16 statistics='photo'; known: cmb, imagenet"),
     ],
 )
 def test_impossible_options_are_refused(options: dict, text: str) -> None:
@@ -122,7 +122,7 @@ def test_impossible_options_are_refused(options: dict, text: str) -> None:
 
 def test_wrong_use_is_refused() -> None:
     network = VGG16(1, blocks=1, widths=THIN)
-    with pytest.raises(WeightsError, match=r"shape \(1, 3, 8, 8\) came; this VGG16 expects \(B, 1, H, W\)"):
+    with pytest.raises(WeightsError, match=r"shape \(1, 3, 8, 8\); this VGG16 expects \(B, 1, H, W\)"):
         network.pools(torch.zeros(1, 3, 8, 8))
     with pytest.raises(WeightsError, match="made without classes; use pools"):
         network(torch.zeros(1, 1, 8, 8))

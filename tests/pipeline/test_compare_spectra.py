@@ -124,7 +124,7 @@ def test_the_table_says_what_the_numbers_say():
         ({"mask": np.zeros(12 * NSIDE**2)}, MaskError, "no pixel that is known and has weight"),
         ({"bins": [2, 100]}, SpectrumError, "the bands reach ell = 99, the spectra end at lmax = 47"),
         ({"lmax": 1000}, SpectrumError, "lmax must be 2 to 64 at nside 16; got 1000"),
-        ({"beam": np.ones(9), "lmax": 20}, SpectrumError, "the beam serves to ell = 8"),
+        ({"beam": np.ones(9), "lmax": 20}, SpectrumError, "the beam is known to ell = 8"),
         ({"beam": [np.nan]}, SpectrumError, "beam must be finite b_ell"),
         ({"mask": VALID, "bins": [2, 3, 9]}, SpectrumError, "bands must be|the least is 1/fsky"),
     ],

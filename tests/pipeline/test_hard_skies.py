@@ -101,7 +101,7 @@ class TestNoiseTenTimesTheSignal:
         assert info.sky_model.noise_std == pytest.approx(10 * signal.std(), rel=0.03)
         assert 0.5 * signal.std() < info.sky_model.rms < 2 * signal.std()
         assert "from the plateau" in info.sky_model.source
-        with pytest.raises(SpectrumError, match="kriging serves noise of up to 3 times the signal's rms"):
+        with pytest.raises(SpectrumError, match="kriging is for noise of up to 3 times the signal's rms"):
             quiet(sky, mask, model="kriging")
 
     def test_noise_that_is_known(self) -> None:

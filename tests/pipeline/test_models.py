@@ -44,7 +44,7 @@ def test_models_of_earlier_versions_are_refused_by_name(name: str) -> None:
             WeightsError,
             r"unknown model 'zzz'; known: default, gaussian, kriging, diffusive, combine128; or give",
         ),
-        (Path("no/card.json"), WeightsError, r"no/card\.json is not there; expected a card"),
+        (Path("no/card.json"), WeightsError, r"no/card\.json does not exist; expected a card"),
         (
             3,
             CmbInpaintError,

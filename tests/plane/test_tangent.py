@@ -106,7 +106,7 @@ def test_behind_the_horizon_is_nan() -> None:
 def test_shapes_and_grid() -> None:
     grid = PatchGrid(6, 0.5)
     plane = TangentPlane(0, 0, grid)
-    theta, phi = plane.pixel_centers()
+    theta, phi = plane.to_sky(*grid.rows_cols())
     assert theta.shape == phi.shape == (6, 6)
     assert plane.to_vectors(np.zeros((2, 1)), np.zeros(3)).shape == (2, 3, 3)
     assert grid.center == 2.5

@@ -39,7 +39,7 @@ def test_several_maps_have_mean_and_spread() -> None:
     dls = [bands.bin(healpy.anafast(sky, lmax=32)) * factor for sky in w.fills]
     np.testing.assert_allclose(found.mean_dl, np.mean(dls, axis=0), rtol=1e-6)
     np.testing.assert_allclose(found.std_dl, np.std(dls, axis=0, ddof=1), rtol=1e-4)
-    assert found.error_is_scatter and found.n_maps == LEAST_REALIZATIONS
+    assert found.n_maps == LEAST_REALIZATIONS
     spread = np.where(w.plan.targets, w.fills.std(axis=0, ddof=1), np.nan)
     np.testing.assert_allclose(found.panorama.error, spread, rtol=1e-9)
 
@@ -48,7 +48,7 @@ def test_few_maps_are_no_error_map_and_a_given_one_counts() -> None:
     assert report(LEAST_REALIZATIONS - 1).panorama.error is None
     given = np.where(world().plan.targets, 5.0, 0.0)
     found = report(LEAST_REALIZATIONS, error=given)
-    assert not found.error_is_scatter and np.nanmax(np.abs(found.panorama.error - 5.0)) < 1e-12
+    assert np.nanmax(np.abs(found.panorama.error - 5.0)) < 1e-12
 
 
 def test_changed_pixels_are_counted_beyond_the_tolerance() -> None:

@@ -5,10 +5,8 @@ import numpy as np
 import pytest
 
 from cmbinpaint.sphere.pixels import (
-    bilinear_weights,
     nest_to_ring,
     pixel_angles,
-    pixel_area,
     pixel_neighbors,
     pixel_size,
     pixel_vectors,
@@ -46,14 +44,5 @@ def test_neighbors_touch_and_are_eight_but_for_the_corners() -> None:
     assert np.array_equal(np.where(nested < 0, -1, nest_to_ring(8, np.maximum(nested, 0))), near)
 
 
-def test_interpolation_gives_a_plane_back_and_the_center_itself() -> None:
-    theta, phi = pixel_angles(8, EVERY)
-    pixels, weights = bilinear_weights(8, theta, phi)
-    assert pixels.shape == weights.shape == (768, 4)
-    np.testing.assert_allclose(weights.sum(axis=1), 1.0, rtol=1e-12)
-    np.testing.assert_allclose((weights * pixel_vectors(8)[pixels, 2]).sum(axis=1), np.cos(theta), atol=1e-12)
-
-
 def test_size_is_the_side_of_a_square_of_equal_area() -> None:
-    assert pixel_area(8) * 768 == pytest.approx(4 * np.pi, rel=1e-14)
     assert pixel_size(8) ** 2 * 768 == pytest.approx(4 * np.pi, rel=1e-14)

@@ -90,7 +90,7 @@ def test_bad_input_is_refused(trained: Trained, small_set: Path) -> None:
     targets = take_targets(trained.data, 1, 0)
     with pytest.raises(MaskError, match="mask 'x' hides all pixels"):
         study_differences(trained, targets, {"x": np.zeros((32, 32), bool)}, trained.states)
-    with pytest.raises(MapError, match="T_min = 300 µK to T_max = -300 µK came; expected T_min below T_max"):
+    with pytest.raises(MapError, match="T_min = 300 µK to T_max = -300 µK; expected T_min below T_max"):
         study_differences(trained, targets, MASKS, trained.states, colors_uK=(300.0, -300.0))
     assert chosen_states(trained, last=True) == trained.states[-1:]
     assert chosen_states(trained, last=False) == trained.states

@@ -7,25 +7,23 @@ import pytest
 
 from cmbinpaint.errors import MaskError
 from cmbinpaint.studies.patch_study import (
-    RANDOM,
     check_masks,
-    combine_masks,
+    circles,
     depth_regions,
     patch_depth,
     random_mask,
 )
 
 
-def test_the_seeds_masks() -> None:
-    masks = combine_masks(128, 0)
-    assert len(masks) == 14 and list(masks)[:2] == ["r = 5 px", "r = 10 px"] and list(masks)[-1] == RANDOM
+def test_combine_s_masks() -> None:
+    masks = circles(128)
+    assert len(masks) == 13 and list(masks)[:2] == ["r = 5 px", "r = 10 px"]
     shares = [np.mean(~valid) for valid in masks.values()]
     assert shares[0] == pytest.approx(np.pi * 25 / 128**2, rel=0.05)
-    assert np.all(np.diff(shares[:13]) > 0) and shares[12] < 1
-    np.testing.assert_array_equal(masks[RANDOM], random_mask(128, 0))
+    assert np.all(np.diff(shares) > 0) and shares[12] < 1
     assert not np.array_equal(random_mask(128, 0), random_mask(128, 1))
     # half the side, half the radius: the same share
-    assert np.mean(~combine_masks(64, 0)["r = 25 px"]) == pytest.approx(shares[9], rel=0.02)
+    assert np.mean(~circles(64)["r = 25 px"]) == pytest.approx(shares[9], rel=0.02)
 
 
 def test_depth_is_the_distance_to_the_nearest_observed_pixel() -> None:

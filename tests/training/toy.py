@@ -35,7 +35,7 @@ def toy_recipe(**changes: object) -> Recipe:
         "seed": 3,
         "steps": 6,
         "optimizer": OptimizerRecipe(lr=1e-2, warmup_steps=2, weight_decay=1e-3),
-        "loss": {"hole": 1.0, "relative_l2": 0.5},
+        "loss": {"hole": 1.0, "hole_squared": 0.5},
         "accumulate": 2,
         "ema_decay": 0.9,
         "checkpoint_every": 2,

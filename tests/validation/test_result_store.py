@@ -28,7 +28,9 @@ def test_records_of_something_else_are_refused_or_discarded(tmp_path) -> None:
     with pytest.raises(CmbInpaintError, match=r"0000.npz is a record of another setup.*aaaa.*expected bbbb"):
         new.has(0)
     (tmp_path / "0002.npz").write_bytes(new.path(1).read_bytes()[:100])
-    with pytest.raises(CmbInpaintError, match=r"0002.npz is no record of a sky .* remove it and run again"):
+    with pytest.raises(
+        CmbInpaintError, match=r"0002.npz is not a record of a sky .* remove it and run again"
+    ):
         new.read(2)
     assert new.discard_others() == 2 and new.has(1) and not new.has(0) and not new.has(2)
 
@@ -36,7 +38,7 @@ def test_records_of_something_else_are_refused_or_discarded(tmp_path) -> None:
 def test_nothing_pickled_is_loaded(tmp_path) -> None:
     kept = ResultStore(tmp_path, "a" * 64)
     np.savez(kept.path(0), made_of=np.array({"a": 1}, dtype=object))
-    with pytest.raises(CmbInpaintError, match="is no record of a sky"):
+    with pytest.raises(CmbInpaintError, match="is not a record of a sky"):
         kept.read(0)
 
 

@@ -1,4 +1,4 @@
-"""Drawings of classes of the spectral index: errors, spectra, what patches are taken for.
+"""Drawings of classes of the spectral index: errors, spectra, how patches are classified.
 
 Inputs: a `ClassStudy`. Outputs: the matplotlib axes drawn on.
 """
@@ -55,7 +55,7 @@ def draw_class_transfer(study: "ClassStudy", kind: str = "prediction", *, ax: Ax
 
 @styled
 def draw_confusion(study: "ClassStudy", kind: str = "target", *, ax: Axes | None = None) -> Axes:
-    """Draw what patches were taken for: rows are true classes, shades and numbers percentages of a row."""
+    """Draw how patches were classified: rows are true classes, shades and numbers percentages of a row."""
     ax = new_axes(4.6, 4.4) if ax is None else ax
     table = study.confusion[kind]
     percent = 100 * table / table.sum(axis=1, keepdims=True)
@@ -69,7 +69,7 @@ def draw_confusion(study: "ClassStudy", kind: str = "target", *, ax: Axes | None
     ax.set_yticks(range(len(names)), names, fontsize=8)
     ax.grid(False)
     fraction, error = study.accuracy(kind)
-    ax.set(xlabel="taken for $n_s$", ylabel="true $n_s$")
+    ax.set(xlabel="classified as $n_s$", ylabel="true $n_s$")
     ax.set_title(f"{_title(kind)}: {100 * fraction:.0f} ± {100 * error:.0f} % right", fontsize=10)
     return ax
 

@@ -55,7 +55,7 @@ def draw_coherence(study: "ClippingStudy", t_max_uK: float = 300.0, *, ax: Axes 
         ax.errorbar(ell, found.value[row], found.error[row], label=name, capsize=2, **series_look(i + 1))
     ax.set_ylim(0, 1.05)
     ax.set(xlabel=r"multipole $\ell$", ylabel="correlation with the temperature's modes")
-    ax.set_title(f"What is there of the sky, pictures to ±{study.t_max_uK[row]:g} µK")
+    ax.set_title(f"What is left of the sky, pictures to ±{study.t_max_uK[row]:g} µK")
     add_legend(ax)
     return ax
 

@@ -190,14 +190,14 @@ class SkyCuts:
 
 @dataclass(frozen=True)
 class Bounded:
-    """Masks of a source whose share of holes lies within limits; others are drawn again.
+    """Masks of a source whose fraction of holes is within limits; others are drawn again.
 
     Attributes
     ----------
     source
         Where they come from.
     hole_fraction
-        Least and most share of hole pixels.
+        Least and largest fraction of hole pixels.
     """
 
     source: MaskSource

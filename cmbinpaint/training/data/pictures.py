@@ -21,7 +21,7 @@ def read_pictures(folder: Path, *, bright_is_valid: bool = True) -> list[BoolArr
     Parameters
     ----------
     folder
-        Where they lie; other files are passed over.
+        Their folder; other files are ignored.
     bright_is_valid
         Whether bright pixels are observed; otherwise they are holes.
 
@@ -35,7 +35,7 @@ def read_pictures(folder: Path, *, bright_is_valid: bool = True) -> list[BoolArr
         If there is no picture, or one cannot be read, is too small, or has no hole; it is named.
     """
     if not folder.is_dir():
-        raise MaskError(f"{folder} is no folder; give one that holds pictures of masks")
+        raise MaskError(f"{folder} is not a folder; give one that holds pictures of masks")
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in _ENDINGS)
     if not paths:
         raise MaskError(f"{folder} holds no picture; known endings: {' '.join(_ENDINGS)}")

@@ -118,5 +118,5 @@ def luma(rgb: AnyArray) -> FloatArray:
 def _check_range(low_uK: float, high_uK: float) -> None:
     if not (np.isfinite(low_uK) and np.isfinite(high_uK) and low_uK < high_uK):
         raise MapError(
-            f"colors from T_min = {low_uK:g} µK to T_max = {high_uK:g} µK came; expected T_min below T_max, both finite"
+            f"got colors from T_min = {low_uK:g} µK to T_max = {high_uK:g} µK; expected T_min below T_max, both finite"
         )

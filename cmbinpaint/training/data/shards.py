@@ -31,7 +31,7 @@ from cmbinpaint.training.data.manifest import (
 )
 from cmbinpaint.training.data.skies import DataSetRecipe, class_spectra, field_rms, sky_patches
 
-_STOP = ".stop"  # while it is there no shard goes on
+_STOP = ".stop"  # while it exists no worker goes on
 Progress = Callable[[int, int], None]
 
 
@@ -143,7 +143,7 @@ def _complete(root: Path, manifest: Manifest, workers: int, progress: Progress |
 
 @contextmanager
 def _stopping(root: Path) -> Iterator[None]:
-    """When the run ends early, have workers drop the shard at hand: whoever stops a run may not wait for long."""
+    """When the run ends early, have workers drop the shard in progress: whoever stops a run may not wait for long."""
     try:
         yield
     except BaseException:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from cmbinpaint._types import Float32Array, FloatArray
-from cmbinpaint.errors import CmbInpaintError, RecipeError
+from cmbinpaint.errors import RecipeError
 from cmbinpaint.networks.cutting import cut_field
 from cmbinpaint.plane.tangent import PatchGrid, TangentPlane
 from cmbinpaint.sims.theory import Cosmology, theory_cl
@@ -23,7 +23,13 @@ from cmbinpaint.sphere.harmonics import draw_alm
 from cmbinpaint.sphere.power import pixel_variance
 from cmbinpaint.sphere.windows import gaussian_beam
 from cmbinpaint.training.data.splits import SPLITS
-from cmbinpaint.training.recipes.checks import check_flag, check_integer, check_keys, check_number, read_toml
+from cmbinpaint.training.recipes.checks import (
+    check_flag,
+    check_integer,
+    check_number,
+    check_table,
+    read_recipe,
+)
 
 _RECIPES = Path(__file__).parents[1] / "recipes"
 _FULLEST = 0.25  # of the sky in patches' circumscribed circles: random places are still found quickly
@@ -174,10 +180,7 @@ class DataSetRecipe:
         RecipeError
             For an unknown, absent, ill-typed or out-of-range entry.
         """
-        check_keys("data set:", table, [f.name for f in fields(cls)])
-        for key in ("name", "seed"):
-            if key not in table:
-                raise RecipeError(f"data set: {key} is missing; a data set needs name and seed")
+        check_table("data set", table, [f.name for f in fields(cls)], ["name", "seed"])
         return cls(**table)
 
     @classmethod
@@ -192,11 +195,7 @@ class DataSetRecipe:
         file = Path(path)
         if not file.is_file() and str(path) in list_data_recipes():
             file = _RECIPES / f"{path}.toml"
-        table = read_toml(file, f"data set recipe {str(path)!r}", ", ".join(list_data_recipes()))
-        try:
-            return cls.from_mapping(table)
-        except CmbInpaintError as error:
-            raise RecipeError(f"{file}: {error}") from error
+        return read_recipe(cls.from_mapping, file, f"data set recipe {str(path)!r}", list_data_recipes())
 
     def to_mapping(self) -> dict[str, Any]:
         """The recipe as plain JSON types; `from_mapping` gives it back."""

@@ -197,7 +197,7 @@ def draw_sphere_mask(nside: int, side: int, rng: np.random.Generator) -> BoolArr
 
 @lru_cache(maxsize=2)
 def mask_sources(side: int) -> tuple[MaskSource, ...]:
-    """The kinds of masks that patches are hidden behind."""
+    """The kinds of masks that patches get."""
     radii = (5.0 * side / SIDE, 65.0 * side / SIDE)
     cuts = [
         SkyCuts(planck_like_mask(nside, seed=nside), step_arcmin=float(pixel_size(nside) / 2 / _ARCMIN))

@@ -125,7 +125,7 @@ def take_targets(
         where = Path(str(table.get("folder")))
         if not where.is_dir():
             raise DataSetError(
-                f"no target is known: the data set of {name} was in {where}, which is not there; say where it is "
+                f"no target is known: the data set of {name} was in {where}, which does not exist; say where it is "
                 "with --data"
             )
         return _stored(StoredSkies.open(where), n, seed, split, per_class)

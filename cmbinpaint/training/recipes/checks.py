@@ -5,14 +5,15 @@ Inputs: a TOML file; a table's name, a key, a value. Outputs: the file's table; 
 
 import math
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from cmbinpaint._files import read_regular
-from cmbinpaint.errors import RecipeError
+from cmbinpaint.errors import CmbInpaintError, RecipeError
 
+T = TypeVar("T")
 _LARGEST_FILE = 1 << 20
 _LARGEST_INTEGER = 2**63  # what TOML, torch and numpy agree on
 
@@ -51,6 +52,24 @@ def read_toml(file: Path, name: str, known: str) -> dict[str, Any]:
     except ValueError as error:
         raise RecipeError(f"{file} is not TOML: {error}") from error
     return table
+
+
+def read_recipe(make: Callable[[Mapping[str, Any]], T], file: Path, name: str, known: list[str]) -> T:
+    """Make a recipe of a TOML file's table; its errors name the file (see `read_toml`)."""
+    table = read_toml(file, name, ", ".join(known))
+    try:
+        return make(table)
+    except CmbInpaintError as error:
+        raise RecipeError(f"{file}: {error}") from error
+
+
+def check_table(what: str, table: Mapping[str, Any], known: list[str], needed: list[str]) -> None:
+    """Refuse the first key of a recipe that is not known, or the first that is missing."""
+    check_keys(f"{what}:", table, known)
+    for key in needed:
+        if key not in table:
+            *most, last = needed
+            raise RecipeError(f"{what}: {key} is missing; a {what} needs {', '.join(most)} and {last}")
 
 
 def check_keys(where: str, table: Mapping[str, Any], known: list[str] | tuple[str, ...]) -> None:

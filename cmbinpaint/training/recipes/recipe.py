@@ -4,7 +4,7 @@ Inputs: a TOML file or a mapping. Outputs: `Recipe`.
 
 A recipe is a flat table of the run's own settings and sub-tables: `[data]` goes to the data set's factory, `[model]`
 to the architecture's; `[optimizer]`, `[loss]`, `[[stage]]`, `[perceptual]`, `[sky]` and `[classes]` are read here
-and in `parts`.
+and in `recipe_sections`.
 """
 
 import os
@@ -19,7 +19,8 @@ from cmbinpaint.training.recipes.checks import (
     check_integer,
     check_keys,
     check_number,
-    read_toml,
+    check_table,
+    read_recipe,
 )
 from cmbinpaint.training.recipes.recipe_sections import (
     ClassesRecipe,
@@ -33,7 +34,7 @@ from cmbinpaint.training.recipes.recipe_sections import (
 Precision = Literal["fp32", "bf16", "auto"]
 # Those of `cmbinpaint.nn.losses`; named here so that reading a recipe needs no torch.
 LOSS_TERMS = (
-    "valid", "hole", "hole_squared", "total_variation", "relative_l1", "relative_l2", "perceptual", "style_output",
+    "valid", "hole", "hole_squared", "total_variation", "perceptual", "style_output",
     "style_composite", "spectral", "physical", "cross_entropy",
 )  # fmt: skip
 _RECIPES = Path(__file__).parent
@@ -76,7 +77,7 @@ class Recipe:
     checkpoint_every, validate_every, log_every
         In steps; the last step, and every epoch's last of a run in stages, is always validated and kept.
     validation_batches
-        How many fixed batches of the validation split are looked at; 0: none.
+        How many fixed batches of the validation split are used; 0: none.
     workers
         Processes that simulate batches ahead; 0: the training process does it. The result is the same.
     threads
@@ -202,11 +203,8 @@ class Recipe:
         RecipeError
             For an unknown, absent, ill-typed or out-of-range entry.
         """
-        known = [f.name for f in fields(cls)]
-        check_keys("recipe:", table, known)
-        for key in ("name", "seed", *([] if "stage" in table else ["steps"])):
-            if key not in table:
-                raise RecipeError(f"recipe: {key} is missing; a recipe needs name, seed and steps")
+        needed = ["name", "seed", *([] if "stage" in table else ["steps"])]
+        check_table("recipe", table, [f.name for f in fields(cls)], needed)
         options = dict(table)
         for key, kind in _PARTS.items():
             if options.get(key) is not None:
@@ -234,11 +232,7 @@ class Recipe:
                     f"{file.stem!r} is a data set's recipe, for `cmbinpaint dataset`; to train give a TOML file or one "
                     f"of: {', '.join(list_recipes())}"
                 )
-        table = read_toml(file, f"recipe {str(path)!r}", ", ".join(list_recipes()))
-        try:
-            return cls.from_mapping(table)
-        except RecipeError as error:
-            raise RecipeError(f"{file}: {error}") from error
+        return read_recipe(cls.from_mapping, file, f"recipe {str(path)!r}", list_recipes())
 
     def to_mapping(self) -> dict[str, Any]:
         """The recipe as plain JSON types; `from_mapping` gives it back."""

@@ -41,7 +41,7 @@ class OptimizerRecipe:
     schedule
         ``"cosine"``: falls to ``final_lr_share * lr`` at the last step; ``"constant"``.
     final_lr_share
-        Where the cosine ends, as a share of `lr`.
+        Where the cosine ends, as a fraction of `lr`.
     grad_clip
         Largest norm of a step's gradient; None or 0: not clipped.
     """
@@ -207,7 +207,7 @@ def make_part(kind: type[Part], table: Any, where: str) -> Part:
     Raises
     ------
     RecipeError
-        If it is no table, or for an unknown, absent, ill-typed or out-of-range entry.
+        If it is not a table, or for an unknown, absent, ill-typed or out-of-range entry.
     """
     if not isinstance(table, Mapping):
         raise RecipeError(f"recipe: {where.strip('[]')} is {table!r}; write a table {where}")

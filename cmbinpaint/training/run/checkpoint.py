@@ -3,7 +3,7 @@
 Inputs: tensors by name and a manifest. Outputs: folders ``step_00001000``, read back after checking.
 
 A checkpoint is a folder of safetensors files and ``manifest.json`` with their sha256. It is written under
-another name, synced to disk, and renamed; the last few are kept, and what is damaged is passed over for the
+another name, synced to disk, and renamed; the last few are kept, and damaged ones are skipped for the
 one before. Nothing is pickled.
 """
 
@@ -178,7 +178,7 @@ def read_position(path: str | Path) -> Mapping[str, Any]:
 def load_latest(folder: str | Path) -> Checkpoint | None:
     """The newest checkpoint that is whole; None if there is no checkpoint at all.
 
-    Damaged ones are passed over with a `CmbInpaintWarning`.
+    Damaged ones are skipped with a `CmbInpaintWarning`.
 
     Parameters
     ----------
@@ -201,7 +201,7 @@ def load_latest(folder: str | Path) -> Checkpoint | None:
             return read_checkpoint(path)
         except CheckpointError as error:
             last = error
-            warnings.warn(f"damaged checkpoint passed over: {error}", CmbInpaintWarning, stacklevel=2)
+            warnings.warn(f"damaged checkpoint skipped: {error}", CmbInpaintWarning, stacklevel=2)
     if not found:
         return None
     raise CheckpointError(

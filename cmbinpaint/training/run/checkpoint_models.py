@@ -1,8 +1,8 @@
-"""A network as it was at each checkpoint of its training, or as it ships, ready to fill patches.
+"""A network as it was at each checkpoint of its training, or of a card, ready to fill patches.
 
 Inputs: a training folder, or the name or file of a network; patches in µK with a mask. Outputs: predictions.
 
-Predictions are the network's own pictures, observed pixels included: CoMBInE's family draws those anew, and how well
+Predictions are the network's own pictures, observed pixels included: CoMBInE's family redraws those, and how well
 is a question of its own. Whoever fills a map puts the data back.
 """
 
@@ -89,7 +89,7 @@ class Trained:
     states
         From the first step to the last.
     shipped
-        Name or file of a network that is no training.
+        Name or file of a network.
     """
 
     name: str
@@ -121,7 +121,7 @@ class Trained:
             raise CheckpointError(
                 f"{path} holds no checkpoints; name the folder that `cmbinpaint train` wrote, or a network"
             )
-        newest = load_latest(folder)  # damaged ones after it are passed over, with a warning
+        newest = load_latest(folder)  # damaged ones after it are skipped, with a warning
         assert newest is not None  # there are some: it would have refused
         recipe = Recipe.from_mapping(newest.recipe)
         states = (
@@ -181,7 +181,7 @@ class Trained:
 
 
 class PatchFiller:
-    """A network and what it is told of the patches.
+    """A network and what it is given besides the patches.
 
     Parameters
     ----------
@@ -214,7 +214,7 @@ class PatchFiller:
         """
         if data_uK.shape[1:] != valid.shape:
             raise MaskError(
-                f"patches of {data_uK.shape[1:]} px came with a mask of {valid.shape}; they must agree"
+                f"got patches of {data_uK.shape[1:]} px with a mask of {valid.shape}; they must agree"
             )
         if not valid.any():
             raise MaskError(

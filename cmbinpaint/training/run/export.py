@@ -14,13 +14,13 @@ from cmbinpaint.training.recipes.recipe import Recipe
 from cmbinpaint.training.run.checkpoint import Checkpoint
 from cmbinpaint.training.run.resume import final_checkpoint
 
-_UNKNOWN = "NOASSERTION"  # SPDX's word where nobody has said under which license weights are
+_UNKNOWN = "NOASSERTION"  # SPDX's word where the license of weights is not known
 _NORMALIZATION = {
     "pconv": "temperature over the rms of the training set's field; three channels: clipped RGB in [0, 1]",
     "vgg16": "temperature over the rms of the training set's field; ±3 mapped to [0, 1], not clipped",
 }
 _LIMITS = {
-    "pconv": "Figures are of its own validation batches: grade it before use.",
+    "pconv": "Figures are of its own validation batches: validate it before use.",
     "vgg16": "Features for perceptual and style terms; it fills no map.",
 }
 

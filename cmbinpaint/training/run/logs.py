@@ -204,7 +204,7 @@ class Meter:
         self._patches += patches
 
     def row(self, step: int, lr: float) -> dict[str, float]:
-        """A row of the log; starts anew."""
+        """A row of the log; then starts again from zero."""
         seconds = max(time.perf_counter() - self._start, 1e-9)
         n = max(len(self._losses), 1)
         row = {

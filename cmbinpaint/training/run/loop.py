@@ -33,7 +33,7 @@ from cmbinpaint.training.run.state import TrainingState
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int, float], None]
-_KEPT_CHECKS = 64  # validation batches that stay in memory; of more, each is read anew
+_KEPT_CHECKS = 64  # validation batches that stay in memory; of more, each is read again
 
 
 class Run:

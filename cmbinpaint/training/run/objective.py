@@ -23,7 +23,6 @@ from cmbinpaint.training.recipes.recipe_sections import SkyRecipe
 from cmbinpaint.training.run.distributed import World
 from cmbinpaint.training.run.perceptual import load_vgg
 
-_SPREAD_FLOOR = 1e-2  # of the field's rms: below it a pixel is known, and its relative error is noise
 _LMAX = 6200
 
 
@@ -66,15 +65,11 @@ class Score:
     hole_rms, guess_rms
         Rms error in hole pixels of the prediction and of the first guess, in the batches' unit: over the field's rms
         for temperatures, of channels in [0, 1] for RGB.
-    relative_rms, guess_relative_rms
-        The same, each pixel over its guess's standard deviation; NaN when the data set does not give that.
     """
 
     loss: float
     hole_rms: float
     guess_rms: float
-    relative_rms: float
-    guess_relative_rms: float
 
     @property
     def gain(self) -> float:
@@ -122,22 +117,18 @@ class Losses:
 class ScoreKeeper:
     """Sums squared errors over batches, in float64 so that the order of batches does not matter."""
 
-    columns = ("loss", "hole_rms", "guess_rms", "relative_rms", "guess_relative_rms", "gain")
+    columns = ("loss", "hole_rms", "guess_rms", "gain")
 
     def __init__(self, loss: WeightedLoss) -> None:
         self._losses = Losses(loss)
-        self._sums = torch.zeros(5, dtype=torch.float64)  # four sums of squares, hole entries
+        self._sums = torch.zeros(3, dtype=torch.float64)  # two sums of squares, hole entries
 
     def add(self, prediction: Tensor, truth: Tensor, batch: Mapping[str, Tensor]) -> None:
         """Count one batch: prediction and truth (B, C, H, W), the network's inputs by name."""
         self._losses.add(prediction, truth, batch)
         hole = batch["valid"] <= 0
         errors = [(field.float() - truth).double() for field in (prediction, batch["x"])]
-        scale = (
-            batch["spread"].clamp(min=_SPREAD_FLOOR).double() if "spread" in batch else errors[0] * torch.nan
-        )
         sums = [torch.where(hole, e, 0.0).square().sum() for e in errors]
-        sums += [torch.where(hole, e / scale, 0.0).square().sum() for e in errors]
         self._sums += torch.stack([*sums, hole.sum().double() * truth.shape[1]]).cpu()
 
     def score(self, world: World | None = None) -> tuple[Score, dict[str, float]]:
@@ -145,7 +136,7 @@ class ScoreKeeper:
         world = world or World()
         loss, terms = self._losses.means(world)
         sums = world.sum(self._sums)
-        rms = (sums[:4] / sums[4].clamp(min=1.0)).sqrt().tolist()
+        rms = (sums[:2] / sums[2].clamp(min=1.0)).sqrt().tolist()
         return Score(loss, *rms), terms
 
     @staticmethod

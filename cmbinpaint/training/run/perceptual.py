@@ -70,7 +70,7 @@ def _read_state(path: Path) -> Mapping[str, Tensor]:
     if not path.is_file():
         known = ", ".join(list_vgg()) or "none"
         raise WeightsError(
-            f"[perceptual] weights {str(path)!r} is no file; give a .safetensors or .pth state dict, or one of: "
+            f"[perceptual] weights {str(path)!r} is not a file; give a .safetensors or .pth state dict, or one of: "
             f"{known}"
         )
     try:
@@ -80,7 +80,7 @@ def _read_state(path: Path) -> Mapping[str, Tensor]:
     except (SafetensorError, pickle.UnpicklingError, OSError, RuntimeError, EOFError, ValueError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise WeightsError(
-            f"{path} is no state dict that can be read safely ({first}); get it again"
+            f"{path} is not a state dict that can be read safely ({first}); download it again"
         ) from error
     return _tensors_of(loaded, path)
 

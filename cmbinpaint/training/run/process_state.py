@@ -31,7 +31,7 @@ def private_torch(recipe: Recipe, device: torch.device) -> Iterator[None]:
 
 
 class StopSignals:
-    """Remembers SIGTERM and SIGINT so that the step at hand is finished; a second one acts at once."""
+    """Remembers SIGTERM and SIGINT so that the current step is finished; a second one acts at once."""
 
     def __init__(self) -> None:
         self.signal: int | None = None

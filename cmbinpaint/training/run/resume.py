@@ -1,7 +1,7 @@
 """Where a run begins: random weights, another network's, or a checkpoint, and whether it belongs to this recipe.
 
 Inputs: a recipe, a run's folder, a fresh `TrainingState`. Outputs: the network; the state of the checkpoint, and its
-`Position`; the weights that came out.
+`Position`; the final weights.
 """
 
 import logging
@@ -51,7 +51,7 @@ def initial_network(recipe: Recipe) -> nn.Module:
     RecipeError
         If the network to start from is not the recipe's.
     WeightsError
-        If its weights are not there, or damaged.
+        If its weights are missing or damaged.
     """
     network = build_model(recipe.model)
     if recipe.start is None:

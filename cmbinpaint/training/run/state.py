@@ -80,7 +80,7 @@ class TrainingState:
         return self.network.no_sync()  # type: ignore[operator]
 
     def learning_rate(self, step: int) -> float:
-        """The rate of update number `step` of the run, counted from 0; schedules run anew in each stage."""
+        """The rate of update number `step` of the run, counted from 0; schedules start again in each stage."""
         options, here = self.recipe.optimizer, step - self._stage_start
         lr = self._stage.lr or options.lr
         if here < options.warmup_steps:
@@ -110,7 +110,7 @@ class TrainingState:
         return float(nn.utils.clip_grad_norm_(self.model.parameters(), most))
 
     def update(self) -> None:
-        """Take one step with the gradients at hand."""
+        """Take one step with the gradients added up."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate(self.step)
         self.optimizer.step()

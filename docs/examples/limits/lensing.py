@@ -97,7 +97,7 @@ ax.set(
 )
 
 # %%
-# In the holes most of the response is gone; what is left comes in from the edges. A lensing reconstruction
+# In the holes most of the response is lost; what is left comes from the edges. A lensing reconstruction
 # from a filled map is biased low there: mask the holes in the reconstructed map, use the mean field of
 # simulations that are filled in the same way, or an estimator that weights by the inverse covariance. Power
 # spectra are another matter: given the lensed spectrum, a fill has the right one.

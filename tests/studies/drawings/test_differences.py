@@ -8,7 +8,7 @@ import pytest
 from cmbinpaint.plots import save_figure
 from cmbinpaint.studies.differences import DifferenceStudy, study_differences
 from cmbinpaint.studies.drawings import differences as plots
-from cmbinpaint.studies.patch_study import RANDOM, combine_masks
+from cmbinpaint.studies.patch_study import RANDOM, circles, random_mask
 from cmbinpaint.training.data.targets import take_targets
 from cmbinpaint.training.run.checkpoint_models import Trained
 
@@ -16,7 +16,8 @@ from cmbinpaint.training.run.checkpoint_models import Trained
 @pytest.fixture(scope="module")
 def study(small_training: Path) -> DifferenceStudy:
     trained = Trained.open(small_training)
-    return study_differences(trained, take_targets(trained.data, 3, 0), combine_masks(32, 0), trained.states)
+    masks = {**circles(32), RANDOM: random_mask(32, 0)}
+    return study_differences(trained, take_targets(trained.data, 3, 0), masks, trained.states)
 
 
 def curves(ax) -> dict[str, tuple[np.ndarray, np.ndarray]]:

@@ -163,7 +163,7 @@ def test_sixteen_bits_are_cut_at_half_of_their_own_scale(tmp_path: Path) -> None
 
 
 def test_a_missing_folder() -> None:
-    with pytest.raises(MaskError, match="nowhere is no folder; give one that holds pictures of masks"):
+    with pytest.raises(MaskError, match="nowhere is not a folder; give one that holds pictures of masks"):
         Pictures("nowhere").draw(1, 16, np.random.default_rng(0))
 
 

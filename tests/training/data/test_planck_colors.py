@@ -75,7 +75,7 @@ def test_grey_weighs_the_eye() -> None:
 @pytest.mark.parametrize("low, high", [(1.0, 1.0), (2.0, -2.0), (np.nan, 1.0), (0.0, np.inf)])
 def test_an_empty_range_is_refused(low: float, high: float) -> None:
     for call in (lambda: render(0.0, low, high), lambda: from_rgb(np.zeros(3), low, high)):
-        with pytest.raises(MapError, match="came; expected T_min below T_max, both finite"):
+        with pytest.raises(MapError, match="µK; expected T_min below T_max, both finite"):
             call()
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints: whole or passed over, whatever is done to their files."""
+"""Checkpoints: whole or skipped, whatever is done to their files."""
 
 import json
 import re
@@ -117,7 +117,7 @@ def test_damaged_futures_do_not_crowd_out_the_present(tmp_path: Path) -> None:
         save_checkpoint(tmp_path, state(step), keep=4)
     for step in (20, 30, 40):
         (tmp_path / f"step_000000{step}" / "ema.safetensors").write_bytes(b"")
-    with pytest.warns(CmbInpaintWarning, match="damaged checkpoint passed over"):
+    with pytest.warns(CmbInpaintWarning, match="damaged checkpoint skipped"):
         assert load_latest(tmp_path).step == 10  # type: ignore[union-attr]
     save_checkpoint(tmp_path, state(15))
     assert load_latest(tmp_path).step == 15  # type: ignore[union-attr]

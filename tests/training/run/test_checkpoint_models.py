@@ -42,7 +42,7 @@ def test_a_damaged_newest_state_is_passed_over(small_training: Path, tmp_path: P
     shutil.copytree(small_training, tmp_path / "run")
     with (tmp_path / "run" / "checkpoints" / "step_00000012" / "ema.safetensors").open("ab") as file:
         file.write(b"x")
-    with pytest.warns(CmbInpaintWarning, match="damaged checkpoint passed over"):
+    with pytest.warns(CmbInpaintWarning, match="damaged checkpoint skipped"):
         trained = Trained.open(tmp_path / "run")
     assert [state.step for state in trained.states] == [4, 8]
 
@@ -125,7 +125,7 @@ def test_what_cannot_be_opened_is_refused(small_training: Path, small_set: Path,
     filler = trained.filler(trained.states[0], targets)
     with pytest.raises(MaskError, match="all pixels of the patch are masked"):
         filler.fill(targets.data, np.zeros((32, 32), bool))
-    with pytest.raises(MaskError, match=re.escape("patches of (32, 32) px came with a mask of (16, 16)")):
+    with pytest.raises(MaskError, match=re.escape("patches of (32, 32) px with a mask of (16, 16)")):
         filler.fill(targets.data, np.ones((16, 16), bool))
     with pytest.raises(WeightsError, match="no classifier"):
         TrainedClassifier.open(small_training)

@@ -37,7 +37,7 @@ def run(folder: Path, family: str, steps: tuple[int, ...] = (7,), name: str = "m
         state.step = step
         for mean in state.ema.parameters():  # the running mean, which is shipped, is not the last weights
             mean.mul_(1.5)
-        losses = {"training": 0.5, "validation": {"hole_rms": 0.25, "relative_rms": None}}
+        losses = {"training": 0.5, "validation": {"hole_rms": 0.25, "gain": None}}
         save_checkpoint(folder / "checkpoints", state.to_checkpoint({"best_step": steps[0]}, losses))
     return folder
 
@@ -48,7 +48,7 @@ def test_what_was_trained_comes_back(tmp_path: Path, family: str) -> None:
     assert path == tmp_path / "my-run-2.json"
     card, tensors = load_weights(path)
     assert (card.family, card.steps, card.seed) == (family, 7, 3)
-    assert card.figures["validation"] == {"hole_rms": 0.25, "relative_rms": None}
+    assert card.figures["validation"] == {"hole_rms": 0.25, "gain": None}
     expected = as_stored(final_weights(tmp_path))
     assert tensors.keys() == expected.keys() and expected
     assert all(torch.equal(tensor, expected[name]) for name, tensor in tensors.items())

@@ -21,8 +21,7 @@ def draw(seed: int) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]
         torch.from_numpy(rng.standard_normal((2, 3, 5, 5)).astype("f4")) for _ in range(3)
     )
     valid = torch.from_numpy((rng.random((2, 1, 5, 5)) > 0.5).astype("f4"))
-    spread = torch.from_numpy(rng.uniform(0.05, 1, (2, 1, 5, 5)).astype("f4")) * (1 - valid)
-    return prediction, truth, {"x": x, "valid": valid, "spread": spread}
+    return prediction, truth, {"x": x, "valid": valid}
 
 
 def test_names_are_the_recipes() -> None:
@@ -73,14 +72,13 @@ def test_the_physical_skys_field_has_the_rms_of_what_it_divides_by() -> None:
 
 
 def test_score_is_over_hole_pixels_of_all_batches() -> None:
-    keeper, errors, guesses, relatives = ScoreKeeper(WeightedLoss({"hole": 2.0})), [], [], []
+    keeper, errors, guesses = ScoreKeeper(WeightedLoss({"hole": 2.0})), [], []
     for seed in (3, 4):
         prediction, truth, batch = draw(seed)
         batch["x"] = torch.where(batch["valid"] > 0, torch.nan, batch["x"])
         hole = np.broadcast_to(batch["valid"].numpy() == 0, truth.shape)
         errors.append((prediction - truth).numpy()[hole])
         guesses.append((batch["x"] - truth).numpy()[hole])
-        relatives.append(errors[-1] / np.broadcast_to(batch["spread"].numpy(), truth.shape)[hole])
         keeper.add(prediction, truth, batch)
     score, terms = keeper.score()
     assert score.loss == pytest.approx(2 * terms["hole"])
@@ -90,14 +88,13 @@ def test_score_is_over_hole_pixels_of_all_batches() -> None:
 
     assert score.hole_rms == pytest.approx(rms(errors), rel=1e-6)
     assert score.guess_rms == pytest.approx(rms(guesses), rel=1e-6)
-    assert score.relative_rms == pytest.approx(rms(relatives), rel=1e-5)
     expected = np.mean([0.5 * np.sum(np.abs(e)) / 75 for e in errors])  # 2 x 3 x 25 entries a batch
     assert terms["hole"] == pytest.approx(expected, rel=1e-5)
     assert score.gain == pytest.approx(rms(errors) / rms(guesses), rel=1e-6)
 
 
 def test_a_perfect_guess_has_no_ratio() -> None:
-    assert np.isnan(Score(0.0, 0.1, 0.0, 0.1, 0.1).gain)
+    assert np.isnan(Score(0.0, 0.1, 0.0).gain)
 
 
 def test_a_stage_that_the_network_cannot_follow_is_refused() -> None:

@@ -84,9 +84,9 @@ class Evil:
 @pytest.mark.parametrize(
     ("name", "content", "text"),
     [
-        ("evil.pth", pickle.dumps(Evil(), protocol=2), "is no state dict that can be read safely"),
-        ("cut.safetensors", b"\x10", "is no state dict that can be read safely"),
-        ("empty.pth", b"", "is no state dict that can be read safely"),
+        ("evil.pth", pickle.dumps(Evil(), protocol=2), "is not a state dict that can be read safely"),
+        ("cut.safetensors", b"\x10", "is not a state dict that can be read safely"),
+        ("empty.pth", b"", "is not a state dict that can be read safely"),
     ],
 )
 def test_files_that_are_not_loaded(
@@ -107,7 +107,7 @@ def test_a_pth_of_something_else(tmp_path: Path) -> None:
 
 
 def test_absent_weights_say_what_is_known() -> None:
-    with pytest.raises(WeightsError, match=r"'vgg16-cm' is no file; give a .* or one of: vgg16-cmb"):
+    with pytest.raises(WeightsError, match=r"'vgg16-cm' is not a file; give a .* or one of: vgg16-cmb"):
         load_vgg("vgg16-cm", 1)
     with pytest.raises(WeightsError, match="is of a network of family 'pconv'; expected 'vgg16'"):
         load_vgg(str(SHIPPED.parent / "combine128.json"), 1)
