@@ -21,7 +21,7 @@ class CmbInpaintError(ValueError):
 
 
 class MapError(CmbInpaintError):
-    """A map that is not a HEALPix temperature map, or holds values no sky has."""
+    """A map that is not a HEALPix map, or holds values no sky has."""
 
 
 class MaskError(CmbInpaintError):

@@ -86,7 +86,7 @@ def fresh_seed() -> int:
 
 
 def microkelvin(what: str, unit: str | None) -> float:
-    """Return the factor from `unit` to µK; a unit that is unspecified is taken for µK, with a warning."""
+    """Return the factor from `unit` to µK; an unspecified unit is taken to be µK, with a warning."""
     from cmbinpaint.sphere.units import unit_factor
 
     if unit is None:

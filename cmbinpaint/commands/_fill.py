@@ -184,7 +184,7 @@ class Filling:
         }
 
     def write(self, path: Path, filled: "AnyArray", index: int) -> None:
-        """Write one filled map, whole or not at all."""
+        """Write one filled map, atomically."""
         from cmbinpaint.files import fits
 
         fits.write_map(

@@ -1,6 +1,6 @@
 """The page on a filled map, for the commands that write one.
 
-Inputs: a `Request`, the files made of it. Outputs: `DIR/report.html`, whole or not there.
+Inputs: a `Request`, the files made of it. Outputs: `DIR/report.html`, written atomically.
 """
 
 import argparse
@@ -28,7 +28,7 @@ NAME = "report.html"
 _ROUNDING = 1e-6  # relative, of single precision, where units or types of the files differ
 _CARDS = {
     "CREATOR": "software", "MODEL": "model", "WEIGHTS": "weights", "FILL": "fill", "SEED": "seed",
-    "REALIZ": "realization", "REFINE": "refine", "GUARD": "guard", "MAPFILE": "map", "MAPSHA": "map's sha256",
+    "REALIZ": "realization", "STEPS": "steps", "GUARD": "guard", "MAPFILE": "map", "MAPSHA": "map's sha256",
     "MASKFILE": "mask", "MASKSHA": "mask's sha256", "JOB": "job",
 }  # fmt: skip
 
@@ -80,7 +80,7 @@ def report_target(args: argparse.Namespace) -> Path | None:
     outputs.refuse_folder(folder)
     for path in (args.target, args.error_map):
         if path is not None and not path.is_file():
-            raise FitsError(f"{path} does not exist, or is no file; the path of a FITS file was expected")
+            raise FitsError(f"{path} does not exist, or is not a file; the path of a FITS file was expected")
     target = folder / NAME
     if folder.exists():
         outputs.refuse_outputs(args, [target], overwrite=args.overwrite)
@@ -130,7 +130,7 @@ class Page:
     checked: str = ""
 
     def write(self, target: Path) -> None:
-        """Read the filled files and what else came, and write the report; its folder is made."""
+        """Read the filled files and the others, and write the report; its folder is made."""
         from cmbinpaint.report.page import report_page
 
         with kept_warnings() as warned:

@@ -1,7 +1,7 @@
 """`cmbinpaint inpaint`: a FITS file with holes in, filled FITS files out.
 
 Inputs: a map, where its holes are, what is known of the sky. Outputs: one file, or one for each realization, each
-whole and with its history, or not there.
+written atomically and with its history.
 """
 
 import argparse

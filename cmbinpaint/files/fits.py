@@ -266,7 +266,7 @@ def open_table(
             if checksum and hdu.index == 0:
                 verify_checksum(path, stream, hdu)
         else:
-            if number == 1:  # the default, so the user never asked for a table that is not there
+            if number == 1:  # the default, so the user never asked for a table that does not exist
                 raise _no_table(path, hdus[0], last=True)
             listed = ", ".join(f"{h.index}: {h.name or 'unnamed'} ({h.kind.lower()})" for h in hdus)
             raise FitsError(f"{path} has no HDU {wanted!r}; it has {listed}")

@@ -275,7 +275,7 @@ def _save(hdus: fits.HDUList, stream: BinaryIO, target: Path) -> None:
 
 
 class _Plain:
-    """A stream that is no file to numpy, whose `tofile` drops what the system says of a full disk."""
+    """A stream that numpy does not take for a file: its `tofile` drops what the system says of a full disk."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self.write, self.flush, self.tell = stream.write, stream.flush, stream.tell

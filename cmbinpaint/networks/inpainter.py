@@ -135,7 +135,7 @@ class NetworkInpainter(Inpainter):
 
         Returns
         -------
-        (n, side, side) float64: the network's own answer everywhere, in the unit that came. It follows any factor and
+        (n, side, side) float64: the network's own answer everywhere, in the unit of the input. It follows any factor and
         constant of the fields.
         """
         scaling = Scaling.of(fields, known)
@@ -212,7 +212,7 @@ class NetworkPredictor(Predictor):
     posterior: HolePosterior | None
 
     def predict(self, observed: FloatArray, *, watch: Watch | None = None) -> FloatArray:
-        """Fill the targets (see `Predictor`); `watch` is told of every 512 patches."""
+        """Fill the targets (see `Predictor`); `watch` is called every 512 patches."""
         observed = validate_observed(observed, self.plan.valid)
         filled = np.where(self.plan.valid, observed, 0.0)
         if self.posterior is None:

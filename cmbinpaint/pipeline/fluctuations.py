@@ -31,7 +31,7 @@ class Fluctuations:
     work_unit, flip
         The unit of the work, and whether U changes its sign there.
     first, total
-        Which are needed: ``first`` to ``first + total - 1``. Of an iterable those before are passed over.
+        Which are needed: ``first`` to ``first + total - 1``. Of an iterable those before are skipped.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Monopole and dipole of the observed sky: taken out before the work, put back after it.
+"""Monopole and dipole of the observed sky: removed before the work, added back after it.
 
 Inputs: a map and a plan. Outputs: four numbers, the map that they make, and how well they are known.
 """

@@ -142,7 +142,7 @@ class _Bands:
         low, high = int(self.bands.edges[i]), int(self.bands.edges[i + 1]) - 1
         return (
             f"at ell = {low} to {high} the observed pixels have {np.exp(self.excess[i]):.2g} times the model's "
-            f"power ({unit or 'the unit of the map'} taken for both)"
+            f"power ({unit or 'the unit of the map'} assumed for both)"
         )
 
     def likeness(self) -> str:

@@ -112,7 +112,7 @@ def _refuse_impossible(values: FloatArray, valid: BoolArray, nside: int, nest: b
 
 
 def _is_constant(observed: FloatArray) -> bool:
-    """Whether a map is one number, be it 1e20; in single precision it is a little more."""
+    """Whether a map is one number, even 1e20; in single precision it is a little more."""
     return observed.size > 1 and bool(observed.min() == observed.max() and abs(observed[0]) < 1.0001e20)
 
 

@@ -1,4 +1,4 @@
-"""Records of single skies: a folder of small files, each whole or absent, each saying what it belongs to.
+"""Records of single skies: a folder of small files, written atomically, each saying what it belongs to.
 
 Inputs: arrays by name. Outputs: the same again, in another process or on another day.
 

@@ -92,8 +92,8 @@ def test_blocks_that_are_not_needed_are_not_looked_at() -> None:
             "torchvision's names (vgg16, not vgg16_bn)",
         ),
         ({"features.0.weight": torch.zeros(2, 4, 3, 3)}, "'features.0.weight' has shape (2, 4, 3, 3), VGG16 has (2, 1"),
-        ({"features.5.bias": torch.full((3,), torch.inf)}, "'features.5.bias' holds values that are no finite"),
-        ({"features.5.bias": torch.zeros(3, dtype=torch.int8)}, "'features.5.bias' holds values that are no finite"),
+        ({"features.5.bias": torch.full((3,), torch.inf)}, "'features.5.bias' holds values that are not finite"),
+        ({"features.5.bias": torch.zeros(3, dtype=torch.int8)}, "'features.5.bias' holds values that are not finite"),
     ],
 )  # fmt: skip
 def test_the_first_tensor_that_differs_is_named(change: dict, text: str) -> None:

@@ -104,7 +104,7 @@ def test_the_evidence_is_the_ratio_that_was_put_in() -> None:
     sky = simulate_sky(CL, NSIDE, fwhm=FWHM, pixwin=True, seed=1)
     everywhere = np.ones(sky.size, dtype=bool)
     with pytest.raises(
-        SpectrumError, match=r"have .* times the model's power \(K_RJ taken for both\)"
+        SpectrumError, match=r"have .* times the model's power \(K_RJ assumed for both\)"
     ) as caught:
         check_power(observed(sky, everywhere), everywhere, model_of(CL / 50, fwhm=FWHM), "K_RJ")
     ratio = float(str(caught.value).split("have ")[1].split(" times")[0])

@@ -79,7 +79,7 @@ def test_the_verdict_is_the_first_line(figures) -> None:
     bias = abs(figures["models"]["kriging"]["bias"]["reduced"]["value"][2])
     assert first == (
         f"Errors of kriging are up to {100 * excess:.2g} % above the least possible, spectra of its realizations "
-        f"biased by up to {100 * bias:.2g} %; gaussian is the exact answer: the reference of these figures."
+        f"biased by up to {100 * bias:.2g} %; gaussian is the exact answer, the reference of these figures."
     )
     kinds = {"kriging": "linear", "net@0": "nonlinear", "net": "refined"}
     good, bad = (

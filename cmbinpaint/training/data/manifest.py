@@ -83,7 +83,7 @@ def plan_shards(recipe: DataSetRecipe) -> tuple[Shard, ...]:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write ``manifest.json``, whole or not at all."""
+    """Write ``manifest.json`` atomically."""
     table = {
         "format": FORMAT,
         "complete": not manifest.missing,

@@ -39,7 +39,7 @@ def build_loss(recipe: Recipe, device: torch.device) -> WeightedLoss:
 
 
 def flat_sky(recipe: SkyRecipe) -> FlatSky:
-    """The fiducial sky behind a beam, over the rms that fields are divided by."""
+    """The fiducial sky, convolved with a beam, over the rms that fields are divided by."""
     step = float(np.radians(recipe.step_arcmin / 60))
     sigma = np.radians(recipe.fwhm_arcmin / 60) / np.sqrt(8 * np.log(2))
     lmax = min(_LMAX, int(np.ceil(np.sqrt(2) * np.pi / step)) + 1)

@@ -167,7 +167,7 @@ def test_without_truth_nothing_is_analyzed(tmp_path: Path) -> None:
     with pytest.raises(DataSetError, match="no target is known: combine128 comes without its data"):
         take_targets(None, 1, 0, name="combine128")
     with pytest.raises(
-        DataSetError, match=r"no target is known: the data set of x was in .*gone, which is not there"
+        DataSetError, match=r"no target is known: the data set of x was in .*gone, which does not exist"
     ):
         take_targets({"kind": "stored", "folder": str(tmp_path / "gone")}, 1, 0, name="x")
 

@@ -340,7 +340,7 @@ def test_losses_outlive_an_interruption(tmp_path: Path, straight: Path) -> None:
         ({"loss": {"cross_entropy": 1.0}, "classes": {}}, "[classes] needs data with classes"),
         (
             {"loss": {"hole": 1.0}},
-            "recipe: [data], [model] and [loss] do not fit each other: features of shape (3, 2",
+            "recipe: [data], [model] and [loss] do not fit each other: got features of shape (3, 2",
         ),
     ],
 )
