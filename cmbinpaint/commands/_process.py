@@ -21,7 +21,7 @@ _AGAIN = 0.05
 
 
 class Terminated(BaseException):
-    """SIGTERM came; unwinds like KeyboardInterrupt, so that temporary files are removed on the way."""
+    """SIGTERM was received; unwinds like KeyboardInterrupt, so that temporary files are removed on the way."""
 
 
 @contextmanager

@@ -135,7 +135,7 @@ class NetworkInpainter(Inpainter):
 
         Returns
         -------
-        (n, side, side) float64: the network's own answer everywhere, in the unit of the input. It follows any factor and
+        (n, side, side) float64: the network's own answer everywhere, in the input's unit. It follows any factor and
         constant of the fields.
         """
         scaling = Scaling.of(fields, known)
