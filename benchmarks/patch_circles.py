@@ -24,7 +24,7 @@ from patch_optimum import FlatModel, conditional_mean
 from cmbinpaint.networks.card import read_card
 from cmbinpaint.networks.store import HOME
 from cmbinpaint.plane.power import draw_fields, flat_cl
-from cmbinpaint.plane.shapes import circle, random_shapes
+from cmbinpaint.training.data.shapes import circle, random_shapes
 from cmbinpaint.training.data.skies import field_rms
 from cmbinpaint.training.data.targets import Targets
 from cmbinpaint.training.run.checkpoint_models import Trained

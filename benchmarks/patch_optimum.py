@@ -15,8 +15,8 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.ndimage import distance_transform_edt
 
 from cmbinpaint.plane.power import draw_fields, mode_variance, patch_rms
-from cmbinpaint.plane.shapes import circle, draw_mask
 from cmbinpaint.sims.theory import fiducial_cl
+from cmbinpaint.training.data.shapes import circle, draw_mask
 
 DEPTHS = (1.3, 2.3, 4.3, 8.3)  # pixels, between the classes
 _LMAX = 6200

@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from cmbinpaint.nn.losses import WeightedLoss
 from cmbinpaint.nn.unet import PRESETS, PConvUNet
-from cmbinpaint.plane.shapes import draw_mask
+from cmbinpaint.training.data.shapes import draw_mask
 
 LOSS = WeightedLoss({"valid": 1.0, "hole": 6.0, "total_variation": 0.1})
 

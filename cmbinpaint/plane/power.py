@@ -120,27 +120,6 @@ def draw_fields(variance: FloatArray, n: int, rng: np.random.Generator) -> Float
     return np.fft.irfft2(white * (np.sqrt(variance) / side), s=(side, side))
 
 
-def simulate_patch(cl: FloatArray, side: int, step_rad: float, rng: np.random.Generator) -> FloatArray:
-    """Draw a Gaussian field on a torus.
-
-    Parameters
-    ----------
-    cl
-        (lmax+1,) C_ell, ell from 0. Power beyond lmax is zero; the mean of the field is zero.
-    side
-        Pixels along an edge.
-    step_rad
-        Side of a pixel.
-    rng
-        Source of randomness.
-
-    Returns
-    -------
-    (side, side) float64, in the unit of ``sqrt(cl)``. Opposite edges join: crop what must not.
-    """
-    return draw_fields(mode_variance(cl, side, step_rad), 1, rng)[0]
-
-
 def _check_field(field: FloatArray, step_rad: float) -> int:
     if np.ndim(field) != 2 or field.shape[0] != field.shape[1]:
         raise SpectrumError(f"the patch has shape {np.shape(field)}; give (side, side)")

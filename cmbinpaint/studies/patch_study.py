@@ -14,10 +14,10 @@ from scipy.ndimage import distance_transform_edt
 from cmbinpaint._types import BoolArray, Float32Array, FloatArray
 from cmbinpaint.errors import MaskError
 from cmbinpaint.plane.power import flat_cl
-from cmbinpaint.plane.shapes import circle
 from cmbinpaint.problem.progress import Progress, Watch
 from cmbinpaint.training.data.masks import Bounded, RandomShapes
 from cmbinpaint.training.data.planck_colors import render
+from cmbinpaint.training.data.shapes import circle
 from cmbinpaint.training.data.targets import Targets
 from cmbinpaint.training.run.checkpoint_models import Fill, State, Trained
 from cmbinpaint.validation.depths import DEPTH_EDGES

@@ -177,7 +177,7 @@ def test_files_of_different_units_are_compared_if_both_are_known(folder, tmp_pat
     [
         (["--error-sims", 1], "--error-sims 1 has no scatter; give at least 2"),
         (["--error-sims", 3, "--error-map", "sky.fits"], "both say what the error is; give one of them"),
-        (["--target", "no.fits"], "no.fits does not exist, or is no file"),
+        (["--target", "no.fits"], "no.fits does not exist, or is not a file"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(

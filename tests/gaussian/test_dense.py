@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from scipy.special import eval_legendre
 
 from cmbinpaint.errors import MapError, MaskError, SpectrumError
-from cmbinpaint.gaussian import dense
-from cmbinpaint.gaussian.dense import DenseSolver
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere.harmonics import Harmonics
 from cmbinpaint.sphere.pixels import pixel_vectors
+from tests.gaussian import dense
+from tests.gaussian.dense import DenseSolver
 
 ROUNDING = 1e-8  # of the signal's rms; a condition number of 1e6
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from cmbinpaint.gaussian.dense import DenseSolver
 from cmbinpaint.gaussian.hole_posterior import hole_factor, std_by_depth
 from cmbinpaint.pipeline.filler import draw_observation
+from tests.gaussian.dense import DenseSolver
 from tests.gaussian.test_vecchia import random_valid, sky_model
 
 

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmbinpaint.errors import MapError, MaskError
-from cmbinpaint.gaussian.dense import DenseSolver
 from cmbinpaint.gaussian.solver import GaussianSolver
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere.fields import Fields
 from cmbinpaint.sphere.harmonics import Harmonics
+from tests.gaussian.dense import DenseSolver
 from tests.gaussian.test_dense import polarized_model, two_masks
 
 TIGHT = 1e-8  # of the signal's rms, asked of the solver

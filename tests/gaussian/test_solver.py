@@ -17,7 +17,6 @@ from cmbinpaint.errors import (
     SpectrumError,
 )  # fmt: skip
 from cmbinpaint.gaussian.convergence import Convergence
-from cmbinpaint.gaussian.dense import DenseSolver
 from cmbinpaint.gaussian.exact import GaussianInpainter
 from cmbinpaint.gaussian.pixel_noise import signal_rms
 from cmbinpaint.gaussian.solver import GaussianSolver
@@ -30,6 +29,7 @@ from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sims.theory import fiducial_cl
 from cmbinpaint.sphere import harmonics, pixels
 from cmbinpaint.sphere.planck_mask import planck_like_mask
+from tests.gaussian.dense import DenseSolver
 
 TIGHT = 1e-8  # tolerance asked of the solver, in posterior standard deviations
 EXACT = 1e-6  # of the signal's rms: what converged answers may differ by

@@ -9,10 +9,10 @@ from scipy import linalg
 
 from cmbinpaint.gaussian import conditioning_sets as conditioning
 from cmbinpaint.gaussian.conditioning_sets import Conditioning
-from cmbinpaint.gaussian.dense import DenseSolver
 from cmbinpaint.gaussian.vecchia import factor_holes
 from cmbinpaint.pipeline.filler import draw_observation
 from cmbinpaint.sims.sky_model import SkyModel
+from tests.gaussian.dense import DenseSolver
 
 seeds = st.integers(0, 2**31)
 few = settings(max_examples=8, deadline=None)

@@ -5,13 +5,13 @@ import pytest
 
 from cmbinpaint.errors import CmbInpaintWarning
 from cmbinpaint.gaussian.coarse_to_fine import CoarseToFineInpainter
-from cmbinpaint.gaussian.dense import DenseSolver
 from cmbinpaint.pipeline.filler import Filler, draw_observation, realization_rng
 from cmbinpaint.pipeline.models import load_model
 from cmbinpaint.problem.model import Predictor
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.spectra.full_sky import anafast
+from tests.gaussian.dense import DenseSolver
 
 NSIDE, LMAX = 8, 16
 

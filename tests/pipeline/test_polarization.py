@@ -19,11 +19,11 @@ from cmbinpaint.errors import (
     SpectrumError,
     UnitsError,
 )
-from cmbinpaint.gaussian.dense import DenseSolver
 from cmbinpaint.gaussian.exact import GaussianInpainter
 from cmbinpaint.pipeline.filler import draw_observation
 from cmbinpaint.sims import SkyModel, fiducial_spectra
 from cmbinpaint.sphere.fields import Fields
+from tests.gaussian.dense import DenseSolver
 
 NSIDE = 8
 NPIX = 12 * NSIDE**2

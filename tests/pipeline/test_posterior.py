@@ -5,8 +5,8 @@ import pytest
 
 from cmbinpaint import error_map, plan_inpainting
 from cmbinpaint.errors import CmbInpaintError
-from cmbinpaint.gaussian.dense import DenseSolver
 from cmbinpaint.sims.sky_model import SkyModel
+from tests.gaussian.dense import DenseSolver
 
 
 def test_error_map_is_the_posterior_width() -> None:

@@ -9,9 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmbinpaint.errors import SpectrumError
-from cmbinpaint.plane import flat_cl, power, simulate_patch
+from cmbinpaint.plane import power
+from cmbinpaint.plane.power import flat_cl
 
 STEP = 2e-3
+
+
+def simulated(cl: np.ndarray, side: int, step_rad: float, rng: np.random.Generator, n: int = 1) -> np.ndarray:
+    return power.draw_fields(power.mode_variance(cl, side, step_rad), n, rng)
 
 
 @settings(deadline=None, max_examples=20)
@@ -38,7 +43,7 @@ def test_a_simulated_patch_has_its_spectrum(side: int) -> None:
     ell = np.arange(1600)
     cl = 1e3 / (ell + 50.0) ** 2 * np.exp(-((ell / 800) ** 2))
     rng = np.random.default_rng(1)
-    draws = [flat_cl(simulate_patch(cl, side, STEP, rng), STEP) for _ in range(60)]
+    draws = [flat_cl(field, STEP) for field in simulated(cl, side, STEP, rng, 60)]
     found_ell, found = draws[0][0], np.mean([d[1] for d in draws], axis=0)
     modes = 2 * np.pi * np.arange(1, found.size + 1)
     expected = np.interp(found_ell, ell, cl)
@@ -55,7 +60,7 @@ def test_variance_is_that_of_the_modes() -> None:
     count = np.full(expected.shape, 2.0)
     count[:, [0, -1]] = 1
     rng = np.random.default_rng(2)
-    fields = np.array([simulate_patch(cl, 32, STEP, rng) for _ in range(300)])
+    fields = simulated(cl, 32, STEP, rng, 300)
     total = (expected * count).sum() / 32**4
     # 300 draws of about 1000 modes.
     assert np.var(fields) == pytest.approx(total, rel=0.02)
@@ -64,7 +69,7 @@ def test_variance_is_that_of_the_modes() -> None:
 
 def test_a_seed_decides_the_field() -> None:
     cl = np.ones(100)
-    one, two = (simulate_patch(cl, 16, 0.05, np.random.default_rng(0)) for _ in range(2))
+    one, two = (simulated(cl, 16, 0.05, np.random.default_rng(0)) for _ in range(2))
     np.testing.assert_array_equal(one, two)
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmbinpaint.errors import MapError
-from cmbinpaint.plane import PatchGrid, TangentPlane
+from cmbinpaint.plane.tangent import PatchGrid, TangentPlane
 
 # Float64 rounding through a dozen operations on unit vectors, over an angle of order one.
 ANGLE_TOL = 1e-9

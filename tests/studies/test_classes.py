@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from cmbinpaint.errors import DataSetError, MaskError
-from cmbinpaint.plane.shapes import circle
 from cmbinpaint.studies.classes import (
     ASSUMED,
     PREDICTION,
@@ -17,6 +16,7 @@ from cmbinpaint.studies.classes import (
     study_classes,
 )
 from cmbinpaint.studies.classifiers import RingDiscriminant, confusion_table
+from cmbinpaint.training.data.shapes import circle
 from cmbinpaint.training.data.targets import Targets, take_targets
 from cmbinpaint.training.run.checkpoint_models import Trained
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from cmbinpaint.errors import CheckpointError, MapError, MaskError
-from cmbinpaint.plane.shapes import circle
 from cmbinpaint.studies.differences import ALL, HOLES, KEPT, study_differences
 from cmbinpaint.studies.patch_study import chosen_states, patch_depth, random_mask
 from cmbinpaint.training.data.planck_colors import to_rgb
+from cmbinpaint.training.data.shapes import circle
 from cmbinpaint.training.data.targets import take_targets
 from cmbinpaint.training.run.checkpoint_models import Trained
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from cmbinpaint.errors import DataSetError
-from cmbinpaint.plane.shapes import circle
 from cmbinpaint.studies.estimator_performance import EstimatorEnsemble
 from cmbinpaint.studies.patch_estimators import _Run, study_patch_estimators
 from cmbinpaint.studies.sky_estimators import MASKED, MEAN, PREDICTION, REALIZATION
+from cmbinpaint.training.data.shapes import circle
 from cmbinpaint.training.data.targets import Targets, take_targets
 from cmbinpaint.training.run.checkpoint_models import Trained
 

@@ -7,12 +7,12 @@ import pytest
 
 from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.gaussian.coarse_to_fine import CoarseToFineInpainter
-from cmbinpaint.gaussian.dense import DenseSolver
-from cmbinpaint.gaussian.dense_covariance import covariance
 from cmbinpaint.sphere.pixels import pixel_vectors
 from cmbinpaint.validation.calibration import ModelCalibration, calibrate
 from cmbinpaint.validation.ensemble import EXACT, Candidate, Ensemble
 from cmbinpaint.validation.sky_statistics import LOW_ELL, SkyStatistics, low_degrees
+from tests.gaussian.dense import DenseSolver
+from tests.gaussian.dense_covariance import covariance
 from tests.validation.worlds import setup_at
 
 SKIES = 24

@@ -6,10 +6,10 @@ import pytest
 from cmbinpaint import inpaint_map
 from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.gaussian.coarse_to_fine import CoarseToFineInpainter
-from cmbinpaint.gaussian.dense import DenseSolver
 from cmbinpaint.gaussian.diffusive import DiffusiveInpainter
 from cmbinpaint.problem.draws import Draws
 from cmbinpaint.validation.ensemble import EXACT, Candidate, Ensemble, Unit, with_baselines
+from tests.gaussian.dense import DenseSolver
 from tests.validation.worlds import setup_at
 
 NSIDE = 8

@@ -19,10 +19,10 @@ from cmbinpaint._types import BoolArray
 from cmbinpaint.errors import MaskError, RecipeError
 from cmbinpaint.files.fits import read_mask
 from cmbinpaint.networks.cutting import nearest_pixels
-from cmbinpaint.plane import shapes
 from cmbinpaint.plane.tangent import PatchGrid, TangentPlane
 from cmbinpaint.sphere.maps import npix_to_nside
 from cmbinpaint.sphere.masks import validate_mask
+from cmbinpaint.training.data import shapes
 from cmbinpaint.training.data.pictures import read_pictures
 from cmbinpaint.training.recipes.checks import (
     check_choice,
@@ -67,7 +67,7 @@ class RandomShapes:
 
 @dataclass(frozen=True)
 class MixedShapes:
-    """Shapes, circles, bands and point sources, and their unions: `plane.shapes.draw_mask`."""
+    """Shapes, circles, bands and point sources, and their unions: `shapes.draw_mask`."""
 
     def draw(self, n: int, side: int, rng: np.random.Generator) -> BoolArray:
         return np.stack([shapes.draw_mask(side, rng) for _ in range(n)])

@@ -10,7 +10,7 @@ from PIL import Image, UnidentifiedImageError
 
 from cmbinpaint._types import AnyArray, BoolArray
 from cmbinpaint.errors import MaskError
-from cmbinpaint.plane.shapes import SMALLEST_SIDE
+from cmbinpaint.training.data.shapes import SMALLEST_SIDE
 
 _ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".pbm", ".pgm", ".ppm", ".webp", ".npy")
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cmbinpaint.plane.shapes import circle
 from cmbinpaint.studies.classes import ClassStudy, study_classes
 from cmbinpaint.studies.classifiers import RingDiscriminant
 from cmbinpaint.studies.drawings import classes as plots
+from cmbinpaint.training.data.shapes import circle
 from cmbinpaint.training.data.targets import take_targets
 from cmbinpaint.training.run.checkpoint_models import Trained
 

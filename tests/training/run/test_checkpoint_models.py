@@ -11,10 +11,10 @@ import torch
 
 from cmbinpaint.errors import CheckpointError, CmbInpaintWarning, DataSetError, MaskError, WeightsError
 from cmbinpaint.nn.models import build_model
-from cmbinpaint.plane.shapes import circle
 from cmbinpaint.training import OptimizerRecipe, Recipe, train
 from cmbinpaint.training.data.planck_colors import to_rgb
 from cmbinpaint.training.data.reader import StoredSkies
+from cmbinpaint.training.data.shapes import circle
 from cmbinpaint.training.data.targets import take_targets
 from cmbinpaint.training.recipes.recipe_sections import ClassesRecipe
 from cmbinpaint.training.run.checkpoint import read_checkpoint

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmbinpaint.errors import MaskError
-from cmbinpaint.plane import shapes
+from cmbinpaint.training.data import shapes
 
 KINDS: list[Callable[[int, np.random.Generator], np.ndarray]] = [
     shapes.random_shapes,

@@ -17,14 +17,14 @@ from scipy import linalg
 
 from cmbinpaint._types import AnyArray, BoolArray, FloatArray, IntArray
 from cmbinpaint.errors import MapError, MaskError, SpectrumError
-from cmbinpaint.gaussian.dense_covariance import (
+from cmbinpaint.sims.sky_model import SkyModel
+from cmbinpaint.sphere.pixels import pixel_vectors
+from tests.gaussian.dense_covariance import (
     blocks,
     covariance,
     polarization_covariance,
     temperature_polarization_covariance,
 )
-from cmbinpaint.sims.sky_model import SkyModel
-from cmbinpaint.sphere.pixels import pixel_vectors
 
 # More data pixels than this would need over 2 GB and minutes.
 MAX_DATA = 12288
