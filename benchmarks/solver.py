@@ -72,7 +72,7 @@ def manufactured(solver: GaussianSolver, lmax: int, limit: int) -> dict[str, obj
             self.left = truth[np.searchsorted(holes, solver.holes)].copy()
             self.begin = time.perf_counter()
 
-        def record(self, moved: np.ndarray) -> float:
+        def record(self, moved: np.ndarray, amplitudes: np.ndarray | None = None) -> float:
             now = time.perf_counter()
             seconds.append(seconds[-1] + now - self.begin)
             self.left -= moved

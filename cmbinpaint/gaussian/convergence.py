@@ -1,11 +1,14 @@
 """How far an iteration is from convergence, measured by what still changes in the holes.
 
-Inputs: the steps of the hole pixels. Outputs: an estimate of what is still to change.
+Inputs: the steps of the hole pixels. Outputs: an estimate of what is still to change; `Solution`, which holds it.
 
 The residual deceives: without a good preconditioner it can be down to 1e-9 of its start while the holes are still off
 by 15 % of the accuracy. What counts is measured in posterior standard deviations, apart for each depth bin: the deep
-pixels must not hide those at the edges, which are known ten times better.
+pixels must not hide those at the edges, which are known ten times better. Of Q and U also the E and B power of what is
+missing counts (`missing_power`).
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,8 +20,42 @@ SLOWEST_RATIO = 0.95
 _RECENT = 4
 
 
+# Default accuracy of polarization: E and B power of what is still to change, over the sky's, in the worst band.
+POWER_TOLERANCE = 1e-2
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """A posterior mean and how far it is converged.
+
+    Attributes
+    ----------
+    mean
+        (npix,) or (k, npix) float64, RING: the signal's mean everywhere; in observed pixels the Wiener filtered data.
+    steps
+        Conjugate-gradient steps taken.
+    change
+        Estimated rms of what is still to change in the holes, in posterior standard deviations, in the worst depth
+        bin; NaN if too few steps were taken to tell.
+    power
+        Of Q and U: the E or B power of what is still to change, over the sky's, in the worst band; else 0.
+    """
+
+    mean: FloatArray
+    steps: int
+    change: float
+    power: float = 0.0
+
+
 class Convergence:
     """Follows the prediction in the holes and estimates what is still to change.
+
+    Attributes
+    ----------
+    remaining
+        The estimate, in the bins' standard deviations.
+    power
+        Of Q and U: the largest E or B power of it over the sky's; else 0. Both are NaN while it is too early to tell.
 
     If steps fall off with ratio q, what remains after the last of size c is `c · q / (1 - q)`; q is the largest of
     the last ratios. The estimate is that of the worst bin.
@@ -29,34 +66,62 @@ class Convergence:
         (n,) int: the bin of each hole pixel.
     std
         (bins,) what the change of a bin is measured in; an empty bin may have any.
+    power_tolerance
+        Of Q and U, where `record` is given amplitudes of E and B too: how much power may remain.
     """
 
-    def __init__(self, bin_of: AnyArray, std: FloatArray) -> None:
+    def __init__(self, bin_of: AnyArray, std: FloatArray, *, power_tolerance: float | None = None) -> None:
         self._bin_of = bin_of
         self._count = np.bincount(bin_of, minlength=std.size)
         self._used = self._count > 0
         self._std = np.where(self._used, std, 1.0)
         self._changes: list[FloatArray] = []
+        self._amplitudes: list[FloatArray] = []
         self.remaining = float("nan")
+        self.power_tolerance = power_tolerance or 0.0
+        self.power = 0.0 if power_tolerance is None else float("nan")
 
-    def record(self, moved: FloatArray) -> float:
-        """Take the change of the hole pixels in a step; return its largest rms over a bin's std."""
+    def has_reached(self, tolerance: float) -> bool:
+        """Whether what remains, and its power, are small enough; not while it is unknown."""
+        return self.remaining <= tolerance and self.power <= self.power_tolerance
+
+    def record(self, moved: FloatArray, amplitudes: FloatArray | None = None) -> float:
+        """Take the change of the hole pixels in a step; return its largest rms over a bin's std.
+
+        `amplitudes` are those of the change's E and B in bands, over the sky's.
+        """
         squares = np.bincount(self._bin_of, weights=np.square(moved), minlength=self._std.size)
         rms = np.sqrt(squares / np.maximum(self._count, 1)) / self._std
         change = float(rms.max(initial=0.0))
         self._changes.append(rms[self._used])
-        if change == 0.0:
-            self.remaining = 0.0
-        elif len(self._changes) >= 3:
-            recent = np.array(self._changes[-_RECENT:])
-            earlier = np.maximum(recent[:-1], np.finfo(float).tiny)
-            ratio = np.minimum((recent[1:] / earlier).max(axis=0), SLOWEST_RATIO)
-            self.remaining = float((recent[-1] * ratio / (1.0 - ratio)).max())
+        self.remaining = _still_to_come(self._changes)
+        if amplitudes is not None:
+            self._amplitudes.append(amplitudes)
+            self.power = _still_to_come(self._amplitudes) ** 2
         return change
 
 
-def describe_shortfall(steps: int, remaining: float, tolerance: float) -> str:
-    """Say what an iteration that did not reach its tolerance lacks."""
+def _still_to_come(changes: list[FloatArray]) -> float:
+    """The sum of the changes that will follow these, of the worst of them; NaN if there are too few to tell."""
+    if not changes[-1].any():
+        return 0.0
+    if len(changes) < 3:
+        return float("nan")
+    recent = np.array(changes[-_RECENT:])
+    earlier = np.maximum(recent[:-1], np.finfo(float).tiny)
+    ratio = np.minimum((recent[1:] / earlier).max(axis=0), SLOWEST_RATIO)
+    return float((recent[-1] * ratio / (1.0 - ratio)).max())
+
+
+def describe_shortfall(steps: int, convergence: Convergence, tolerance: float) -> str:
+    """Say what an iteration that did not reach its tolerances lacks."""
+    remaining = convergence.remaining
+    if remaining <= tolerance:
+        return (
+            f"after {steps} steps what is still to change in the holes has an estimated {convergence.power:.1e} of the "
+            f"sky's E or B power in some band; asked for {convergence.power_tolerance:.1e}. Raise max_steps, or accept "
+            "a larger power_tolerance"
+        )
     if np.isnan(remaining):
         rest = "too little is known to say how much is still to change in the holes"
     else:

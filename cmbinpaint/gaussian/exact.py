@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cmbinpaint._types import FloatArray
-from cmbinpaint.gaussian.solver import MAX_STEPS, TOLERANCE, GaussianSolver
+from cmbinpaint.gaussian.solver import MAX_STEPS, POWER_TOLERANCE, TOLERANCE, GaussianSolver
 from cmbinpaint.problem.model import Inpainter, Predictor
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.problem.progress import Watch
@@ -21,7 +21,7 @@ class GaussianInpainter(Inpainter):
 
     Parameters
     ----------
-    tolerance, max_steps
+    tolerance, max_steps, power_tolerance
         As in `GaussianSolver.solve`.
     threads
         As in `GaussianSolver`.
@@ -30,6 +30,7 @@ class GaussianInpainter(Inpainter):
     tolerance: float = TOLERANCE
     max_steps: int = MAX_STEPS
     threads: int | None = None
+    power_tolerance: float = POWER_TOLERANCE
 
     name = "gaussian"
     is_exact = True
@@ -40,7 +41,7 @@ class GaussianInpainter(Inpainter):
     ) -> "GaussianPredictor":
         """Set up the solver for one mask and sky model."""
         solver = GaussianSolver(plan.valid, sky_model, threads=self.threads)
-        return GaussianPredictor(plan, solver, self.tolerance, self.max_steps)
+        return GaussianPredictor(plan, solver, self.tolerance, self.max_steps, self.power_tolerance)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +52,7 @@ class GaussianPredictor(Predictor):
     solver: GaussianSolver
     tolerance: float = TOLERANCE
     max_steps: int = MAX_STEPS
+    power_tolerance: float = POWER_TOLERANCE
 
     def predict(self, observed: FloatArray, *, watch: Watch | None = None) -> FloatArray:
         """The data where valid, the posterior mean where not, 0 where excluded.
@@ -61,8 +63,9 @@ class GaussianPredictor(Predictor):
             If `max_steps` were not enough.
         """
         solution = self.solver.solve(
-            observed, tolerance=self.tolerance, max_steps=self.max_steps, watch=watch
-        )
+            observed, tolerance=self.tolerance, power_tolerance=self.power_tolerance, max_steps=self.max_steps,
+            watch=watch,
+        )  # fmt: skip
         filled = np.where(self.plan.valid, observed, solution.mean)
         filled[self.plan.excluded] = 0.0
         return filled

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cmbinpaint._types import AnyArray, BoolArray, FloatArray, IntArray
+from cmbinpaint._types import AnyArray, BoolArray, FloatArray
 from cmbinpaint.gaussian.conditioning_sets import NEAREST
-from cmbinpaint.gaussian.pixel_noise import floored_noise, signal_rms
+from cmbinpaint.gaussian.pixel_noise import floored_noise, signal_rms, stokes_rms
 from cmbinpaint.gaussian.vecchia import HoleFactor, factor_holes
+from cmbinpaint.gaussian.vecchia_polarization import factor_polarization
 from cmbinpaint.problem.model import HolePosterior
 from cmbinpaint.sims.sky_model import SkyModel
+from cmbinpaint.sphere.fields import Fields
 
 # Draws of the hole pixels that give the standard deviation of a bin (bins hold many pixels), and their seed.
 _DRAWS, _DRAW_SEED = 8, 0
@@ -36,9 +38,10 @@ def hole_factor(
     valid
         (npix,) bool, RING; one pixel at least of either kind.
     sky_model
-        Noise below the floor of the solvers is raised to it. A hole pixel's observation has the mean weight of data.
+        Of T, or of Q and U. Noise below the floor of the solvers is raised to it. A hole pixel's observation has the
+        mean weight of data.
     nearest, targets
-        As in `factor_holes`.
+        As in `factor_holes`; targets of T only.
     quiet
         Without a warning of noise below the floor, for the solver warns of it itself.
     threads
@@ -49,6 +52,8 @@ def hole_factor(
     SpectrumError
         If there is no signal.
     """
+    if sky_model.fields is Fields.QU:
+        return _factor_polarization(valid, sky_model, nearest, quiet, threads)
     signal_cl = sky_model.signal_cl
     std = floored_noise(sky_model.noise_std, valid, signal_rms(signal_cl), quiet=quiet)
     in_holes = float(np.mean(1.0 / np.square(std))) ** -0.5
@@ -57,7 +62,20 @@ def hole_factor(
     return factor_holes(valid, signal_cl, noise, in_holes, nearest=nearest, targets=targets, threads=threads)
 
 
-def std_by_depth(factor: HolePosterior, edges: Sequence[float]) -> tuple[AnyArray, FloatArray]:
+def _factor_polarization(
+    valid: BoolArray, sky_model: SkyModel, nearest: int, quiet: bool, threads: int | None
+) -> HoleFactor:
+    noise, weight = np.zeros((2, valid.size)), []
+    for row, level, rms in zip(noise, np.asarray(sky_model.noise_std), stokes_rms(sky_model), strict=True):
+        row[valid] = floored_noise(level, valid, rms, quiet=quiet)
+        weight.append(np.mean(1.0 / np.square(row[valid])))
+    in_holes = float(np.mean(weight)) ** -0.5
+    return factor_polarization(valid, sky_model.signal_cl, noise, in_holes, nearest=nearest, threads=threads)
+
+
+def std_by_depth(
+    factor: HolePosterior, edges: Sequence[float], *, npix: int | None = None
+) -> tuple[AnyArray, FloatArray]:
     """The depth bin of each hole pixel, and the signal's posterior standard deviation in each bin.
 
     Parameters
@@ -66,47 +84,25 @@ def std_by_depth(factor: HolePosterior, edges: Sequence[float]) -> tuple[AnyArra
         Of the holes.
     edges
         (n,) depths in pixels between the bins.
+    npix
+        Of a factor of Q and U the pixels of a map: each has bins of its own.
 
     Returns
     -------
     bin_of
         (n_holes,) int8.
     std
-        (n + 1,) unit; where noise dominates, not below a tenth of it.
+        (n + 1,) unit, of Q and U twice as many; where noise dominates, not below a tenth of it.
     """
+    n = len(edges) + 1
     bin_of = np.digitize(factor.depth, edges, right=True).astype(np.int8)
+    if npix is not None:
+        bin_of += (factor.holes // npix * n).astype(np.int8)
     rng = np.random.default_rng(_DRAW_SEED)
     squares = np.zeros(factor.holes.size)
     for _ in range(_DRAWS):
         squares += np.square(factor.draw(rng))
-    count = np.bincount(bin_of, minlength=len(edges) + 1)
+    count = np.bincount(bin_of, minlength=n if npix is None else 2 * n)
     variance = np.bincount(bin_of, weights=squares, minlength=count.size) / np.maximum(count * _DRAWS, 1)
     # Draws hold the noise; where it dominates they cannot show the little that the signal adds.
     return bin_of, np.sqrt(np.maximum(variance - factor.noise_std**2, (_LEAST_STD * factor.noise_std) ** 2))
-
-
-def bins_of_holes(
-    holes: list[IntArray], rms: list[float], temperature: HolePosterior | None, edges: Sequence[float]
-) -> tuple[AnyArray, FloatArray]:
-    """The bin of each value in a hole, by Stokes parameter and depth, and the signal's posterior std in each bin.
-
-    Parameters
-    ----------
-    holes
-        The hole pixels of each Stokes parameter.
-    rms
-        The signal's of each: what counts, in one bin for all depths, where there is no factor.
-    temperature
-        The factor of T, the first of them.
-    edges
-        Depths in pixels between the bins.
-    """
-    bins, std, n = [], [], 0
-    for i, pixels in enumerate(holes):
-        bin_of, level = np.zeros(pixels.size, dtype=np.int8), np.array([rms[i]])
-        if i == 0 and temperature is not None:
-            bin_of, level = std_by_depth(temperature, edges)
-        bins.append(bin_of + n)
-        std.append(level)
-        n += level.size
-    return np.concatenate(bins), np.concatenate(std)

@@ -12,6 +12,7 @@ out. For covariances K between neighbors (noise on the diagonal) and c between n
 
 import functools
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
@@ -88,10 +89,15 @@ def neighbor_weights(
 
     step = max(1, CHUNK_NUMBERS // (k * (k + 1) // 2))
     # BLAS's own threads and these would wait for one another: ten times slower from 200 neighbors on.
-    with _blas().limit(limits=1, user_api="blas"), ThreadPoolExecutor(max(1, threads)) as pool:
+    with single_blas(), ThreadPoolExecutor(max(1, threads)) as pool:
         for _ in pool.map(run, range(0, len(points), step)):
             pass
     return weights, std
+
+
+def single_blas() -> Any:
+    """A context in which BLAS has one thread."""
+    return _blas().limit(limits=1, user_api="blas")
 
 
 @functools.cache

@@ -16,6 +16,8 @@ What the factor does not describe is a dipole without a prior: half a sky leaves
 last and unnoticed. Such modes are given as vectors Z and solved for apart, by `Z (Zᵀ A Z)⁻¹ Zᵀ` (Nicolaides 1987, SIAM
 J. Numer. Anal. 24, 355).
 
+Of T, Q, U there are two factors, of T and of Q and U: one of all three brings no step (`hole_values`).
+
 Ā is diagonal as far as the pixels' quadrature is exact and the noise even. Where a map has power beyond 2 nside far
 above its noise (no beam), some ten times more steps are needed.
 """
@@ -57,7 +59,7 @@ class Preconditioner:
         self._harmonics, self._parts = harmonics, parts
         weight = np.array(weight, dtype=np.float64)
         for rows, factor in parts:
-            weight[rows] += factor.holes.size / factor.noise_std**2
+            weight[rows] += factor.holes.size / (rows.stop - rows.start) / factor.noise_std**2
         if parts:
             self._alm = np.empty((signal.k, harmonics.size), dtype=np.complex128)
         self._inverse = _filled_system(signal, root, weight).inverse()
@@ -78,12 +80,12 @@ class Preconditioner:
             sky = self._harmonics.synthesis(self._through.apply(alm, out=self._alm))
             values = []
             for rows, factor in self._parts:
-                found = factor.covariance(sky[rows][:, factor.holes].squeeze(0))
+                found = factor.covariance(sky[rows].reshape(-1)[factor.holes])
                 found /= factor.noise_std**4
                 values.append(found)
             sky[:] = 0.0
             for (rows, factor), found in zip(self._parts, values, strict=True):
-                sky[rows, factor.holes] = found
+                sky[rows].reshape(-1)[factor.holes] = found
             correction = self._harmonics.adjoint(sky, out=self._alm)
             out += self._through.transposed.apply(correction, out=correction)
         if self._modes:

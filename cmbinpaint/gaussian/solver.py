@@ -10,24 +10,24 @@ With data `d = Y s + n` in the observed pixels, `s = S^½ x`, the mean solves
 with N⁻¹ = 0 in holes, of T, of Q and U, or of all three (S^½ is then L of `S = L Lᵀ` at each ell, and Lᵀ on the
 left; Eriksen et al. 2004, astro-ph/0407028, eq. 20; Elsner & Wandelt 2013, arXiv 1210.4931).
 The answer in a hole is the signal's mean `Y S^½ x`. First guess and preconditioner come from one sparse factor of
-the hole pixels' covariance (`preconditioner`); a handful of steps then do. A constant is preserved exactly: where the
-monopole's prior is broad, the data's mean is subtracted first and added back at the end.
+the hole pixels' covariance (`preconditioner`), of T and of Q and U; a handful of steps then do. A constant is
+preserved exactly: where the monopole's prior is broad, the data's mean is subtracted first and added back at the end.
 
 Conjugate gradients are not linear in the data at a finite number of steps (only a factor is preserved); a
 converged answer is linear to the tolerance.
 """
 
-from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
 
 from cmbinpaint._types import AnyArray, BoolArray, ComplexArray, FloatArray, IntArray
 from cmbinpaint.errors import CmbInpaintError, ConvergenceError, MapError
-from cmbinpaint.gaussian.convergence import Convergence, describe_shortfall
-from cmbinpaint.gaussian.hole_posterior import bins_of_holes, hole_factor
-from cmbinpaint.gaussian.pixel_noise import PixelNoise, mask_of_each, stokes_rms
-from cmbinpaint.gaussian.preconditioner import Part, Preconditioner
+from cmbinpaint.gaussian.convergence import POWER_TOLERANCE, Convergence, Solution, describe_shortfall
+from cmbinpaint.gaussian.hole_values import HoleValues
+from cmbinpaint.gaussian.missing_power import MissingPower
+from cmbinpaint.gaussian.pixel_noise import PixelNoise, mask_of_each
+from cmbinpaint.gaussian.preconditioner import Preconditioner
 from cmbinpaint.problem.model import HolePosterior
 from cmbinpaint.problem.progress import Progress, Watch
 from cmbinpaint.sims.sky_model import SkyModel
@@ -50,26 +50,6 @@ BROAD = 100.0
 Preconditioning = Literal["holes", "diagonal"]
 
 
-@dataclass(frozen=True, eq=False)
-class Solution:
-    """A posterior mean and how far it is converged.
-
-    Attributes
-    ----------
-    mean
-        (npix,) or (k, npix) float64, RING: the signal's mean everywhere; in observed pixels the Wiener filtered data.
-    steps
-        Conjugate-gradient steps taken.
-    change
-        Estimated rms of what is still to change in the holes, in posterior standard deviations, in the worst depth
-        bin; NaN if too few steps were taken to tell.
-    """
-
-    mean: FloatArray
-    steps: int
-    change: float
-
-
 class GaussianSolver:
     """Posterior means for one mask and one sky model.
 
@@ -82,8 +62,8 @@ class GaussianSolver:
     sky_model
         Its lmax is the solver's. Monopole and dipole of T are preserved if their prior is broad.
     precondition
-        ``"holes"``, or ``"diagonal"``: with the system's diagonal alone, for comparison, and always of Q and U. First
-        guesses are then zero, and what is said of posterior standard deviations holds of the signal's rms instead.
+        ``"holes"``, or ``"diagonal"``: with the system's diagonal alone, for comparison. First guesses are then zero,
+        and what is said of posterior standard deviations holds of the signal's rms instead.
     factor
         The distribution of T's hole pixels, if there is one already (`hole_factor` of the same mask and sky model).
     threads
@@ -130,17 +110,18 @@ class GaussianSolver:
         temperature = None if fields is Fields.QU else self._signal.values[0, 0]
         broad = (False, False) if temperature is None else temperature[:2] > BROAD * temperature[2:].max()
         self._monopole_is_broad = bool(broad[0])
-        self._holes = [np.flatnonzero(~row) for row in self.valid]
-        self.factor: HolePosterior | None = None
-        if precondition == "holes" and temperature is not None and self._holes[0].size:
-            if factor is None:
-                factor = hole_factor(self.valid[0], sky_model.only(Fields.T), threads=threads)
-            self.factor, self._holes[0] = factor, factor.holes
-        self._bins = bins_of_holes(self._holes, stokes_rms(sky_model), self.factor, DEPTH_EDGES)
+        self._holes = HoleValues(
+            self.valid, sky_model, factored=precondition == "holes", temperature=factor, threads=threads
+        )
+        self.factor = self._holes.temperature
+        self._bins = self._holes.bins(DEPTH_EDGES)
+        polarized = fields is not Fields.T and bool(self._holes.places[-1].size)
+        self._missing = (
+            MissingPower(self.harmonics, self._signal, self._holes.places[-1]) if polarized else None
+        )
         self._alm = np.empty((fields.n, self.harmonics.size), dtype=np.complex128)
-        parts: list[Part] = [] if self.factor is None else [(slice(0, 1), self.factor)]
         self._preconditioner = Preconditioner(
-            self.harmonics, self._signal, self.root, self._noise.weight, parts
+            self.harmonics, self._signal, self.root, self._noise.weight, self._holes.parts
         )
         if self.factor is not None and broad[1]:
             modes = self._unconstrained_dipoles(self.factor)
@@ -148,8 +129,8 @@ class GaussianSolver:
 
     @property
     def holes(self) -> IntArray:
-        """(n,) RING indices of the hole pixels of the first Stokes parameter, in the factor's order if there is one."""
-        return self._holes[0]
+        """(n,) RING indices of T's hole pixels, or numbers of Q's and U's, in the factor's order if there is one."""
+        return self._holes.places[0]
 
     def solve(
         self,
@@ -158,6 +139,7 @@ class GaussianSolver:
         start: FloatArray | None = None,
         steps: int | None = None,
         tolerance: float = TOLERANCE,
+        power_tolerance: float = POWER_TOLERANCE,
         max_steps: int = MAX_STEPS,
         watch: Watch | None = None,
     ) -> Solution:
@@ -173,7 +155,9 @@ class GaussianSolver:
             Take exactly so many steps; None: until converged.
         tolerance
             Stop when the estimated rms of what is still to change in the holes is below this, in posterior standard
-            deviations, in every depth bin.
+            deviations, in every bin of depth and Stokes parameter.
+        power_tolerance
+            And, of Q and U, its E and B power is below this, over the sky's, in every band up to 1.5 nside.
         max_steps
             Give up after so many.
         watch
@@ -188,27 +172,23 @@ class GaussianSolver:
         constant = self._constant_in(observed)
         right = self._right_hand_side(observed, constant)
         if start is not None:
-            begun = self._checked_map(start, "the start")
-            guesses = [row[holes] for row, holes in zip(begun, self._holes, strict=True)]
-            x = self._warm_start(observed, guesses, constant)
-        elif self.factor is not None:
-            guesses = [np.zeros(holes.size) for holes in self._holes]
-            guesses[0] = self.factor.mean(observed[0])
-            x = self._warm_start(observed, guesses, constant)
+            begun = self._holes.of(self._checked_map(start, "the start"))
+            x = self._warm_start(observed, begun, constant)
+        elif self._holes.parts:
+            x = self._warm_start(observed, self._holes.mean(observed), constant)
         else:
             x = np.zeros((len(observed), self.harmonics.size), dtype=np.complex128)
-        convergence = Convergence(*self._bins)
+        convergence = Convergence(*self._bins, power_tolerance=power_tolerance if self._missing else None)
         limit = max_steps if steps is None else steps
         taken, has_holes = 0, not self.valid.all()
         if has_holes or steps is not None:
-            taken = self.iterate(
-                x, right, limit, tolerance if steps is None else -1.0, convergence, watch, expected=steps or 0
-            )
-        if steps is None and has_holes and not convergence.remaining <= tolerance:
-            raise ConvergenceError(describe_shortfall(taken, convergence.remaining, tolerance))
+            asked = tolerance if steps is None else -1.0
+            taken = self.iterate(x, right, limit, asked, convergence, watch, expected=steps or 0)
+        if steps is None and has_holes and not convergence.has_reached(tolerance):
+            raise ConvergenceError(describe_shortfall(taken, convergence, tolerance))
         mean = self.harmonics.synthesis(self.root.apply(x, out=x))
         mean[0] += constant
-        return Solution(mean.reshape(self._shape), taken, convergence.remaining)
+        return Solution(mean.reshape(self._shape), taken, convergence.remaining, convergence.power)
 
     def refine(
         self,
@@ -254,7 +234,7 @@ class GaussianSolver:
     def apply(self, x: ComplexArray) -> ComplexArray:
         """`(1 + Lᵀ Yᵀ N⁻¹ Y L) x`, (k, size): a new array; what `Y S^½ x` is in the holes is kept."""
         sky = self.harmonics.synthesis(self.root.apply(x, out=self._alm))
-        self._in_holes = np.concatenate([row[holes] for row, holes in zip(sky, self._holes, strict=True)])
+        self._in_holes = self._holes.of(sky)
         out = self.harmonics.adjoint(self._noise.apply(sky))
         self.root.transposed.apply(out, out=out)
         out += x
@@ -281,17 +261,21 @@ class GaussianSolver:
         squared = alm_dot(residual, direction, lmax)
         for step in range(1, limit + 1):
             if squared <= 0.0:  # nothing left: the data are zero, or the answer is exact
-                convergence.remaining = 0.0
+                convergence.remaining = convergence.power = 0.0
                 return step - 1
             image = self.apply(direction)
             alpha = squared / alm_dot(direction, image, lmax)
             x += alpha * direction
             residual -= alpha * image
             # The step's own synthesis tells how the holes move: no transform is spent on watching.
-            change = convergence.record(alpha * self._in_holes)
+            moved = alpha * self._in_holes
+            amplitudes = None
+            if self._missing is not None:
+                amplitudes = self._missing.of(moved[-self._holes.places[-1].size :])
+            change = convergence.record(moved, amplitudes)
             if watch is not None:
-                watch(Progress("solve", step, expected, change, convergence.remaining))
-            if convergence.remaining <= tolerance:
+                watch(Progress("solve", step, expected, change, convergence.remaining, convergence.power))
+            if convergence.has_reached(tolerance):
                 return step
             conditioned = self._preconditioner.apply(residual, out=image)
             previous, squared = squared, alm_dot(residual, conditioned, lmax)
@@ -326,13 +310,12 @@ class GaussianSolver:
         right = self.harmonics.adjoint(self._noise.apply(weighted))
         return self.root.transposed.apply(right, out=right)
 
-    def _warm_start(self, observed: FloatArray, in_holes: list[FloatArray], constant: float) -> ComplexArray:
+    def _warm_start(self, observed: FloatArray, in_holes: FloatArray, constant: float) -> ComplexArray:
         """The filtered map of the data and of what is thought to be in the holes."""
-        if not all(np.all(np.isfinite(guess)) for guess in in_holes):
+        if not np.all(np.isfinite(in_holes)):
             raise MapError("the start holds values that are not finite; start from a map filled everywhere")
         filled = np.where(self.valid, observed, 0.0)
-        for row, holes, guess in zip(filled, self._holes, in_holes, strict=True):
-            row[holes] = guess
+        self._holes.put(in_holes, filled)
         filled[0] -= constant
         return self._filtered(filled)
 

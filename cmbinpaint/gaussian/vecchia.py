@@ -43,9 +43,9 @@ class HoleFactor:
     Parameters
     ----------
     npix
-        Length of the maps.
+        Pixels of a map.
     holes
-        (n,) int64, RING indices of the hole pixels; all vectors below are in this order.
+        (n,) int64, RING indices of the hole pixels, of U plus npix; all vectors below are in this order.
     data
         (m,) int64, RING indices of the data that are read.
     steps
@@ -56,6 +56,8 @@ class HoleFactor:
         Noise of a hole pixel's observation, unit.
     depth
         (n,) float32: angle from each hole pixel to the nearest datum, in pixels.
+    free_constant
+        Whether the data may have any constant, which the mean preserves: that of T.
     """
 
     npix: int
@@ -65,11 +67,12 @@ class HoleFactor:
     std: Float32Array
     noise_std: float
     depth: Float32Array
+    free_constant: bool = True
 
     def mean(self, observed: FloatArray) -> FloatArray:
-        """(n,) the conditional mean; only data are read, and a constant in them is preserved."""
-        values = observed[self.data]
-        constant = float(values.mean())
+        """(n,) the conditional mean of an (npix,) map, or (2, npix) of Q and U; only data are read."""
+        values = observed.reshape(-1)[self.data]
+        constant = float(values.mean()) if self.free_constant else 0.0
         scale = float(np.abs(values - constant).max()) or 1.0
         values = ((values - constant) / scale).astype(np.float32)
         mean = np.concatenate([step.of_data @ values for step in self.steps])
@@ -172,12 +175,13 @@ def _step(group: Group, weights: AnyArray, n_data: int) -> Step:
     return Step(
         group.start,
         group.stop,
-        _sparse(group.numbers, weights, of_data, n_data),
-        _sparse(group.numbers - n_data, weights, group.present & ~of_data, group.start),
+        sparse_rows(group.numbers, weights, of_data, n_data),
+        sparse_rows(group.numbers - n_data, weights, group.present & ~of_data, group.start),
     )
 
 
-def _sparse(columns: AnyArray, weights: AnyArray, chosen: BoolArray, width: int) -> Any:
+def sparse_rows(columns: AnyArray, weights: AnyArray, chosen: BoolArray, width: int) -> Any:
+    """Weights (n, k) at columns (n, k) as a matrix, those that are chosen; float32."""
     # Indices of 64 bits would make the factor half as large again.
     starts = np.concatenate([[0], np.cumsum(chosen.sum(axis=1))]).astype(np.int32)
     return sparse.csr_array((weights[chosen], columns[chosen], starts), shape=(len(chosen), width))

@@ -202,6 +202,7 @@ def inpaint_map(
         fill=fill,
         steps=tuple(0 if last is None else last.done for last in solves),
         remaining=None if solves[-1] is None else solves[-1].remaining,
+        remaining_power=None if solves[-1] is None else solves[-1].power,
         fluctuations="none" if source is None else "drawn" if isinstance(source, int) else "given",
         fsky=problem.plan.fsky,
         n_holes=problem.plan.n_holes,

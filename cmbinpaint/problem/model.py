@@ -24,7 +24,7 @@ class HolePosterior(Protocol):
 
     @property
     def holes(self) -> IntArray:
-        """(n,) RING indices of the hole pixels."""
+        """(n,) RING indices of the hole pixels; of Q and U, of maps (2, npix) in a row."""
         ...
 
     @property
@@ -38,7 +38,7 @@ class HolePosterior(Protocol):
         ...
 
     def mean(self, observed: FloatArray) -> FloatArray:
-        """(n,) the mean in the hole pixels, of an (npix,) map that is read where observed only."""
+        """(n,) the mean in the hole pixels, of a map that is read where observed only."""
         ...
 
     def draw(self, rng: np.random.Generator) -> FloatArray:

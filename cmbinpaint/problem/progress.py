@@ -25,6 +25,9 @@ class Progress:
         changed most; else None.
     remaining
         Of a solve: an estimate of what is still to change, in the same unit, NaN while it is unknown; else None.
+    power
+        Of a solve with Q and U: an estimate of the E and B power of what is still to change, over the sky's, in the
+        worst band; 0 of T alone, else None.
 
     Examples
     --------
@@ -39,6 +42,7 @@ class Progress:
     total: int
     change: float | None = None
     remaining: float | None = None
+    power: float | None = None
 
     def __str__(self) -> str:
         of = f"/{self.total}" if self.total else ""

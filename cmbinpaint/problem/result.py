@@ -35,6 +35,9 @@ class InpaintInfo:
         How far from converged the last map is: an estimate of the rms of what is still to change in the holes, in
         posterior standard deviations, in the worst depth bin. NaN if too few steps were taken to tell, None if no steps
         were asked for.
+    remaining_power
+        With Q and U: the E or B power of what is still to change, over the sky's, in the worst band; 0 of T alone, None
+        as `remaining`.
     fluctuations
         ``"drawn"`` from the sky model, ``"given"`` by the user, or ``"none"``: a prediction.
     fsky
@@ -60,6 +63,7 @@ class InpaintInfo:
     fill: str
     steps: tuple[int, ...]
     remaining: float | None
+    remaining_power: float | None
     fluctuations: str
     fsky: float
     n_holes: int

@@ -47,8 +47,26 @@ def test_the_worst_bin_counts_in_its_own_measure():
 
 
 def test_a_shortfall_says_both_numbers():
-    assert describe_shortfall(30, 0.01, 1e-3) == (
+    watch, _ = follow([0.04, 0.02, 0.01])
+    assert describe_shortfall(30, watch, 1e-3) == (
         "after 30 steps an estimated 1.0e-02 posterior standard deviations are still to change in the holes; asked "
         "for 1.0e-03. Raise max_steps, or accept a larger tolerance"
     )
-    assert "too little is known to say" in describe_shortfall(10, float("nan"), 1e-3)
+    assert "too little is known to say" in describe_shortfall(10, follow([1.0])[0], 1e-3)
+    watch = Convergence(np.zeros(2, int), np.ones(1), power_tolerance=0.01)
+    for _ in range(3):
+        watch.record(np.zeros(2), np.array([0.5, 0.1]))
+    assert not watch.has_reached(1e-3) and watch.power == pytest.approx(
+        (0.5 * SLOWEST_RATIO / (1 - SLOWEST_RATIO)) ** 2
+    )
+    assert "of the sky's E or B power in some band; asked for 1.0e-02" in describe_shortfall(30, watch, 1e-3)
+
+
+def test_b_power_is_waited_for_when_q_and_u_are_settled():
+    watch = Convergence(np.zeros(2, int), np.ones(1), power_tolerance=0.01)
+    assert not watch.has_reached(np.inf)  # nothing is known of it yet
+    for amplitude in 0.5 ** np.arange(8):
+        watch.record(np.zeros(2), np.array([1e-3 * amplitude, amplitude]))
+        assert watch.has_reached(1e-3) == (watch.power <= 0.01)
+    assert watch.power == pytest.approx(0.5**14) and watch.has_reached(1e-3)
+    assert Convergence(np.zeros(2, int), np.ones(1)).power == 0.0  # of T alone nothing is asked

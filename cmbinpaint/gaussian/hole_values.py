@@ -1,0 +1,116 @@
+"""The hole pixels of all Stokes parameters in a row: where they are, what is known of them, how well.
+
+Inputs: masks, a sky model. Outputs: `HoleValues`, which the solver starts from and watches.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from cmbinpaint._types import BoolArray, FloatArray
+from cmbinpaint.gaussian.hole_posterior import hole_factor, std_by_depth
+from cmbinpaint.gaussian.pixel_noise import stokes_rms
+from cmbinpaint.gaussian.preconditioner import Part
+from cmbinpaint.problem.model import HolePosterior
+from cmbinpaint.sims.sky_model import SkyModel
+from cmbinpaint.sphere.fields import Fields
+
+
+class HoleValues:
+    """The values in holes of maps (k, npix): T's first, then those of Q and U; each in its factor's order.
+
+    Parameters
+    ----------
+    valid
+        (k, npix) bool; Q and U are data together.
+    sky_model
+        Of the same Stokes parameters.
+    factored
+        Whether to factor their distributions: that of T, and that of Q and U. One of both together would bring nothing.
+    temperature
+        The distribution of T's, if it is at hand.
+    threads
+        None: all available cores.
+
+    Attributes
+    ----------
+    parts
+        The distributions, with the rows that they are of.
+    places
+        Of each spin: (n,) numbers ``stokes * npix + pixel``.
+    """
+
+    def __init__(
+        self,
+        valid: BoolArray,
+        sky_model: SkyModel,
+        *,
+        factored: bool,
+        temperature: HolePosterior | None = None,
+        threads: int | None = None,
+    ) -> None:
+        self.parts: list[Part] = []
+        self.places = []
+        self._npix, self._rms = valid.shape[1], stokes_rms(sky_model)
+        for spin, rows in sky_model.fields.spins:
+            here = valid[rows]
+            places = np.flatnonzero(~here)
+            if factored and places.size:
+                factor = None if spin else temperature
+                if factor is None:
+                    model = sky_model.only(Fields.QU if spin else Fields.T)
+                    factor = hole_factor(here[0], model, threads=threads)
+                self.parts.append((rows, factor))
+                places = factor.holes
+            self.places.append(places + rows.start * self._npix if rows.start else places)
+        self._all = self.places[0] if len(self.places) == 1 else np.concatenate(self.places)
+
+    @property
+    def temperature(self) -> HolePosterior | None:
+        """The distribution of T's values, if there is one."""
+        rows, factor = self.parts[0] if self.parts else (slice(1, 2), None)
+        return factor if rows == slice(0, 1) else None
+
+    def of(self, sky: FloatArray) -> FloatArray:
+        """(n,) the values in the holes of (k, npix)."""
+        return sky.reshape(-1)[self._all]
+
+    def put(self, values: FloatArray, sky: FloatArray) -> None:
+        """Write (n,) values into the holes of (k, npix)."""
+        sky.reshape(-1)[self._all] = values
+
+    def mean(self, observed: FloatArray) -> FloatArray:
+        """(n,) what the factors expect of data (k, npix), zero where there is no factor."""
+        filled = np.zeros(observed.shape)
+        for rows, factor in self.parts:
+            data = observed[0] if rows == slice(0, 1) else observed[rows]
+            filled[rows].reshape(-1)[factor.holes] = factor.mean(data)
+        return self.of(filled)
+
+    def bins(self, edges: Sequence[float]) -> tuple[FloatArray, FloatArray]:
+        """The bin of each value, by Stokes parameter and depth, and the signal's posterior std in each bin.
+
+        Where there is no factor, one bin for all depths, and the signal's rms.
+
+        Parameters
+        ----------
+        edges
+            Depths in pixels between the bins.
+        """
+        bins, std, n = [], [], 0
+        factors = {rows.start: factor for rows, factor in self.parts}
+        first = 0
+        for places in self.places:
+            stokes = places // self._npix
+            last = int(stokes.max(initial=first)) + 1
+            if first in factors:
+                bin_of, level = std_by_depth(
+                    factors[first], edges, npix=self._npix if last > first + 1 else None
+                )
+            else:
+                bin_of, level = (stokes - first).astype(np.int8), np.array(self._rms[first:last])
+            bins.append(bin_of + n)
+            std.append(level)
+            n += level.size
+            first = last
+        return np.concatenate(bins), np.concatenate(std)
