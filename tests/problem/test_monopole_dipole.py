@@ -53,6 +53,15 @@ def test_its_uncertainty_is_that_of_simulations(least_z: float) -> None:
     assert monopole_dipole_std(plan, model) == pytest.approx(np.sqrt(np.mean(squares)), rel=0.12)
 
 
+def test_noise_alone_leaves_the_uncertainty_of_least_squares() -> None:
+    plan = cut(0.2)
+    model = SkyModel.from_theory(1e-12 * fiducial_cl(47), NSIDE, noise_std=NOISE)
+    vectors = np.column_stack([np.ones(NPIX), *hp.pix2vec(NSIDE, np.arange(NPIX))])
+    cov = NOISE**2 * np.linalg.inv(vectors[plan.valid].T @ vectors[plan.valid])
+    variance = np.einsum("pi,ij,pj->p", vectors[plan.targets], cov, vectors[plan.targets])
+    assert monopole_dipole_std(plan, model) == pytest.approx(np.sqrt(variance.mean()), rel=1e-3)
+
+
 def test_an_uncertain_monopole_and_dipole_are_warned_of() -> None:
     model = SkyModel.from_theory(fiducial_cl(47), NSIDE, fwhm=0.2, noise_std=NOISE)
     warn_if_uncertain(monopole_dipole_std(cut(-0.6), model), model)

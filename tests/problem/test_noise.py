@@ -29,6 +29,15 @@ def test_a_level_is_assumed_in_holes_and_said(unknown: float, nest: bool) -> Non
     np.testing.assert_array_equal(given, before)
 
 
+def test_the_level_is_that_of_the_data_whatever_is_known_elsewhere() -> None:
+    pixels = np.arange(NPIX)
+    plan = InpaintingPlan.from_valid(pixels >= 150, exclude=pixels < 20)
+    with pytest.warns(CmbInpaintWarning, match="; 1 is assumed there"):
+        found = noise_of(np.where(pixels < 40, np.nan, np.where(plan.valid, LEVELS, 100.0)), plan)
+    np.testing.assert_array_equal(found[:40], 1.0)
+    np.testing.assert_array_equal(found[40:150], 100.0)
+
+
 def test_nothing_is_said_of_excluded_pixels_alone() -> None:
     found = noise_of(np.where(EXCLUDED, np.nan, LEVELS), PLAN)
     np.testing.assert_array_equal(found, np.where(EXCLUDED, 1.0, LEVELS))

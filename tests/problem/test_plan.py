@@ -32,10 +32,12 @@ def test_every_pixel_has_at_most_one_role(seed: int, share: float, guard: int) -
 
 def test_guard_turns_data_off_around_holes_but_not_around_what_is_excluded() -> None:
     valid, exclude = np.ones(NPIX, bool), np.zeros(NPIX, bool)
-    valid[100], exclude[600] = False, True
+    valid[[100, 300]], exclude[[600, 300]] = False, True
     plan = InpaintingPlan.from_valid(valid, exclude=exclude, guard=1)
     assert plan.targets.sum() == 1
-    assert (~plan.valid).sum() == 1 + 8 + 1  # the hole, its eight neighbors, the excluded pixel
+    assert (
+        ~plan.valid
+    ).sum() == 1 + 8 + 2  # the hole, its eight neighbors, the excluded pixels, masked or not
 
 
 def test_digest_tells_plans_apart() -> None:
