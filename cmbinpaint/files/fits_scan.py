@@ -31,6 +31,7 @@ CHUNK_BYTES = 1 << 23
 _CARD = 80
 _LONGEST_HEADER = 4096 * BLOCK  # 147 456 cards; an endless header is an attack or a broken file
 _LONGEST_REST = 1 << 32  # of a compressed file, beyond what is read of it
+_MOST = 1 << 60  # bytes of data: files are no larger
 _OPENERS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
 # Control characters are blanked; what is not ASCII must not be, or a µK with another micro sign would be read as K.
 _PRINTABLE = bytes(b if 32 <= b < 127 else 32 if b < 128 else ord("?") for b in range(256))
@@ -50,8 +51,8 @@ class Hdu:
         try:
             value = self.header.get(keyword, default)
         except VerifyError:
-            cards = _clean(self.raw_header)
-            return next(c[10:].split("/")[0].strip() for c in cards if c.startswith(f"{keyword:8}= "))
+            cards = (c for c in _clean(self.raw_header) if c[:8].strip().upper() == keyword)
+            return next((c[10:].split("/")[0].strip() for c in cards), "")
         return default if value is None or isinstance(value, Undefined) else value
 
     def whole(self, keyword: str, default: int | None = None) -> int:
@@ -117,7 +118,10 @@ class Hdu:
         elements = 1
         for axis in axes:
             elements *= axis
-        return abs(self.whole("BITPIX", 8)) // 8 * gcount * (pcount + elements) if axes else 0
+        size = abs(self.whole("BITPIX", 8)) // 8 * gcount * (pcount + elements) if axes else 0
+        if size > _MOST:
+            raise FitsError(f"the header of HDU {self.index} declares {size:.3g} bytes of data")
+        return size
 
 
 def clean_text(text: str) -> str:

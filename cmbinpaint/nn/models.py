@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from cmbinpaint.errors import WeightsError
+from cmbinpaint.errors import CmbInpaintError, WeightsError
 from cmbinpaint.nn.unet import PRESETS, Final, PConvUNet
 from cmbinpaint.nn.vgg import VGG16
 
@@ -76,5 +76,5 @@ def build_model(architecture: Mapping[str, Any]) -> nn.Module:
         raise WeightsError(f"unknown family {family!r}; known: {', '.join(FAMILIES)}{hint}")
     try:
         return FAMILIES[family](**options)
-    except TypeError as error:
+    except (CmbInpaintError, TypeError, ValueError, RuntimeError, OverflowError, MemoryError) as error:
         raise WeightsError(f"architecture of family {family!r}: {error}") from error

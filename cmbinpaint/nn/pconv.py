@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cmbinpaint._machine import memory_of_machine
 from cmbinpaint.errors import CmbInpaintError
 
 
@@ -187,3 +188,8 @@ def _check_sizes(
         )
     if padding is not None and padding < 0:
         raise CmbInpaintError(f"got padding={padding}; expected at least 0, or None to keep the size")
+    if (size := 4 * sum(groups) * out_channels * kernel_size**2) > memory_of_machine():
+        raise CmbInpaintError(
+            f"in_channels={groups}, out_channels={out_channels} and kernel_size={kernel_size} make "
+            f"{size / 2**30:.3g} GiB of weights, more than this machine has"
+        )

@@ -99,6 +99,24 @@ def test_numbers_that_values_hang_on_are_refused_if_unreadable(
             reader(with_card(path, keyword, text))
 
 
+def test_an_unreadable_card_in_small_letters_is_refused(tmp_path: Path) -> None:
+    path = make(tmp_path / "map.fits")
+    path.write_bytes(
+        path.read_bytes().replace(b"NAXIS2  =                  192 /", b"NAxIS2  =                  192 @")
+    )
+    with pytest.raises(
+        FitsError, match="NAXIS2 in the header is '192 @ length of dimension 2'; a whole number was"
+    ):
+        read_map(path)
+
+
+@pytest.mark.parametrize("rows", [2**60, 10**30])
+def test_a_size_beyond_all_files_is_refused(tmp_path: Path, rows: int) -> None:
+    path = with_card(make(tmp_path / "map.fits"), "NAXIS2", str(rows))
+    with pytest.raises(FitsError, match=r"declares .*e\+\d+ bytes of data"):
+        describe(path)
+
+
 def test_a_null_value_that_is_none_is_refused(tmp_path: Path) -> None:
     path = make(tmp_path / "map.fits", ("I", "I", np.arange(NPIX, dtype="i2"), "uK_CMB"))
     with pytest.raises(FitsError, match="TNULL1 in the header is '7 7'; a whole number was expected"):

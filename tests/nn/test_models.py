@@ -39,6 +39,9 @@ def test_vgg16() -> None:
         ({"family": "pconv", "preset": "unet128", "encoder": [[4, 3]], "decoder": []}, "and not both"),
         ({"family": "pconv", "preset": "unet12"}, "preset 'unet12'; expected one of unet128, unet512"),
         ({"family": "pconv", "preset": "unet128", "thinner": 64}, "thinner=64; expected 1 to 32"),
+        ({"family": "pconv", "encoder": [[4]], "decoder": []}, "family 'pconv': not enough values to unpack"),
+        ({"family": "pconv", "encoder": [[10**6, 3]] * 2, "decoder": [1]}, "GiB of weights, more than this machine"),
+        ({"family": "pconv", "encoder": [[10**30, 3]], "decoder": []}, "architecture of family 'pconv': "),
         ({"family": "pconv", "presett": "unet128"}, "architecture of family 'pconv': pconv_unet() got an unexpected"),
     ],
 )  # fmt: skip
