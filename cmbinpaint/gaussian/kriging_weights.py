@@ -10,13 +10,11 @@ out. For covariances K between neighbors (noise on the diagonal) and c between n
 (Cressie 1993, Statistics for Spatial Data, section 3.2). What is predicted is the signal, without noise.
 """
 
-import functools
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
 
+from cmbinpaint._machine import one_blas_thread
 from cmbinpaint._types import AnyArray, BoolArray, FloatArray
 from cmbinpaint.sphere.pixel_covariance import CovarianceTable
 
@@ -89,20 +87,10 @@ def neighbor_weights(
 
     step = max(1, CHUNK_NUMBERS // (k * (k + 1) // 2))
     # BLAS's own threads and these would wait for one another: ten times slower from 200 neighbors on.
-    with single_blas(), ThreadPoolExecutor(max(1, threads)) as pool:
+    with one_blas_thread(), ThreadPoolExecutor(max(1, threads)) as pool:
         for _ in pool.map(run, range(0, len(points), step)):
             pass
     return weights, std
-
-
-def single_blas() -> Any:
-    """A context in which BLAS has one thread."""
-    return _blas().limit(limits=1, user_api="blas")
-
-
-@functools.cache
-def _blas() -> ThreadpoolController:
-    return ThreadpoolController()
 
 
 def _squared_chords(first: FloatArray, second: FloatArray) -> FloatArray:

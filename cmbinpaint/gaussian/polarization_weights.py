@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from cmbinpaint._machine import one_blas_thread
 from cmbinpaint._types import AnyArray, BoolArray, FloatArray
-from cmbinpaint.gaussian.kriging_weights import ABSENT, CHUNK_NUMBERS, NUGGET, single_blas, solve_batch
+from cmbinpaint.gaussian.kriging_weights import ABSENT, CHUNK_NUMBERS, NUGGET, solve_batch
 from cmbinpaint.sphere.pixel_covariance import CovarianceTable, Frames, stokes_covariance
 
 # xi+ and xi-, as far as any two neighbors are apart.
@@ -75,7 +76,7 @@ def pair_weights(
         error[chunk] = variance * np.eye(2) - found @ right.transpose(0, 2, 1)
 
     step = max(1, CHUNK_NUMBERS // (2 * k * (2 * k + 1) // 2))
-    with single_blas(), ThreadPoolExecutor(max(1, threads)) as pool:
+    with one_blas_thread(), ThreadPoolExecutor(max(1, threads)) as pool:
         for _ in pool.map(run, range(0, len(numbers), step)):
             pass
     return weights, error

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from cmbinpaint._machine import one_blas_thread
 from cmbinpaint._types import FloatArray
 from cmbinpaint.errors import kept_warnings
 from cmbinpaint.pipeline.filler import Filler, realization_rng
@@ -168,7 +169,7 @@ def inpaint_map(
     noise_given = noise_std is not None or noise_cov is not None
     refuse_unknown_noise(draws.with_noise, noise_given or sky_model is not None)
     clock = Clock(progress)
-    with kept_warnings() as warned:
+    with kept_warnings() as warned, one_blas_thread():
         with clock.timed("input"):
             problem = Problem.make(
                 sky, mask, plan=plan, nest=nest, unit=unit, polconv=polconv,
@@ -257,5 +258,6 @@ def _fill(
 def _prediction(problem: Problem, filler: Filler | None, made: FloatArray | None) -> FloatArray:
     """RING, the deterministic fill in the map's unit, made now if it is not."""
     if made is None:
-        made = problem.observed if filler is None else filler.predict(problem.observed)
+        with one_blas_thread():
+            made = problem.observed if filler is None else filler.predict(problem.observed)
     return problem.with_data(made)

@@ -4,11 +4,12 @@ Inputs: full RING maps, spectra from ell = 0. Outputs: float64 spectra from ell 
 beam, window or noise is removed.
 """
 
-import healpy as hp
 import numpy as np
 
 from cmbinpaint._types import AnyArray, FloatArray
 from cmbinpaint.spectra.checks import refuse_gaps, validate_full_sky
+from cmbinpaint.sphere.harmonics import Harmonics, alm_to_cl
+from cmbinpaint.sphere.maps import npix_to_nside
 
 
 def dl_from_cl(cl: FloatArray) -> FloatArray:
@@ -28,7 +29,7 @@ def cl_from_dl(dl: FloatArray) -> FloatArray:
 
 
 def anafast(sky: AnyArray, lmax: int | None = None) -> FloatArray:
-    """Return the full-sky power spectrum of a RING map, healpy's `anafast` in float64.
+    """Return the full-sky power spectrum of a RING map in float64, as healpy's `anafast`.
 
     Monopole and dipole stay in; the beam and pixel window of the map stay in.
 
@@ -51,4 +52,14 @@ def anafast(sky: AnyArray, lmax: int | None = None) -> FloatArray:
     """
     values = validate_full_sky(sky, "the map")
     refuse_gaps(values, "the map", "fill the map first, or use pseudo_cl or master with its mask")
-    return np.asarray(hp.anafast(values, lmax=lmax, iter=3), dtype=np.float64)
+    return power_of(values, lmax)
+
+
+def power_of(values: FloatArray, lmax: int | None = None, *, iterations: int = 3) -> FloatArray:
+    """Return the power (lmax+1,) of a full map (npix,), nothing checked.
+
+    By ducc0: after OpenMP has run in a process, healpy's own transforms never end in a forked child.
+    """
+    nside = npix_to_nside(values.size)
+    lmax = 3 * nside - 1 if lmax is None else int(lmax)
+    return alm_to_cl(Harmonics(nside, lmax).analysis(values, iterations), lmax)

@@ -5,7 +5,6 @@ they are in the map: no beam, window or noise is removed.
 """
 
 import ducc0
-import healpy as hp
 import numpy as np
 import numpy.typing as npt
 
@@ -13,6 +12,7 @@ from cmbinpaint._types import AnyArray, FloatArray
 from cmbinpaint.errors import SpectrumError
 from cmbinpaint.spectra.bandpowers import Bandpowers
 from cmbinpaint.spectra.checks import validate_weights, weighted_sky
+from cmbinpaint.spectra.full_sky import power_of
 from cmbinpaint.sphere.maps import npix_to_nside
 from cmbinpaint.sphere.power import validate_cl
 
@@ -27,7 +27,7 @@ def pseudo_cl(sky: AnyArray, weights: npt.ArrayLike, lmax: int | None = None) ->
     Nothing is read where the weight is 0. Parameters as for `anafast` and `master`.
     """
     values, w = weighted_sky(sky, weights)
-    return np.asarray(hp.anafast(values * w, lmax=lmax, iter=3), dtype=np.float64)
+    return power_of(values * w, lmax)
 
 
 def coupling_matrix(weights: npt.ArrayLike, lmax: int) -> FloatArray:
@@ -58,7 +58,7 @@ def coupling_matrix(weights: npt.ArrayLike, lmax: int) -> FloatArray:
     w = validate_weights(weights)
     highest = min(2 * int(lmax), 4 * npix_to_nside(w.size))
     # No iterations: above 2 nside they drive the spectrum of a pixelized edge away (M wrong by tens of %).
-    return _coupling_from_spectrum(np.asarray(hp.anafast(w, lmax=highest, iter=0)), int(lmax))
+    return _coupling_from_spectrum(power_of(w, highest, iterations=0), int(lmax))
 
 
 def _coupling_from_spectrum(weight_cl: FloatArray, lmax: int) -> FloatArray:

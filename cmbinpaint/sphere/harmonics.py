@@ -11,6 +11,8 @@ unit-power field have unit variance. The transforms follow Reinecke & Seljebotn 
 
 import functools
 import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import ducc0
@@ -25,6 +27,11 @@ from cmbinpaint.sphere.power import validate_cl
 EVALUATION_EPSILON = 1e-11
 # Up to this lmax the degrees of a_lm are kept.
 CACHED_LMAX = 1024
+# Orders m are transformed in so many groups, each by one thread: what ducc0 makes of an order depends, in its last
+# bits, on the orders that its thread did before, and groups do not depend on the number of threads.
+_GROUPS = 16
+# Up to this lmax starting threads takes longer than the transform.
+_SMALL_LMAX = 127
 
 
 def available_cores() -> int:
@@ -83,8 +90,7 @@ class Harmonics:
     lmax
         Highest multipole; mmax = lmax.
     threads
-        Threads of each transform; None: all cores this process may use. Results agree to rounding
-        whatever the number.
+        Threads of each transform; None: all cores this process may use. Results do not depend on it.
     single
         Maps and a_lm in single precision: half the memory, and 1e-6 of the field's rms.
 
@@ -104,14 +110,20 @@ class Harmonics:
         self.threads = available_cores() if threads is None else max(1, int(threads))
         self._real: type = np.float32 if single else np.float64
         self._complex: type = np.complex64 if single else np.complex128
-        self._geometry = ducc0.healpix.Healpix_Base(self.nside, "RING").sht_info()
+        self._rings = ducc0.healpix.Healpix_Base(self.nside, "RING").sht_info()
+        self._theta = self._rings.pop("theta")
 
     def synthesis(self, alm: ComplexArray, *, out: FloatArray | None = None) -> FloatArray:
         """`Y alm`: the map of the coefficients, (npix,) or (k, npix); written to `out` if given."""
         alm = self._checked(alm, self._complex, self.size)
         if out is None:
             out = np.empty((*alm.shape[:-1], self.npix), dtype=self._real)
-        self._transform(ducc0.sht.synthesis, alm, out)
+        rows_of_alm, rows_of_sky = np.atleast_2d(alm), np.atleast_2d(out)
+        for spin, rows in Fields.of(len(rows_of_alm)).spins:
+            fields = rows_of_alm[rows]
+            legendre = np.empty((len(fields), self._theta.size, self.lmax + 1), dtype=self._complex)
+            self._by_orders(ducc0.sht.alm2leg, fields, legendre, spin)
+            ducc0.sht.leg2map(leg=legendre, map=rows_of_sky[rows], nthreads=self.threads, **self._rings)
         return out
 
     def adjoint(self, sky: FloatArray, *, out: ComplexArray | None = None) -> ComplexArray:
@@ -119,22 +131,36 @@ class Harmonics:
         sky = self._checked(sky, self._real, self.npix)
         if out is None:
             out = np.empty((*sky.shape[:-1], self.size), dtype=self._complex)
-        self._transform(ducc0.sht.adjoint_synthesis, out, sky)
+        rows_of_alm, rows_of_sky = np.atleast_2d(out), np.atleast_2d(sky)
+        for spin, rows in Fields.of(len(rows_of_alm)).spins:
+            legendre = ducc0.sht.map2leg(
+                map=rows_of_sky[rows], mmax=self.lmax, nthreads=self.threads, **self._rings
+            )
+            self._by_orders(ducc0.sht.leg2alm, rows_of_alm[rows], legendre, spin)
         return out
 
-    def _transform(self, transform: Any, alm: ComplexArray, sky: FloatArray) -> None:
-        """Run it on the fields of each spin, from one array to the other."""
-        alm, sky = np.atleast_2d(alm), np.atleast_2d(sky)
-        for spin, rows in Fields.of(len(alm)).spins:
+    def _by_orders(
+        self, transform: Callable[..., Any], alm: ComplexArray, legendre: ComplexArray, spin: int
+    ) -> None:
+        """Transform between a_lm and their Legendre sums on the rings, order by order, from one array to the other."""
+        orders = np.arange(self.lmax + 1, dtype=np.uint64)
+        starts = orders * (2 * self.lmax + 1 - orders) // 2  # index of (l, m) is start + l
+
+        def run(first: int) -> None:
+            group = slice(first, None, _GROUPS)
             transform(
-                alm=alm[rows],
-                map=sky[rows],
-                lmax=self.lmax,
-                mmax=self.lmax,
-                spin=spin,
-                nthreads=self.threads,
-                **self._geometry,
-            )
+                alm=alm, leg=legendre[:, :, group], spin=spin, lmax=self.lmax, mval=orders[group],
+                mstart=starts[group], theta=self._theta, nthreads=1,
+            )  # fmt: skip
+
+        groups = range(min(_GROUPS, self.lmax + 1))
+        if self.threads == 1 or self.lmax <= _SMALL_LMAX:
+            for first in groups:
+                run(first)
+            return
+        with ThreadPoolExecutor(self.threads) as pool:
+            for _ in pool.map(run, groups):
+                pass
 
     def analysis(self, sky: FloatArray, iterations: int = 3) -> ComplexArray:
         """The a_lm of a map, as healpy's `map2alm(iter=iterations)`: equal weights and Jacobi iterations."""

@@ -98,7 +98,8 @@ def test_master_is_unbiased_and_blind_to_constants():
 def test_pseudo_cl_reads_nothing_under_a_hole():
     rng = np.random.default_rng(1)
     sky, weights = rng.normal(size=192), masks.apodize(np.arange(192) > 40, 20.0)
-    expected = hp.anafast(sky * weights, lmax=8, iter=3)
+    expected = spectra.pseudo_cl(sky, weights, 8)
+    np.testing.assert_allclose(expected, hp.anafast(sky * weights, lmax=8, iter=3), rtol=1e-12)
     for poison in (np.nan, hp.UNSEEN, 1e30):
         poisoned = np.where(weights > 0, sky, poison)
         np.testing.assert_array_equal(spectra.pseudo_cl(poisoned, weights, 8), expected)

@@ -264,3 +264,16 @@ def test_temperature_is_the_same_alone_and_with_others(k):
 def test_four_maps_are_refused():
     with pytest.raises(MapError, match=r"the map has shape \(4, 192\); nside 4 needs \(192,\)"):
         Harmonics(4, 8).adjoint(np.zeros((4, 192)))
+
+
+@pytest.mark.parametrize("fields", [1, 2, 3])
+def test_transforms_are_the_same_bits_for_any_number_of_threads(fields: int) -> None:
+    rng = np.random.default_rng(fields)
+    sky = rng.standard_normal((fields, 12 * 32**2))
+    alm = Harmonics(32, 130, threads=1).adjoint(sky)
+    expected = Harmonics(32, 130, threads=1).synthesis(alm)
+    for threads in (2, 3, 5):
+        harmonics = Harmonics(32, 130, threads=threads)
+        for _ in range(20):
+            np.testing.assert_array_equal(harmonics.adjoint(sky), alm)
+            np.testing.assert_array_equal(harmonics.synthesis(alm), expected)
