@@ -1,12 +1,12 @@
-"""Circles of radius 5 to 65 px, and the seed's random shapes, in flat patches of 128 x 128 px.
+"""Circles of radius 5 to 65 px, and CoMBInE's random shapes, in flat patches of 128 x 128 px.
 
     python benchmarks/patch_circles.py --card combine128 \\
         --patches 16 --into-cards -o benchmarks/results/patch_circles.json
 
-What the seed's paper shows (arXiv 2011.01433), graded: rms error and its excess over the exact mean's, power of
+What CoMBInE's paper shows (arXiv 2011.01433), measured: rms error and its excess over the exact mean's, power of
 prediction and realization over the observation's behind a Hann window. Networks see the patch and nothing around it,
 and so does the exact mean, which leaves the patch's mean open: a network that knows it to be zero can be better by up
-to 1 % behind the largest circles. Two settings: the seed's (no beam, no noise, pixels of 6.87') and a map's (beam 3 px,
+to 1 % behind the largest circles. Two settings: CoMBInE's (no beam, no noise, pixels of 6.87') and a map's (beam 3 px,
 3 µK).
 """
 
@@ -31,7 +31,7 @@ from cmbinpaint.training.run.checkpoint_models import Trained
 
 SIDE, STEP_ARCMIN = 128, 6.87
 SETTINGS = {
-    "seed": FlatModel(SIDE, STEP_ARCMIN, 0.0, 0.0, averaged=False, reach=float(np.sqrt(2) * np.pi)),
+    "CoMBInE": FlatModel(SIDE, STEP_ARCMIN, 0.0, 0.0, averaged=False, reach=float(np.sqrt(2) * np.pi)),
     "map": FlatModel(SIDE, STEP_ARCMIN, 3.0, 3.0),
 }
 BANDS = 4
@@ -153,7 +153,7 @@ def main() -> None:
         model.forget()
     if args.into_cards:
         for card in args.card:
-            put_into(card, for_card(settings["seed"], card, args.patches))
+            put_into(card, for_card(settings["CoMBInE"], card, args.patches))
     write(
         {
             "what": "patch circles",

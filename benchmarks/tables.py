@@ -82,7 +82,7 @@ def solver(d: dict[str, Any]) -> str:
 def patch_circles(d: dict[str, Any]) -> str:
     """Per setting: excess of each filler, and the transfer of prediction and realization, by mask."""
     lines = []
-    for setting in ("seed", "map"):
+    for setting in ("CoMBInE", "map"):
         rows = d[setting]
         names = [n for n, v in next(iter(rows.values())).items() if isinstance(v, dict)]
         lines += [

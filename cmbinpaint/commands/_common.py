@@ -90,7 +90,9 @@ def microkelvin(what: str, unit: str | None) -> float:
     from cmbinpaint.sphere.units import unit_factor
 
     if unit is None:
-        warnings.warn(f"{what} says no unit: µK_CMB assumed; --unit says another", CmbInpaintWarning, 3)
+        warnings.warn(
+            f"{what} gives no unit: µK_CMB is assumed; --unit declares another", CmbInpaintWarning, 3
+        )
         return 1.0
     return unit_factor(unit, "uK_CMB")
 

@@ -39,7 +39,7 @@ class Companions:
         self.info, self.unit, self.max_memory, self.declared = info, unit, max_memory, declared
 
     def in_work_unit(self, sky: "AnyArray", info: "MapInfo") -> "FloatArray":
-        """Return (npix,) float64, NaN where nothing is known; a file that says no unit has the map's."""
+        """Return (npix,) float64, NaN where nothing is known; a file that gives no unit has the map's."""
         import numpy as np
 
         from cmbinpaint.sphere.maps import validate_map
@@ -47,7 +47,7 @@ class Companions:
 
         if info.unit is not None and self.unit is None:
             raise UnitsError(
-                f"{self.info.path} says no unit and {info.path} is in {info.unit}: they cannot be compared; --unit "
+                f"{self.info.path} gives no unit and {info.path} is in {info.unit}: they cannot be compared; --unit "
                 "declares it"
             )
         taken, own = validate_map(sky), info.unit or self.info.unit

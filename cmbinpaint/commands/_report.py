@@ -214,7 +214,7 @@ class Page:
         info, name = self.request.info, Path(filled.path).name
         source = {
             "file": Path(info.path).name, "column": f"{info.column} of HDU {info.hdu}", "nside": str(info.nside),
-            "ordering": info.ordering, "unit": info.unit or "not said", "coordinates": info.coord or "not said",
+            "ordering": info.ordering, "unit": info.unit or "not given", "coordinates": info.coord or "not given",
             "type": info.dtype, "sha256": info.sha256, **self._mask_words(),
         }  # fmt: skip
         filling = {"file": name, "sha256": filled.sha256}

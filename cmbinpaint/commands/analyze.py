@@ -10,8 +10,8 @@ from pathlib import Path
 
 from cmbinpaint.commands import _common as common
 from cmbinpaint.commands import _outputs as outputs
-from cmbinpaint.commands._studies import STUDIES, Source, Study
 from cmbinpaint.errors import requires
+from cmbinpaint.studies.catalog import STUDIES, Source, Study
 
 KINDS = ("differences", "mask-size", "colors", "spectra", "classes", "all")
 
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     requires("network")
     from cmbinpaint.training.data.planck_colors import render
 
-    source = Source(args)
+    source = Source(args, common.command_line(args.argv), common.progress_bar)
     render(0.0, args.t_min_uK, args.t_max_uK, args.colors)  # refuses bad colors now
     chosen, passed_over = _chosen(args, source)
     outputs.make_folder(args.output)

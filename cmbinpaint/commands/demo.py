@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"\n{result.table()}\n\nfiles in {folder.resolve()}:")
     said = ""
     for name, what in made.items():
-        print(f"  {name:<18}{what if what != said else 'likewise'}")
+        print(f"  {name:<18}{what if what != said else 'the same'}")
         said = what
     return 0
 

@@ -92,14 +92,14 @@ def _lines(facts: dict[str, Any]) -> list[str]:
         f"  {c['hdu']:<5}{c['name']:<20}{c['unit'] or '-':<14}{c['dtype']:<10}{c['length']:>12}"
         for c in facts["columns"]
     ]
-    unit = facts["unit"] or "unit not said"
+    unit = facts["unit"] or "unit not given"
     lines += [
         "",
         f"  column       {facts['column']} of HDU {facts['hdu']}",
         f"  nside        {facts['nside']} ({facts['pixels']} pixels of {facts['pixel_arcmin']:.3g} arcmin)",
         f"  ordering     {facts['ordering']}",
         f"  unit         {unit}",
-        f"  coordinates  {facts['coordinates'] or 'not said'}",
+        f"  coordinates  {facts['coordinates'] or 'not given'}",
     ]
     if facts["mean"] is not None:
         lines.append(f"  values       mean {facts['mean']:.4g}, standard deviation {facts['std']:.4g}")

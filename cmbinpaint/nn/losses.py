@@ -44,7 +44,7 @@ from cmbinpaint.nn.vgg import VGG16
 POOLS = 3
 
 
-class Scene:
+class LossInputs:
     """A batch as loss terms see it; what several of them need is computed once, and only if one does.
 
     Parameters
@@ -106,67 +106,67 @@ class Scene:
         return self._vgg.pools(picture, POOLS)
 
 
-Term = Callable[[Scene], Tensor]
+Term = Callable[[LossInputs], Tensor]
 
 
-def valid_loss(scene: Scene) -> Tensor:
+def valid_loss(batch: LossInputs) -> Tensor:
     """Σ M |P - T| / N: L1 over the observed pixels (Liu et al. 2018, section 3.3)."""
-    return torch.where(scene.hole, 0.0, scene.error).abs().mean()
+    return torch.where(batch.hole, 0.0, batch.error).abs().mean()
 
 
-def hole_loss(scene: Scene) -> Tensor:
+def hole_loss(batch: LossInputs) -> Tensor:
     """Σ (1 - M) |P - T| / N: L1 over the holes (Liu et al. 2018, section 3.3)."""
-    return torch.where(scene.hole, scene.error, 0.0).abs().mean()
+    return torch.where(batch.hole, batch.error, 0.0).abs().mean()
 
 
-def hole_squared_loss(scene: Scene) -> Tensor:
+def hole_squared_loss(batch: LossInputs) -> Tensor:
     """Σ (1 - M) (P - T)² / N: its minimum is the conditional mean, whatever the distribution."""
-    return torch.where(scene.hole, scene.error, 0.0).square().mean()
+    return torch.where(batch.hole, batch.error, 0.0).square().mean()
 
 
-def total_variation_loss(scene: Scene) -> Tensor:
+def total_variation_loss(batch: LossInputs) -> Tensor:
     """Steps between neighbors of the composite, in the hole grown by 1 px (Liu et al. 2018, eq. 6)."""
-    composite = scene.composite
-    near = functional.max_pool2d(scene.hole.float(), 3, stride=1, padding=1) > 0
+    composite = batch.composite
+    near = functional.max_pool2d(batch.hole.float(), 3, stride=1, padding=1) > 0
     across = torch.where(near[..., 1:] & near[..., :-1], composite.diff(dim=-1), 0.0).abs().sum()
     down = torch.where(near[..., 1:, :] & near[..., :-1, :], composite.diff(dim=-2), 0.0).abs().sum()
     return (across + down) / composite.numel()
 
 
-def perceptual_loss(scene: Scene) -> Tensor:
+def perceptual_loss(batch: LossInputs) -> Tensor:
     """L1 between features of output or composite and of the truth (Liu et al. 2018, eq. 3)."""
-    return _gaps(scene.output_features, scene.truth_features) + _gaps(
-        scene.composite_features, scene.truth_features
+    return _gaps(batch.output_features, batch.truth_features) + _gaps(
+        batch.composite_features, batch.truth_features
     )
 
 
-def style_output_loss(scene: Scene) -> Tensor:
+def style_output_loss(batch: LossInputs) -> Tensor:
     """L1 between Gram matrices of output and truth (Liu et al. 2018, eq. 4)."""
-    return _gaps(_grams(scene.output_features), _grams(scene.truth_features))
+    return _gaps(_grams(batch.output_features), _grams(batch.truth_features))
 
 
-def style_composite_loss(scene: Scene) -> Tensor:
+def style_composite_loss(batch: LossInputs) -> Tensor:
     """L1 between Gram matrices of composite and truth (Liu et al. 2018, eq. 5)."""
-    return _gaps(_grams(scene.composite_features), _grams(scene.truth_features))
+    return _gaps(_grams(batch.composite_features), _grams(batch.truth_features))
 
 
-def spectral_loss(scene: Scene) -> Tensor:
+def spectral_loss(batch: LossInputs) -> Tensor:
     """|ln| of the power in rings of the composite over the truth's: zero for the right power, whatever the phases."""
-    return (ring_power(scene.composite).log() - ring_power(_single(scene.truth)).log()).abs().mean()
+    return (ring_power(batch.composite).log() - ring_power(_single(batch.truth)).log()).abs().mean()
 
 
-def physical_loss(scene: Scene) -> Tensor:
+def physical_loss(batch: LossInputs) -> Tensor:
     """½ (P - d)ᵀ N⁻¹ (P - d) + ½ Pᵀ S⁻¹ P, over N (Münchmeyer & Smith 2019, the loss J)."""
-    if scene.sky is None:
+    if batch.sky is None:
         raise RecipeError("the physical term needs the sky's spectrum and noise; give a [sky] table")
-    misfit = torch.where(scene.hole, 0.0, scene.prediction - scene.inputs["x"]) / scene.sky.noise_std
-    total = misfit.square().sum() + scene.sky.prior_form(scene.prediction).sum()
-    return 0.5 * total / scene.prediction.numel()
+    misfit = torch.where(batch.hole, 0.0, batch.prediction - batch.inputs["x"]) / batch.sky.noise_std
+    total = misfit.square().sum() + batch.sky.prior_form(batch.prediction).sum()
+    return 0.5 * total / batch.prediction.numel()
 
 
-def cross_entropy_loss(scene: Scene) -> Tensor:
+def cross_entropy_loss(batch: LossInputs) -> Tensor:
     """Mean of -ln of the probability given to the right class."""
-    return functional.cross_entropy(scene.prediction, scene.truth)
+    return functional.cross_entropy(batch.prediction, batch.truth)
 
 
 TERMS: Mapping[str, Term] = {
@@ -231,8 +231,8 @@ class WeightedLoss:
 
     def terms(self, prediction: Tensor, truth: Tensor, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return each term with a weight above 0, before its weight: what a log shows."""
-        scene = Scene(prediction, truth, inputs, self.vgg, self.sky)
-        return {name: TERMS[name](scene) for name in self.names}
+        batch = LossInputs(prediction, truth, inputs, self.vgg, self.sky)
+        return {name: TERMS[name](batch) for name in self.names}
 
     def total(self, terms: Mapping[str, Tensor]) -> Tensor:
         """Return `Σ weight · term`, a scalar."""

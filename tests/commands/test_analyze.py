@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cmbinpaint import cli
-from cmbinpaint.commands._studies import STUDIES, as_csv, as_json
+from cmbinpaint.studies.catalog import STUDIES, as_csv, as_json
 from cmbinpaint.studies.differences import study_differences
 from cmbinpaint.studies.patch_study import RANDOM, random_mask
 from cmbinpaint.training.data.targets import take_targets

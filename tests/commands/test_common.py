@@ -69,7 +69,7 @@ def test_noise_is_a_number_or_a_map_in_its_own_unit(tmp_path: Path) -> None:
 
 def test_an_unsaid_unit_is_microkelvin_with_a_warning() -> None:
     assert common.microkelvin("x", "mK_CMB") == 1e3
-    with pytest.warns(CmbInpaintWarning, match="the noise map n says no unit: µK_CMB assumed"):
+    with pytest.warns(CmbInpaintWarning, match="the noise map n gives no unit: µK_CMB is assumed"):
         assert common.microkelvin("the noise map n", None) == 1.0
 
 

@@ -109,7 +109,7 @@ def test_a_beam_is_divided_out(folder, tmp_path) -> None:
     ("words", "text"),
     [
         (["sky.fits"], "the filled map has"),
-        (["bare.fits", "--target", "truth.fits"], "says no unit and"),
+        (["bare.fits", "--target", "truth.fits"], "gives no unit and"),
         (
             ["filled.fits", "--mask-field", "M"],
             "--mask-field names a column of --mask or of --observed, and nei",

@@ -1,4 +1,4 @@
-"""Kriging from coarse to fine: what a predictor promises, and how near it is to the exact mean."""
+"""Kriging from coarse to fine: the contract of a predictor, and how near it is to the exact mean."""
 
 import healpy as hp
 import numpy as np
@@ -17,7 +17,7 @@ from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sims.theory import fiducial_cl
 from cmbinpaint.sphere.pixels import pixel_size
 from cmbinpaint.sphere.planck_mask import planck_like_mask
-from tests.gaussian.promises import keeps_its_promises
+from tests.gaussian.contract import fulfills_its_contract
 
 NSIDE = 16
 NPIX = 12 * NSIDE**2
@@ -39,9 +39,9 @@ def plan_of(seed: int, guard: int = 0) -> InpaintingPlan:
 
 @given(seed=st.integers(0, 1000), guard=st.integers(0, 1))
 @settings(max_examples=8, deadline=None)
-def test_a_predictor_keeps_its_promises(seed: int, guard: int) -> None:
+def test_a_predictor_fulfills_its_contract(seed: int, guard: int) -> None:
     # Single precision of data of size 10, handed on some ten times.
-    keeps_its_promises(CoarseToFineInpainter(), plan_of(seed, guard), MODEL, seed, 3e-5)
+    fulfills_its_contract(CoarseToFineInpainter(), plan_of(seed, guard), MODEL, seed, 3e-5)
 
 
 @pytest.mark.parametrize("seed", [0, 1])

@@ -55,7 +55,7 @@ def test_it_is_the_limit_of_plain_sweeps() -> None:
 
 @given(seed=st.integers(0, 1000))
 @settings(max_examples=12, deadline=None)
-def test_a_predictor_keeps_its_promises(seed: int) -> None:
+def test_a_predictor_fulfills_its_contract(seed: int) -> None:
     plan = plan_of(seed)
     method = DiffusiveInpainter()
     predictor = method.prepare(plan, MODEL)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cmbinpaint.errors import RecipeError
 from cmbinpaint.nn.flatsky import FlatSky
-from cmbinpaint.nn.losses import TERMS, VGG_TERMS, Scene, WeightedLoss
+from cmbinpaint.nn.losses import TERMS, VGG_TERMS, LossInputs, WeightedLoss
 from cmbinpaint.nn.vgg import VGG16
 
 FLOAT32_SUM = 1e-5  # sums of some hundred float32 terms of order one
@@ -35,14 +35,14 @@ def vgg() -> VGG16:
 SKY = FlatSky(lambda side: np.full((side, side // 2 + 1), 2.0 * side**2), noise_std=0.5)
 
 
-def scene(prediction, truth, mask, *, looker: VGG16 | None = None) -> Scene:
+def loss_inputs(prediction, truth, mask, *, looker: VGG16 | None = None) -> LossInputs:
     """Everything that any term may need."""
     inputs = {"valid": mask, "x": torch.where(mask > 0, truth, torch.nan)}
-    return Scene(prediction, truth, inputs, looker, SKY)
+    return LossInputs(prediction, truth, inputs, looker, SKY)
 
 
 def value(name: str, prediction, truth, mask) -> torch.Tensor:
-    return TERMS[name](scene(prediction, truth, mask))
+    return TERMS[name](loss_inputs(prediction, truth, mask))
 
 
 def big_batch(seed: int):
@@ -88,14 +88,14 @@ def test_terms_are_their_equations(name: str, seed: int, coverage: float) -> Non
 @pytest.mark.parametrize("name", PICTURE_TERMS)
 def test_gradients_are_finite(name: str) -> None:
     prediction, truth, mask = big_batch(1)
-    TERMS[name](scene(prediction.requires_grad_(), truth, mask, looker=vgg())).backward()
+    TERMS[name](loss_inputs(prediction.requires_grad_(), truth, mask, looker=vgg())).backward()
     assert torch.isfinite(prediction.grad).all() and prediction.grad.any()
 
 
 @pytest.mark.parametrize("name", [*PIXEL_TERMS, "spectral", "style_composite"])
 def test_gradients_vanish_where_they_should(name: str) -> None:
     prediction, truth, mask = big_batch(1)
-    TERMS[name](scene(prediction.requires_grad_(), truth, mask, looker=vgg())).backward()
+    TERMS[name](loss_inputs(prediction.requires_grad_(), truth, mask, looker=vgg())).backward()
     observed = (mask > 0).expand_as(prediction)
     blind = ~observed if name == "valid" else observed
     assert (prediction.grad[blind] == 0).all()
@@ -105,7 +105,7 @@ def test_gradients_vanish_where_they_should(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(set(PICTURE_TERMS) - {"total_variation", "physical"}))
 def test_a_perfect_prediction_costs_nothing(name: str) -> None:
     _, truth, mask = big_batch(2)
-    assert TERMS[name](scene(truth, truth, mask, looker=vgg())).item() == 0
+    assert TERMS[name](loss_inputs(truth, truth, mask, looker=vgg())).item() == 0
 
 
 def test_valid_loss_never_reads_under_holes() -> None:
@@ -126,9 +126,9 @@ def test_total_variation_of_a_picture_without_holes_is_zero() -> None:
 @pytest.mark.parametrize("name", PICTURE_TERMS)
 def test_terms_are_float32_under_autocast(name: str) -> None:
     prediction, truth, mask = big_batch(5)
-    expected = TERMS[name](scene(prediction, truth, mask, looker=vgg())).item()
+    expected = TERMS[name](loss_inputs(prediction, truth, mask, looker=vgg())).item()
     with torch.autocast("cpu", torch.bfloat16):
-        loss = TERMS[name](scene(prediction.bfloat16(), truth, mask, looker=vgg()))
+        loss = TERMS[name](loss_inputs(prediction.bfloat16(), truth, mask, looker=vgg()))
     assert loss.dtype == torch.float32
     # bf16 has 8 bits, 0.4 %; features and their differences pass through three blocks of it.
     assert loss.item() == pytest.approx(expected, rel=0.05 if name in VGG_TERMS else 0.02)
@@ -158,7 +158,7 @@ def test_perceptual_and_style_are_their_equations() -> None:
         "style_composite": gap("K", gram),
     }
     for name in VGG_TERMS:
-        found = TERMS[name](scene(prediction, truth, mask, looker=looker)).item()
+        found = TERMS[name](loss_inputs(prediction, truth, mask, looker=looker)).item()
         assert found == pytest.approx(expected[name], rel=FLOAT32_SUM)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cmbinpaint import cli
-from cmbinpaint.commands._studies import STUDIES
+from cmbinpaint.studies.catalog import STUDIES
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "analyses.md").read_text(encoding="utf-8")

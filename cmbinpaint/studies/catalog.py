@@ -10,7 +10,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from cmbinpaint import __version__
 from cmbinpaint._files import write_whole
-from cmbinpaint.commands import _common as common
 
 if TYPE_CHECKING:
     from cmbinpaint._types import BoolArray
@@ -68,8 +67,10 @@ class Study:
 class Source:
     """What is analyzed, opened when it is needed."""
 
-    def __init__(self, args: argparse.Namespace) -> None:
-        self.args = args
+    def __init__(
+        self, args: argparse.Namespace, command: str, bar: "Callable[[str], AbstractContextManager[Any]]"
+    ) -> None:
+        self.args, self.command, self.bar = args, command, bar
 
     @cached_property
     def trained(self) -> "Trained":
@@ -108,11 +109,22 @@ class Source:
         """T_min and T_max."""
         return self.args.t_min_uK, self.args.t_max_uK
 
+    @contextmanager
+    def progress(self, what: str) -> "Iterator[Watch]":
+        """A bar that follows a study."""
+        with self.bar(what) as bar:
+
+            def watch(progress: "Progress") -> None:
+                bar.total = progress.total
+                bar.update(progress.done - bar.n)
+
+            yield watch
+
     @property
     def provenance(self) -> dict[str, Any]:
         """What every JSON says of its making."""
         return {
-            "command": common.command_line(self.args.argv),
+            "command": self.command,
             "seed": self.args.seed,
             "version": __version__,
         }
@@ -124,7 +136,7 @@ def differences(source: Source) -> Iterator[tuple[str, Any]]:
     from cmbinpaint.studies.drawings import differences as plots
 
     states, targets = source.states, source.targets(source.args.patches)
-    with _progress("differences") as watch:
+    with source.progress("differences") as watch:
         study = study_differences(
             source.trained,
             targets,
@@ -146,7 +158,7 @@ def mask_size(source: Source) -> Iterator[tuple[str, Any]]:
 
     states, targets = source.states, source.targets(source.args.size_patches)
     masks = {**circles(targets.side), **source.mask(targets.side)}
-    with _progress("mask sizes") as watch:
+    with source.progress("mask sizes") as watch:
         study = study_differences(
             source.trained, targets, masks, states, colors_uK=source.colors_uK, watch=watch
         )
@@ -172,7 +184,7 @@ def colors(source: Source) -> Iterator[tuple[str, Any]]:
     few, one = targets[: source.args.color_patches], source.mask(targets.side)
     three = {**one, **circles(targets.side, (25, 50))}
     how: dict[str, Any] = {"colors_uK": source.colors_uK, "colors": source.args.colors}
-    with _progress("colors") as watch:
+    with source.progress("colors") as watch:
         history = study_colors(trained, few, one, states, **how, watch=watch)
     last = study_colors(trained, few, three, states[-1:], **how)
     panels = fill_panels(trained, few, three, **how)
@@ -218,7 +230,7 @@ def patch_spectra(source: Source) -> Iterator[tuple[str, Any]]:
     )
     own, fluctuations = (some[some.labels == some.fiducial] for some in (targets, others))
     valid = next(iter(source.mask(targets.side).values()))
-    with _progress("spectra of patches") as watch:
+    with source.progress("spectra of patches") as watch:
         found = study_patch_estimators(trained, trained.states[-1], own, fluctuations, valid, watch=watch)
     yield "patch_spectra", (found.rows(), found.to_dict())
     yield "patch_spectra_estimators", plots.draw_estimators(found)
@@ -235,7 +247,7 @@ def sky_spectra(source: Source) -> Iterator[tuple[str, Any]]:
 
     nside = validate_nside(source.args.nside)
     setup = standard_setup(planck_like_mask(nside), source.args.seed)
-    with _progress("spectra of skies") as watch:
+    with source.progress("spectra of skies") as watch:
         found = study_sky_estimators(
             setup, load_model(str(source.args.source)), source.args.skies, watch=watch
         )
@@ -294,14 +306,3 @@ def _classifier(source: Source) -> "Classifier":
         return TrainedClassifier.open(source.args.classifier)
     known = source.targets(_LEARNED, split="train", per_class=True)
     return RingDiscriminant.learn(known.truth, known.labels)
-
-
-@contextmanager
-def _progress(what: str) -> "Iterator[Watch]":
-    with common.progress_bar(what) as bar:
-
-        def watch(progress: "Progress") -> None:
-            bar.total = progress.total
-            bar.update(progress.done - bar.n)
-
-        yield watch

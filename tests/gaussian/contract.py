@@ -1,4 +1,4 @@
-"""What every linear predictor promises, whatever its method."""
+"""The contract of every linear predictor, whatever its method."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.sky_model import SkyModel
 
 
-def keeps_its_promises(
+def fulfills_its_contract(
     method: Inpainter, plan: InpaintingPlan, model: SkyModel, seed: int, rounding: float
 ) -> None:
     """Data stay, holes are not read, a combination and a constant go through; `rounding` is of values of size 10."""
