@@ -37,7 +37,7 @@ from cmbinpaint.sphere.pixels import pixel_vectors
 
 FAMILY = "pconv"
 # The resolutions that networks on patches are made and graded for.
-SERVED_NSIDES = (128, 2048)
+NSIDES = (128, 2048)
 # Patches a pass, always padded to it, so that a fill does not depend on how patches fall into batches.
 _BATCH = 8
 _CUT = 512  # patches evaluated at a time: each evaluation costs a transform of the whole sphere beforehand
@@ -86,20 +86,20 @@ class NetworkInpainter(Inpainter):
         self.network.requires_grad_(False)
 
     def check(self, nside: int, fields: Fields = Fields.T) -> None:
-        """Refuse maps of other resolutions than networks on patches serve, and maps with Q and U.
+        """Refuse maps of other resolutions than networks on patches are for, and maps with Q and U.
 
         Raises
         ------
         WeightsError, CmbInpaintError
-            Saying what serves instead.
+            Saying what to use instead.
         """
         super().check(nside, fields)
-        low, high = SERVED_NSIDES
-        serves = f"the network {self.name!r} serves nside {low} to {high}, the map has {nside}"
+        low, high = NSIDES
+        what = f"the network {self.name!r} is for nside {low} to {high}, the map has {nside}"
         if nside < low:
-            raise WeightsError(f"{serves}; use model='default', the exact answer, which takes a second there")
+            raise WeightsError(f"{what}; use model='default', the exact answer, which takes a second there")
         if nside > high:
-            raise WeightsError(f"{serves}; use model='default', or healpy.ud_grade the map to {high}")
+            raise WeightsError(f"{what}; use model='default', or healpy.ud_grade the map to {high}")
 
     def prepare(self, plan: InpaintingPlan, sky_model: SkyModel, *, to_refine: bool = False) -> Predictor:
         """Do what is done once per mask and sky model: the holes' distribution, and patches.
@@ -111,7 +111,7 @@ class NetworkInpainter(Inpainter):
         MaskError
             If a hole is wider than the widest patch.
         WeightsError
-            If networks serve no maps of this nside.
+            If networks are not for maps of this nside.
         """
         check_same_nside(plan, sky_model)
         self.check(plan.nside)

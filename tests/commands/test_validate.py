@@ -86,7 +86,7 @@ def test_a_card_takes_its_figures(mask, tmp_path, capsys, monkeypatch, undrawn) 
     with_card = ["--model", "kriging", "--card", str(path)]
     assert cli.main(words(mask, tmp_path, *with_card)) == 1
     assert f"the card is of {card.name!r}, which is none of the models kriging" in capsys.readouterr().err
-    # the network serves nside 128 and up; here kriging stands in as the bearer of its card
+    # the network is for nside 128 and up; here kriging stands in as the bearer of its card
     monkeypatch.setattr("cmbinpaint.gaussian.coarse_to_fine.CoarseToFineInpainter.sha256", card.sha256)
     assert cli.main(words(mask, tmp_path, *with_card, "--model", "kriging@1")) == 0
     kept = Card.from_json(path.read_text())

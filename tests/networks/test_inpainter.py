@@ -238,11 +238,11 @@ def test_names_devices_and_resolutions_are_checked() -> None:
     with pytest.raises(DeviceError, match="device 'cuda:77' is not available; use 'auto' or one of: cpu"):
         NetworkInpainter(card_of({}), Drawn("row"), "cuda:77")
     with pytest.raises(
-        WeightsError, match="serves nside 128 to 2048, the map has 64; use model='default', the exact"
+        WeightsError, match="is for nside 128 to 2048, the map has 64; use model='default', the exact"
     ):
         tiny().check(64)
     with pytest.raises(
-        WeightsError, match=r"serves nside 128 to 2048, the map has 4096; .*ud_grade the map to 2048"
+        WeightsError, match=r"is for nside 128 to 2048, the map has 4096; .*ud_grade the map to 2048"
     ):
         tiny().check(4096)
     three = build_model({"family": "pconv", "preset": "unet128", "thinner": 16, "channels": 3})
