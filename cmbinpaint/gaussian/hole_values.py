@@ -28,7 +28,7 @@ class HoleValues:
     factored
         Whether to factor their distributions: that of T, and that of Q and U. One of both together would bring nothing.
     temperature
-        The distribution of T's, if it is at hand.
+        The distribution of T's, if there is one already.
     threads
         None: all available cores.
 

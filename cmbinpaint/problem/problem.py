@@ -5,7 +5,7 @@ Inputs: a map, and a mask or plan, as users have them. Outputs: `Problem`.
 
 import itertools
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,8 +18,9 @@ from cmbinpaint.problem.noise import noise_cov_of, noise_of
 from cmbinpaint.problem.options import validate_polconv
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.estimate import estimate_sky_model
+from cmbinpaint.sims.estimate_polarization import estimate_polarized_model
 from cmbinpaint.sims.power_check import check_power
-from cmbinpaint.sims.sky_model import SkyModel
+from cmbinpaint.sims.sky_model import SkyModel, noise_stds
 from cmbinpaint.sphere import masks
 from cmbinpaint.sphere.ell_matrix import EllMatrix, validate_spectra
 from cmbinpaint.sphere.fields import Fields
@@ -128,7 +129,7 @@ class Problem:
         if cov is not None and self.flips_u:
             cov = cov * _flipped(self.fields)
         if cl is None:
-            return self._estimated(std)
+            return self._estimated(std, cov)
         lmax = 3 * plan.nside - 1 if whole else None
         made = SkyModel.from_theory(
             spectra_of(cl, self.fields), plan.nside, fwhm=fwhm, beam=beam, noise_std=0.0 if std is None else std,
@@ -136,13 +137,15 @@ class Problem:
         )  # fmt: skip
         return self._checked(made)
 
-    def _estimated(self, noise_std: float | FloatArray | None) -> SkyModel:
+    def _estimated(self, noise_std: Any, noise_cov: FloatArray | None) -> SkyModel:
         """The sky model of the observed pixels alone."""
         if self.fields is not Fields.T:
-            raise SpectrumError(
-                f"a map of {', '.join(self.fields.stokes)} needs cl (and fwhm or beam, noise_std or noise_cov) or a "
-                "sky_model: spectra of polarization are not estimated from the map"
+            if noise_cov is not None:
+                noise_std = noise_stds(noise_cov)
+            made = estimate_polarized_model(
+                self.observed, self.plan.valid, nside=self.plan.nside, noise_std=noise_std
             )
+            return made if noise_cov is None else replace(made, noise_cov=noise_cov)
         return estimate_sky_model(self.observed, self.plan.valid, nside=self.plan.nside, noise_std=noise_std)
 
     def _checked(self, sky_model: SkyModel) -> SkyModel:

@@ -91,7 +91,7 @@ class SkyModel:
         k = self.fields.n
         if self.noise_cov is not None:
             object.__setattr__(self, "noise_cov", validate_noise_cov(self.noise_cov, self.nside, k))
-            object.__setattr__(self, "noise_std", _stds(self.noise_cov))
+            object.__setattr__(self, "noise_std", noise_stds(self.noise_cov))
         object.__setattr__(self, "noise_std", validate_noise(self.noise_std, self.nside, k))
         if not cl.any() and not np.any(self.noise_std):
             raise SpectrumError(
@@ -221,7 +221,7 @@ class SkyModel:
         if noise_cov is None:
             noise = validate_noise(noise_std, nside, sky.k)
         else:
-            noise = _stds(validate_noise_cov(noise_cov, nside, sky.k))
+            noise = noise_stds(validate_noise_cov(noise_cov, nside, sky.k))
         signal = map_signal(sky, nside, noise, fwhm=fwhm, beam=beam, lmax=lmax)
         return cls(nside, signal, noise, source or "given cl", noise_cov)
 
@@ -242,7 +242,7 @@ class SkyModel:
         return replace(self, signal_cl=signal, noise_std=noise, noise_cov=cov)
 
 
-def _stds(noise_cov: FloatArray) -> FloatArray:
+def noise_stds(noise_cov: FloatArray) -> FloatArray:
     """(k, npix) standard deviations of a covariance in rows."""
     rows = [0, 2] if len(noise_cov) == 3 else [0, 3, 5]
     return np.sqrt(noise_cov[rows])
