@@ -21,6 +21,7 @@ from typing import Any, NoReturn, TextIO
 
 from cmbinpaint import __version__
 from cmbinpaint.commands._process import Terminated, any_console, stopped_by_signals
+from cmbinpaint.commands._words import in_options
 from cmbinpaint.errors import CmbInpaintError, CmbInpaintWarning
 
 COMMANDS = {
@@ -160,7 +161,7 @@ def _suggestion(word: str, known: Sequence[str]) -> str:
 
 def _describe(error: Exception) -> str:
     if isinstance(error, CmbInpaintError):
-        return str(error)
+        return in_options(str(error))
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     if isinstance(error, MemoryError):
@@ -191,7 +192,8 @@ def _one_line_warnings(debug: bool) -> Iterator[None]:
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
-        text = str(message) if issubclass(category, CmbInpaintWarning) else f"{category.__name__}: {message}"
+        own = issubclass(category, CmbInpaintWarning)
+        text = in_options(str(message)) if own else f"{category.__name__}: {message}"
         if text not in said:
             said.add(text)
             _say("warning", text)

@@ -6,13 +6,16 @@ Heavy libraries are imported inside functions, so that `--help` stays fast.
 """
 
 import argparse
+import logging
 import re
 import secrets
 import shlex
 import sys
+import threading
+import time
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 
 # Of any number: a seed has up to 128 bits, and floats far below their largest are absurd in every option.
 _LARGEST = 2**128
+# Seconds between two looks at a bar.
+_BEAT = 0.5
 _SIZES = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
@@ -131,11 +136,38 @@ def command_line(argv: Sequence[str]) -> str:
     return shlex.join(["cmbinpaint", *argv])
 
 
-def progress_bar(what: str, total: int | None = None) -> AbstractContextManager[Any]:
-    """Return a tqdm bar on stderr, silent where stderr is no terminal."""
+@contextmanager
+def progress_bar(what: str, total: int | None = None) -> Iterator[Any]:
+    """Yield a tqdm bar on stderr whose seconds pass whatever is being done; silent where stderr is no terminal."""
     from tqdm import tqdm
 
-    return tqdm(total=total, desc=what, leave=False, disable=not sys.stderr.isatty(), file=sys.stderr)
+    options: dict[str, Any] = {} if total else {"bar_format": "{desc} {elapsed} {postfix}"}
+    silent = not sys.stderr.isatty()
+    with tqdm(total=total, desc=what, leave=False, disable=silent, file=sys.stderr, **options) as bar:
+        done = threading.Event()
+
+        def pass_on() -> None:
+            while not done.wait(_BEAT):
+                bar.refresh()
+
+        beat = threading.Thread(target=pass_on, daemon=True)
+        if not silent:
+            beat.start()
+        try:
+            yield bar
+        finally:
+            done.set()
+            if not silent:
+                beat.join()
+
+
+@contextmanager
+def stage(what: str) -> Iterator[None]:
+    """Show that a stage is at work, and log the seconds it took (--verbose)."""
+    start = time.perf_counter()
+    with progress_bar(what):
+        yield
+    logging.getLogger(__name__).info("%s: %.1f s", what, time.perf_counter() - start)
 
 
 def human_bytes(size: float) -> str:

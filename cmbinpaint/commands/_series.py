@@ -6,9 +6,13 @@ Inputs: a `Filling`, where it writes. Outputs: paths by index, the indices that 
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cmbinpaint.commands._fill import Filling
 from cmbinpaint.errors import CmbInpaintWarning, OutputError
+
+if TYPE_CHECKING:
+    from cmbinpaint.files.fits import MapInfo
 
 
 def realization_paths(output: Path, indices: Iterable[int]) -> dict[int, Path]:
@@ -25,12 +29,10 @@ def still_to_do(paths: Mapping[int, Path], filling: Filling) -> list[int]:
     OutputError
         If a file under one of the names came from another job, or is in another ordering or unit.
     """
-    from cmbinpaint.files import fits
-
     wanted, own = filling.digest(), filling.request.info
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CmbInpaintWarning)
-        there = {i: fits.read_map(path, own.column)[1] for i, path in paths.items() if path.exists()}
+        there = {i: _info_of(path, own.column) for i, path in paths.items() if path.exists()}
     if there and filling.request.args.seed is None:
         filling.seed = next(iter(there.values())).header.get("SEED", filling.seed)
     for i, found in there.items():
@@ -51,3 +53,11 @@ def still_to_do(paths: Mapping[int, Path], filling: Filling) -> list[int]:
                 "make all realizations again"
             )
     return [i for i in paths if i not in there]
+
+
+def _info_of(path: Path, column: str) -> "MapInfo":
+    """Return what a file says of the filled column, or of its first where that is absent."""
+    from cmbinpaint.files import fits
+
+    named = any(c.name == column for c in fits.describe(path))
+    return fits.read_map(path, column if named else 0)[1]

@@ -84,7 +84,8 @@ def run(args: argparse.Namespace) -> int:
     outputs.refuse_outputs(args, moments, overwrite=True)
     target = pages.report_target(args)
     outputs.refuse_twice([*paths.values(), *moments, target])
-    request = source.Request.read(args, guard=args.guard)
+    with common.stage("read the input"):
+        request = source.Request.read(args, guard=args.guard)
     refuse_no_holes(request)
     if target is not None:
         pages.refuse_partial_sky(request)
@@ -96,7 +97,9 @@ def run(args: argparse.Namespace) -> int:
             f"{len(paths) - len(left)} of {len(paths)} realizations are there already (seed {filling.seed})"
         )
     if args.self_check:
-        print(filling.check())
+        with common.stage("self-check"):
+            said = filling.check()
+        print(said)
     with common.progress_bar("filling", len(left)) as bar:
         for index, filled, seconds in _fills(filling, left, bar):
             filling.write(paths[index], filled, index)
@@ -105,7 +108,8 @@ def run(args: argparse.Namespace) -> int:
     for path in write_moments(filling, paths, wanted):
         print(path)
     if target is not None:
-        pages.Page(request, list(paths.values()), filling.known, checked=filling.checked).write(target)
+        with common.stage("report"):
+            pages.Page(request, list(paths.values()), filling.known, checked=filling.checked).write(target)
         print(target)
     return 0
 

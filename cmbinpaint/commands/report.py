@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cmbinpaint.commands import _common as common
 from cmbinpaint.commands import _input as source
 from cmbinpaint.commands import _report as pages
 from cmbinpaint.commands._known import add_sky_arguments
@@ -43,10 +44,12 @@ def run(args: argparse.Namespace) -> int:
     if target is None:
         raise CmbInpaintError("no folder is given for the report; give -o DIR")
     header = _header(args)
-    request = source.Request.read(args, guard=_guard(header.get("GUARD", 0)))
+    with common.stage("read the input"):
+        request = source.Request.read(args, guard=_guard(header.get("GUARD", 0)))
     _refuse_no_holes(request, header)
     pages.refuse_partial_sky(request)
-    pages.Page(request, args.filled, request.known, request.warned).write(target)
+    with common.stage("report"):
+        pages.Page(request, args.filled, request.known, request.warned).write(target)
     print(target)
     return 0
 

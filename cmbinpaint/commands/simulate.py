@@ -66,7 +66,8 @@ def run(args: argparse.Namespace) -> int:
     cl = spectrum(args.cl, lmax)
     noise = common.read_noise(args.noise_std)
     fwhm = None if args.fwhm_arcmin is None else float(np.radians(args.fwhm_arcmin / 60))
-    sky = simulate_sky(cl, nside, fwhm=fwhm, noise_std=noise, pixwin=args.pixwin, lmax=lmax, seed=seed)
+    with common.stage("simulate"):
+        sky = simulate_sky(cl, nside, fwhm=fwhm, noise_std=noise, pixwin=args.pixwin, lmax=lmax, seed=seed)
     cards, history = common.provenance_of(args.argv)
     cards |= _cards(args, seed, lmax)
     fits.write_map(

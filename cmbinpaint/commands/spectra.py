@@ -63,14 +63,16 @@ def run(args: argparse.Namespace) -> int:
     table_path, figure_path = _outputs(args.output)
     wanted = [path for path in (table_path, figure_path) if path is not None]
     outputs.refuse_outputs(args, wanted, overwrite=args.overwrite)
-    comparison = _compare(args)
+    with common.stage("spectra"):
+        comparison = _compare(args)
     table = comparison.table()
     print(table.text)
     if table_path is None or figure_path is None:
         return 0
     as_text = _json if table_path.suffix == ".json" else _csv
     write_whole(table_path, as_text(comparison), replace=args.overwrite)
-    _draw(comparison, figure_path, f"Power spectra of {args.map.name}", replace=args.overwrite)
+    with common.stage("figure"):
+        _draw(comparison, figure_path, f"Power spectra of {args.map.name}", replace=args.overwrite)
     print(f"{table_path}\n{figure_path}")
     return 0
 

@@ -3,10 +3,13 @@
 Inputs: the ticks of the stages. Outputs: `Progress`, handed to the user's callable; wall times.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ class Clock:
         start = time.perf_counter()
         yield
         self.seconds[stage] = time.perf_counter() - start
+        _log.info("%s: %.1f s", stage, self.seconds[stage])
 
     @contextmanager
     def stage(self, stage: str) -> Iterator[None]:

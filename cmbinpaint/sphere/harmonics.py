@@ -27,8 +27,8 @@ from cmbinpaint.sphere.power import validate_cl
 EVALUATION_EPSILON = 1e-11
 # Up to this lmax the degrees of a_lm are kept.
 CACHED_LMAX = 1024
-# Orders m are transformed in so many groups, each by one thread: what ducc0 makes of an order depends, in its last
-# bits, on the orders that its thread did before, and groups do not depend on the number of threads.
+# Orders m are transformed in so many groups, each by one thread: the last bits of what ducc0 returns for an order
+# depend on the orders that its thread did before, and groups do not depend on the number of threads.
 _GROUPS = 16
 # Up to this lmax starting threads takes longer than the transform.
 _SMALL_LMAX = 127

@@ -310,7 +310,7 @@ class TestRefusals:
 
     def test_a_beam_without_a_spectrum(self, planck_file, tmp_path, capsys) -> None:
         words = [planck_file, "--mask-field", "TMASK", "-o", tmp_path / "o.fits", "--fwhm-arcmin", 5]
-        assert "says how the spectrum of --cl was smoothed, and --cl is not given" in self.fails(
+        assert "--fwhm-arcmin says what the spectrum of --cl is, and --cl is not given" in self.fails(
             capsys, *words
         )
 
@@ -319,7 +319,7 @@ class TestRefusals:
         path = fits.write_map(tmp_path / "s.fits", columns, unit={"I_STOKES": "K_CMB"})
         out = tmp_path / "o.fits"
         line = self.fails(capsys, path, "--mask-field", 1, "-o", out)
-        assert "if it is apodized, threshold=0.9 (--mask-threshold 0.9) sets from which value on" in line
+        assert "if it is apodized, --mask-threshold 0.9 sets from which value on" in line
         assert run(path, "--mask-field", 1, "-o", out, "--mask-threshold", 0.9) == 0
 
     def test_all_masked(self, sky, tmp_path, capsys) -> None:
