@@ -151,6 +151,11 @@ def test_a_fresh_seed_is_recorded_and_repeats(planck_file, tmp_path) -> None:
     )
 
 
+def test_0_is_a_seed(planck_file, tmp_path) -> None:
+    assert run(planck_file, "--mask-field", "TMASK", "-o", tmp_path / "a.fits", "--seed", 0) == 0
+    assert afits.getheader(tmp_path / "a.fits", 1)["SEED"] == 0
+
+
 @pytest.mark.parametrize("noise", [1.0, 5.0])
 def test_self_check_says_whether_noise_fits(noise, planck_file, tmp_path, sky, valid, capsys) -> None:
     np.savetxt(tmp_path / "cl.txt", fiducial_cl(3 * NSIDE - 1), header="C_ell")
@@ -234,6 +239,26 @@ class TestRealizations:
         expected = f"{tmp_path / 'r_000.fits'} exists already and was made with {what}; give another -o"
         assert expected in capsys.readouterr().err
         assert not (tmp_path / "r_001.fits").exists()
+
+    def test_another_beam_or_what_files_hold_is_another_job(self, planck_file, tmp_path, capsys) -> None:
+        cl, noise, fwhm = tmp_path / "cl.txt", tmp_path / "noise.fits", 0.2 * 60 * 180 / np.pi
+
+        def write(factor_of_cl: float, level: float) -> None:
+            np.savetxt(cl, factor_of_cl * fiducial_cl(3 * NSIDE - 1), header="C_ell")
+            fits.write_map(noise, np.full(NPIX, level), unit="uK_CMB", overwrite=True)
+
+        write(1.0, 1.0)
+        words = self.words(
+            planck_file, "-o", tmp_path / "r.fits", "--cl", cl, "--noise-std", noise, "--seed", 4
+        )
+        assert run(*words, "--fwhm-arcmin", fwhm, "--realizations", 1) == 0
+        for beam, factor, level in ((fwhm + 1, 1.0, 1.0), (fwhm, 1.01, 1.0), (fwhm, 1.0, 1.01)):
+            write(factor, level)
+            capsys.readouterr()
+            assert run(*words, "--fwhm-arcmin", beam, "--realizations", 2) == 1
+            assert "was made with another map, mask, model or options" in capsys.readouterr().err
+        write(1.0, 1.0)
+        assert run(*words, "--fwhm-arcmin", fwhm, "--realizations", 1) == 0
 
     @pytest.mark.parametrize(
         ("how", "what"),
@@ -321,6 +346,7 @@ class TestRefusals:
         line = self.fails(capsys, path, "--mask-field", 1, "-o", out)
         assert "if it is apodized, --mask-threshold 0.9 sets from which value on" in line
         assert run(path, "--mask-field", 1, "-o", out, "--mask-threshold", 0.9) == 0
+        assert afits.getheader(out, 1)["NFILLED"] == np.count_nonzero(~valid)
 
     def test_all_masked(self, sky, tmp_path, capsys) -> None:
         path = fits.write_map(tmp_path / "s.fits", np.full_like(sky, np.nan), unit="K_CMB")

@@ -1,5 +1,6 @@
 """The comparison of spectra: exact where maps are equal, right on average where they are cut."""
 
+import astropy.units as u
 import healpy as hp
 import numpy as np
 import pytest
@@ -87,6 +88,16 @@ def test_observed_and_mask_take_the_forms_users_have():
     np.testing.assert_allclose(nested.observed, soft.observed, rtol=1e-9)
     np.testing.assert_allclose(nested.filled, soft.filled, rtol=1e-12)
     assert soft.fsky == pytest.approx(weights.mean())
+
+
+def test_maps_in_other_units_are_compared_in_the_filled_map_s():
+    result = compare_spectra(
+        SKY * 1e-6 * u.K, target=SKY * u.uK, observed=SKY * 1e-3 * u.mK, mask=VALID, lmax=LMAX
+    )
+    np.testing.assert_allclose(result.transfer, 1, rtol=1e-9)
+    plain = compare_spectra(SKY, mask=VALID, lmax=LMAX)
+    np.testing.assert_allclose(result.observed, plain.observed * 1e-12, rtol=1e-9)
+    assert result.unit == "K_CMB"
 
 
 def test_the_beam_is_divided_out_and_stated():
