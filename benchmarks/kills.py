@@ -229,7 +229,8 @@ def one_run(
         tally.kills[number.name] += 1
         tally.finished_before += code == 0
         where = f"{number.name} after {delay:.3f} s"
-        if code not in (0, -number if number == signal.SIGKILL else 143):
+        # -15: the command had not begun yet.
+        if code not in (0, -number, 143 if number == signal.SIGTERM else 0):
             said = (folder / "out" / ".stderr").read_text()[-2000:]
             tally.faults.append(f"{where}: ended with {code}: {said}")
         try:

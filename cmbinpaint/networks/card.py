@@ -174,7 +174,7 @@ class Card:
         """Return the card as JSON text, the same for the same card."""
         try:
             return json.dumps({"format": FORMAT, **asdict(self)}, indent=2, allow_nan=False) + "\n"
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise WeightsError(f"card {self.name!r} cannot be written as JSON: {error}") from None
 
     @classmethod

@@ -140,8 +140,12 @@ def test_a_card_file_must_be_small_text(tmp_path: Path) -> None:
 
 
 def test_figures_that_are_no_json_are_refused() -> None:
-    with pytest.raises(WeightsError, match="'net-a' cannot be written as JSON"):
-        card(figures={"excess": float("nan")}).to_json()
+    deep: list = []
+    for _ in range(2000):
+        deep = [deep]
+    for wrong in (float("nan"), deep):
+        with pytest.raises(WeightsError, match="'net-a' cannot be written as JSON"):
+            card(figures={"excess": wrong}).to_json()
     with pytest.raises(WeightsError, match="'net-a' cannot be written as JSON"):
         card(figures={"excess": np.float32(1)}).to_json()
 
