@@ -15,6 +15,7 @@ from cmbinpaint.commands import _input as source
 if TYPE_CHECKING:
     from cmbinpaint._types import AnyArray, BoolArray
     from cmbinpaint.files.fits import MapInfo
+    from cmbinpaint.files.other_columns import ColumnRange
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,18 +29,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Describe the map and its holes."""
     from cmbinpaint.files import fits
+    from cmbinpaint.files.other_columns import column_ranges
     from cmbinpaint.sphere.maps import validate_map
 
     columns = fits.describe(args.map, max_memory=args.max_memory)
     sky, info = source.read_sky(args)
-    facts = {"file": str(args.map), "columns": [vars(c) for c in columns], **_map_facts(sky, info)}
+    ranges = {r.name: r for r in column_ranges(args.map, hdu=args.hdu, max_memory=args.max_memory)}
+    facts = {
+        "file": str(args.map),
+        "columns": [vars(c) | _range(ranges.get(c.name) if c.hdu == info.hdu else None) for c in columns],
+        **_map_facts(sky, info),
+    }
     valid = source.read_observed(args, sky, info) & validate_map(sky).known
     facts["holes"] = hole_facts(valid)
     facts["cost"] = (
         [c._asdict() for c in cost.estimate(valid)] if 0 < facts["holes"]["pixels"] < sky.size else []
     )
-    print(json.dumps(facts, indent=2) if args.json else "\n".join(_lines(facts)))
+    print(json.dumps(facts, indent=2, allow_nan=False) if args.json else "\n".join(_lines(facts)))
     return 0
+
+
+def _range(found: "ColumnRange | None") -> dict[str, Any]:
+    """Return what is known of a column's values; of other tables than the map's, nothing."""
+    return {} if found is None else {k: v for k, v in found._asdict().items() if k != "name"}
 
 
 def _map_facts(sky: "AnyArray", info: "MapInfo") -> dict[str, Any]:
@@ -87,9 +99,9 @@ def hole_facts(valid: "BoolArray") -> dict[str, Any]:
 
 def _lines(facts: dict[str, Any]) -> list[str]:
     holes = facts["holes"]
-    lines = [facts["file"], "", f"  {'HDU':<5}{'column':<20}{'unit':<14}{'type':<10}{'pixels':>12}"]
+    lines = [facts["file"], "", f"  {'HDU':<5}{'column':<20}{'unit':<14}{'type':<10}{'values':>12}  range"]
     lines += [
-        f"  {c['hdu']:<5}{c['name']:<20}{c['unit'] or '-':<14}{c['dtype']:<10}{c['length']:>12}"
+        f"  {c['hdu']:<5}{c['name']:<20}{c['unit'] or '-':<14}{c['dtype']:<10}{c['length']:>12}  {_values(c)}"
         for c in facts["columns"]
     ]
     unit = facts["unit"] or "unit not given"
@@ -105,6 +117,9 @@ def _lines(facts: dict[str, Any]) -> list[str]:
         lines.append(f"  values       mean {facts['mean']:.4g}, standard deviation {facts['std']:.4g}")
     lines += [f"  unknown      {facts['unknown_pixels']} pixels are UNSEEN or NaN", ""]
     lines += _hole_lines(holes)
+    masks = [c["name"] for c in facts["columns"] if c.get("is_mask")]
+    if masks and holes["pixels"] == 0:
+        lines.append(f"               nothing would be filled; --mask-field takes a mask: {', '.join(masks)}")
     if facts["cost"]:
         default, other = facts["cost"]
         lines += [
@@ -113,6 +128,16 @@ def _lines(facts: dict[str, Any]) -> list[str]:
             f"               or by {other['model']}: {_spent(other)} (estimates: within a factor of two)",
         ]
     return lines
+
+
+def _values(column: dict[str, Any]) -> str:
+    """Return the range of a column's values, in words."""
+    if column.get("least") is None:
+        return "no values" if "least" in column else "-"
+    unknown = f", {column['unknown']} unknown" if column["unknown"] else ""
+    if column["is_mask"]:
+        return f"mask, {column['mean']:.4g} of it 1{unknown}"
+    return f"{column['least']:.4g} to {column['largest']:.4g}{unknown}"
 
 
 def _spent(cost: dict[str, Any]) -> str:

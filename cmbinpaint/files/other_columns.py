@@ -1,18 +1,21 @@
-"""The columns of a table that nobody asked for: they pass through to what is written.
+"""The columns of a table that nobody asked for: they pass through to what is written, and are described.
 
-Inputs: the file, column and HDU of a map. Outputs: `OtherColumn`, in the order of the file.
+Inputs: the file, column and HDU of a map. Outputs: `OtherColumn`, in the order of the file; `ColumnRange`.
 """
 
 import os
 import warnings
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
 
 from cmbinpaint.errors import CmbInpaintWarning, FitsError
 from cmbinpaint.files.fits import RawColumn, open_table, require_memory
 from cmbinpaint.files.fits_table import Column, physical, read_columns
 from cmbinpaint.files.healpix_header import HealpixTable
 from cmbinpaint.files.map_info import OtherColumn
-from cmbinpaint.sphere.maps import UNSEEN
+from cmbinpaint.sphere.maps import UNSEEN, is_unseen
 
 
 def read_other_columns(
@@ -75,6 +78,50 @@ def read_other_columns(
                 )
             )
         return found
+
+
+class ColumnRange(NamedTuple):
+    """The values of a column: how many are unknown, the least and the largest of the others, whether all are 0 or 1."""
+
+    name: str
+    unknown: int
+    least: float | None
+    largest: float | None
+    mean: float | None
+    is_mask: bool
+
+
+def column_ranges(
+    path: str | os.PathLike[str], *, hdu: int | str = 1, max_memory: int | None = None
+) -> list[ColumnRange]:
+    """Describe every column of a table that holds a number for each pixel, one in memory at a time.
+
+    Raises
+    ------
+    FitsError
+        If the file is damaged, or holds no HEALPix table.
+    """
+    path, found = Path(path), []
+    with open_table(path, hdu, max_memory, checksum=False) as (stream, table):
+        for column in table.columns:
+            if column is table.pixel_column or not _is_readable(table, column):
+                continue
+            require_memory(path, 16 * table.hdu.rows * column.repeat, max_memory)
+            stored = read_columns(path, stream, table.hdu, [column], checksum=False)[0]
+            values, bad = physical(table.hdu, column, stored)
+            known = values[~(bad | is_unseen(values) | ~np.isfinite(values))]
+            some = known.size > 0
+            found.append(
+                ColumnRange(
+                    column.name,
+                    int(values.size - known.size),
+                    float(known.min()) if some else None,
+                    float(known.max()) if some else None,
+                    float(known.mean(dtype=np.float64)) if some else None,
+                    bool(some and np.all((known == 0) | (known == 1))),
+                )
+            )
+    return found
 
 
 def _is_readable(table: HealpixTable, column: Column) -> bool:

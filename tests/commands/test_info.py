@@ -59,6 +59,27 @@ def test_facts_of_a_file(path, valid, capsys) -> None:
     assert holes["deepest_pixels"] == pytest.approx(0.4 / healpy.nside2resol(NSIDE), abs=1)
 
 
+def test_every_column_with_unit_and_range(tmp_path, valid, capsys) -> None:
+    rng = np.random.default_rng(1)
+    sky, hits = rng.standard_normal(NPIX).astype("f4"), np.arange(NPIX, dtype="i4")
+    sky[5:8] = np.nan, healpy.UNSEEN, np.inf
+    columns = {"I": sky, "HITS": hits, "M": valid, "NONE": np.full(NPIX, np.nan)}
+    path = fits.write_map(tmp_path / "a.fits", columns, unit={"I": "uK_CMB"})
+    found = {c["name"]: c for c in facts(capsys, path, "--field", "HITS")["columns"]}
+    known = np.delete(sky, [5, 6, 7]).astype(float)
+    assert (found["I"]["least"], found["I"]["largest"]) == (known.min(), known.max())
+    assert found["I"]["mean"] == pytest.approx(known.mean(), abs=1e-7) and found["I"]["unknown"] == 3
+    assert (found["HITS"]["least"], found["HITS"]["largest"], found["HITS"]["unit"]) == (0, NPIX - 1, "")
+    assert [name for name, c in found.items() if c["is_mask"]] == ["M"]
+    assert found["M"]["mean"] == pytest.approx(valid.mean())
+    assert found["NONE"]["unknown"] == NPIX and found["NONE"]["least"] is None
+    assert cli.main(["info", str(path), "--field", "HITS"]) == 0
+    out = capsys.readouterr().out
+    for words in ("3 unknown", f"0 to {NPIX - 1}", f"mask, {valid.mean():.4g} of it 1", "no values"):
+        assert words in out
+    assert "nothing would be filled; --mask-field takes a mask: M" in out
+
+
 def test_a_mask_of_its_own_file(path, valid, tmp_path, capsys) -> None:
     mask = fits.write_map(tmp_path / "mask.fits", valid.astype(np.float32))
     assert facts(capsys, path, mask)["holes"] == facts(capsys, path, "--mask-field", "TMASK")["holes"]
