@@ -50,6 +50,7 @@ class Request:
         """Read what the arguments name; `guard`: rings beside holes not used as data."""
         with kept_warnings() as warned:
             sky, info = read_sky(args)
+            _refuse_polarization(info)
             plan = read_plan(args, sky, info, guard)
             known = known_of_sky(args, info)
         return cls(args, sky, info, plan, known, warned)
@@ -117,6 +118,18 @@ def read_sky(args: argparse.Namespace) -> "tuple[AnyArray, MapInfo]":
     return fits.read_map(
         args.map, args.field, hdu=args.hdu, unit=args.unit, ordering=args.ordering, max_memory=args.max_memory
     )
+
+
+def _refuse_polarization(info: "MapInfo") -> None:
+    """Refuse to take Q or U for a temperature."""
+    from cmbinpaint.errors import FitsError
+    from cmbinpaint.files.stokes_columns import stokes_of
+
+    if stokes_of(info.column) in ("Q", "U"):
+        raise FitsError(
+            f"column {info.column!r} is polarization, which commands do not fill: it is no temperature. In Python, "
+            "read_map(path, 'TQU') and inpaint_map fill T, Q, U together"
+        )
 
 
 def has_mask(args: argparse.Namespace) -> bool:

@@ -9,7 +9,8 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,12 +18,14 @@ import numpy as np
 
 from cmbinpaint._machine import memory_of_machine
 from cmbinpaint._types import AnyArray, BoolArray, IntArray
-from cmbinpaint.errors import CmbInpaintWarning, FitsError
+from cmbinpaint.errors import CmbInpaintWarning, FitsError, UnitsError
 from cmbinpaint.files.fits_scan import Hdu, open_fits, walk
 from cmbinpaint.files.fits_table import Column, physical, read_columns, table_columns, verify_checksum
 from cmbinpaint.files.fits_write import write_map
 from cmbinpaint.files.healpix_header import HealpixTable
 from cmbinpaint.files.map_info import ColumnInfo, MapInfo, require_same_frame
+from cmbinpaint.files.stokes_columns import stokes_columns
+from cmbinpaint.sphere.fields import Fields
 from cmbinpaint.sphere.maps import UNSEEN, to_nest, to_ring
 from cmbinpaint.sphere.units import known_unit, validate_unit
 
@@ -39,7 +42,7 @@ def sha256_of(path: _PATH) -> str:
 
 def read_map(
     path: _PATH,
-    field: int | str = 0,
+    field: int | str | tuple[int | str, ...] | list[int | str] = 0,
     *,
     hdu: int | str = 1,
     nest: bool | None = False,
@@ -49,14 +52,15 @@ def read_map(
     checksum: bool = True,
     same_frame_as: MapInfo | None = None,
 ) -> tuple[AnyArray, MapInfo]:
-    """Read one column of a HEALPix FITS file, full or partial sky, plain or compressed.
+    """Read one column of a HEALPix FITS file, or those of T, Q, U; full or partial sky, plain or compressed.
 
     Parameters
     ----------
     path
         The file; .gz, .bz2 and .xz are unpacked on the way.
     field
-        The column's name (`"I_STOKES"`), or its number from 0, the column of pixel indices not counted.
+        The column's name (`"I_STOKES"`), or its number from 0, the column of pixel indices not counted. Several are
+        read into (k, npix), for `inpaint_map`; `"TQU"` and `"QU"` mean those that have the usual names.
     hdu
         Number or EXTNAME of the table.
     nest
@@ -76,9 +80,9 @@ def read_map(
     -------
     array
         (npix,) in the file's unit and dtype, native byte order (scaled columns float64). Pixels that are
-        not listed, BAD_DATA or null are UNSEEN.
+        not listed, BAD_DATA or null are UNSEEN. Of several columns (k, npix).
     MapInfo
-        Where it came from.
+        Where it came from; `polcconv` is what `inpaint_map` takes as `polconv`.
 
     Raises
     ------
@@ -95,6 +99,17 @@ def read_map(
         If TUNIT is missing, or contradicts `unit`; if `ordering` contradicts the header.
     """
     path = Path(path)
+    if isinstance(field, str) and field in ("TQU", "QU"):
+        with open_table(path, hdu, max_memory, False) as (_, table):
+            field = stokes_columns([c.name for c in table.columns], Fields(field), str(table))
+    if isinstance(field, list | tuple):
+        if not 2 <= len(field) <= 3:
+            raise FitsError(f"{len(field)} columns were named; maps have Q, U or T, Q, U")
+        read = partial(
+            read_map, path, hdu=hdu, nest=nest, unit=unit, ordering=ordering, max_memory=max_memory, checksum=checksum,
+            same_frame_as=same_frame_as,
+        )  # fmt: skip
+        return _together([read(one) for one in field])
     raw = _read(path, field, hdu, ordering, max_memory, checksum, same_frame_as)
     table, values = raw.table, raw.values
     if values.dtype.kind in "iu" and (raw.bad.any() or raw.pixels is not None):
@@ -117,6 +132,16 @@ def read_map(
         header=table.cards,
     )
     return array, info
+
+
+def _together(read: list[tuple[AnyArray, MapInfo]]) -> tuple[AnyArray, MapInfo]:
+    """Several columns as one array; their units must be the same."""
+    infos = [info for _, info in read]
+    units = {info.column: info.unit for info in infos}
+    if len(set(units.values())) > 1:
+        raise UnitsError(f"the columns of {infos[0].path} are in units that differ: {units}")
+    array = np.stack([one for one, _ in read])
+    return array, replace(infos[0], columns=tuple(units), dtype=str(array.dtype))
 
 
 def read_mask(

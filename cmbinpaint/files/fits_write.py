@@ -11,6 +11,7 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -66,7 +67,8 @@ def write_map(
         The file; `.gz` is compressed. Nothing is under this name until everything is written.
     sky
         (npix,) array, masked array (its masked entries become UNSEEN) or Quantity; or a mapping of column
-        names to such. The dtype is kept: float16 becomes float32, unsigned integers the next signed type.
+        names to such; or (k, npix) of Q, U or T, Q, U, in columns named as `info` says. The dtype is kept:
+        float16 becomes float32, unsigned integers the next signed type.
     info
         Of the file that the map came from: its TTYPE, TUNIT, COORDSYS, ORDERING and POLCCONV are kept, and the cards
         that describe the sky or the instrument.
@@ -129,6 +131,10 @@ def write_map(
     return target
 
 
+# healpy's names of T, Q, U.
+_STOKES = ("TEMPERATURE", "Q_POLARISATION", "U_POLARISATION")
+
+
 def _columns(
     sky: Any, info: MapInfo | None, unit: str | Mapping[str, str] | None, column: str | None, nested: bool
 ) -> list[tuple[str, AnyArray, str]]:
@@ -144,6 +150,12 @@ def _columns(
         if unknown:
             raise MapError(f"units are given for {unknown}, which are not columns; columns: {sorted(sky)}")
         columns = [(str(name), *_array(name, sky[name], units.get(name), None)) for name in sky]
+    elif np.ndim(sky) == 2 and len(sky) in (2, 3) and not isinstance(unit, Mapping):
+        names = info.columns if info is not None and len(info.columns) == len(sky) else _STOKES[-len(sky) :]
+        columns = [
+            (name, *_array(name, row, unit, None if info is None else replace(info, column=name)))
+            for name, row in zip(names, sky, strict=True)
+        ]
     else:
         if isinstance(unit, Mapping):
             raise MapError("unit is one text for a single map; a mapping goes with several columns")

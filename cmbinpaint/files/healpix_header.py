@@ -186,8 +186,7 @@ class HealpixTable:
             raise FitsError(f"{self} has no field {wanted}; it has {list_columns(columns)}")
         if not isinstance(wanted, str):
             raise FitsError(
-                f"field is one column's name or number, got {type(wanted).__name__} {wanted!r}: "
-                "temperature only, one column at a time"
+                f"field is one column's name or number, or several in a tuple, got {type(wanted).__name__} {wanted!r}"
             )
         for same in (str, str.upper):
             found = [c for c in columns if same(c.name) == same(wanted.strip())]

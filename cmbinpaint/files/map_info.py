@@ -33,6 +33,8 @@ class MapInfo:
         `"K_CMB"`, `"mK_CMB"`, `"uK_CMB"`, another unit as the file writes it, or None: the file does not say.
     column, hdu
         TTYPE and the HDU's number.
+    columns
+        Of several columns their TTYPE, the first one's in `column` too; else empty.
     coord
         `"G"`, `"E"`, `"C"`, or None: the file does not say. Maps are never rotated.
     polcconv
@@ -58,6 +60,7 @@ class MapInfo:
     path: str = ""
     sha256: str = ""
     header: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    columns: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         validate_nside(self.nside)
