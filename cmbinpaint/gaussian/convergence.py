@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cmbinpaint._types import AnyArray, FloatArray
+from cmbinpaint._types import AnyArray, ComplexArray, FloatArray
 
 # The slowest convergence (ratio of successive changes) that the estimate of what remains assumes.
 SLOWEST_RATIO = 0.95
@@ -39,12 +39,15 @@ class Solution:
         bin; NaN if too few steps were taken to tell.
     power
         Of Q and U: the E or B power of what is still to change, over the sky's, in the worst band; else 0.
+    modes
+        (k, size) the x of `mean = Y S^½ x`, if asked for; `S^-½ x` is `Yᵀ C⁻¹ d`, C the data's covariance.
     """
 
     mean: FloatArray
     steps: int
     change: float
     power: float = 0.0
+    modes: ComplexArray | None = None
 
 
 class Convergence:

@@ -142,6 +142,7 @@ class GaussianSolver:
         power_tolerance: float = POWER_TOLERANCE,
         max_steps: int = MAX_STEPS,
         watch: Watch | None = None,
+        keep_modes: bool = False,
     ) -> Solution:
         """The signal's posterior mean.
 
@@ -162,6 +163,8 @@ class GaussianSolver:
             Give up after so many.
         watch
             Called after every step with its `Progress`.
+        keep_modes
+            Return the modes too.
 
         Raises
         ------
@@ -186,9 +189,10 @@ class GaussianSolver:
             taken = self.iterate(x, right, limit, asked, convergence, watch, expected=steps or 0)
         if steps is None and has_holes and not convergence.has_reached(tolerance):
             raise ConvergenceError(describe_shortfall(taken, convergence, tolerance))
+        modes = x.copy() if keep_modes else None
         mean = self.harmonics.synthesis(self.root.apply(x, out=x))
         mean[0] += constant
-        return Solution(mean.reshape(self._shape), taken, convergence.remaining, convergence.power)
+        return Solution(mean.reshape(self._shape), taken, convergence.remaining, convergence.power, modes)
 
     def refine(
         self,
@@ -230,6 +234,11 @@ class GaussianSolver:
         solution = self.solve(observed, start=filled, steps=steps, tolerance=tolerance, watch=watch)
         np.copyto(solution.mean, observed, where=valid)
         return solution.mean, solution.steps
+
+    def weighted(self, sky: FloatArray) -> FloatArray:
+        """`N⁻¹ sky`, (npix,) or (k, npix); zero where nothing is observed, which is never read."""
+        known = np.where(self.valid, np.reshape(sky, self.valid.shape), 0.0)
+        return self._noise.apply(known).reshape(self._shape)
 
     def apply(self, x: ComplexArray) -> ComplexArray:
         """`(1 + Lᵀ Yᵀ N⁻¹ Y L) x`, (k, size): a new array; what `Y S^½ x` is in the holes is kept."""

@@ -200,7 +200,7 @@ def compare_spectra(
     weights, seen = _observed_weights(sky, observed, mask, nest)
     last, divisor = _beam_and_lmax(beam, lmax, sky.nside)
     least = 1 if weights is None else narrowest_band(weights)
-    bands = _validate_bands(bins, last, least)
+    bands = validate_bands(bins, last, least)
 
     filled_cl = anafast(sky.values, last) / divisor
     target_cl = None
@@ -313,7 +313,7 @@ def _beam_and_lmax(beam: npt.ArrayLike | None, lmax: int | None, nside: int) -> 
     return last, window[: last + 1] ** 2
 
 
-def _validate_bands(bins: Bandpowers | Sequence[int] | int | None, lmax: int, least: int) -> Bandpowers:
+def validate_bands(bins: Bandpowers | Sequence[int] | int | None, lmax: int, least: int) -> Bandpowers:
     if bins is None:
         most = max(1, (lmax - 1) // least)
         return log_bands(2, lmax, min(_BANDS, most), min_width=min(least, lmax - 1))

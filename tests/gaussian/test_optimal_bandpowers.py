@@ -1,0 +1,122 @@
+"""Quadratic estimates and their response against matrices written out in pixels."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from scipy.special import eval_legendre
+
+from cmbinpaint.errors import MapError
+from cmbinpaint.gaussian.optimal_bandpowers import InverseCovariance, quadratic, response
+from cmbinpaint.sims import SkyModel, fiducial_cl
+from cmbinpaint.sphere.pixels import pixel_vectors
+from cmbinpaint.sphere.windows import gaussian_beam, pixel_window
+
+NSIDE, LMAX, NOISE = 8, 23, 10.0
+EDGES = (2, 4, 7, 11, 16, 24)
+
+
+class Dense:
+    """The covariance of the observed pixels, its inverse without monopole and dipole, and what each band adds."""
+
+    def __init__(
+        self, valid: np.ndarray, signal_cl: np.ndarray, shapes: np.ndarray, others: list | None = None
+    ):
+        self.pixels, vectors = np.flatnonzero(valid), pixel_vectors(NSIDE)[valid]
+        mu = np.clip(vectors @ vectors.T, -1, 1)
+        legendre = [(2 * ell + 1) / (4 * np.pi) * eval_legendre(ell, mu) for ell in range(LMAX + 1)]
+        cov = sum(cl * p for cl, p in zip(signal_cl[2:], legendre[2:], strict=True))
+        inverse = np.linalg.inv(cov + NOISE**2 * np.eye(self.pixels.size))
+        modes = np.column_stack([np.ones(self.pixels.size), vectors, *(m[valid] for m in others or [])])
+        seen = inverse @ modes
+        self.inverse = inverse - seen @ np.linalg.solve(modes.T @ seen, seen.T)
+        self.bands = [sum(w * p for w, p in zip(shape, legendre, strict=True)) for shape in shapes]
+        self.legendre = legendre
+
+    def estimates(self, sky: np.ndarray) -> np.ndarray:
+        weighted = self.inverse @ sky[self.pixels]
+        return np.array([0.5 * weighted @ band @ weighted for band in self.bands])
+
+    def response(self, ell: int, window: float) -> np.ndarray:
+        """(n,) to C_ell."""
+        one = self.inverse @ (window * self.legendre[ell]) @ self.inverse
+        return np.array([0.5 * np.sum(one * band) for band in self.bands])
+
+
+@pytest.fixture(scope="module")
+def setting():
+    window = (gaussian_beam(np.radians(15), LMAX) * pixel_window(NSIDE, LMAX)) ** 2
+    model = SkyModel.from_theory(fiducial_cl(LMAX), NSIDE, fwhm=np.radians(15), noise_std=NOISE, lmax=LMAX)
+    valid = np.abs(pixel_vectors(NSIDE)[:, 2]) > 0.25
+    shapes = np.zeros((len(EDGES) - 1, LMAX + 1))
+    for i, (low, high) in enumerate(pairwise(EDGES)):
+        shapes[i, low:high] = np.linspace(0.8, 1.3, high - low)
+    return valid, model, shapes, window
+
+
+def test_estimates_are_those_of_dense_algebra(setting) -> None:
+    valid, model, shapes, window = setting
+    dense = Dense(valid, model.signal_cl, shapes * window)
+    inverse = InverseCovariance(valid, model)
+    first, second = np.random.default_rng(0).standard_normal((2, valid.size)) * 50
+    found = [quadratic(inverse.apply(sky), shapes * window) for sky in (first, second)]
+    np.testing.assert_allclose(found[0], dense.estimates(first), rtol=3e-4)
+    cross = quadratic(inverse.apply(first), shapes * window, inverse.apply(second))
+    total = quadratic(inverse.apply(first + second), shapes * window)
+    np.testing.assert_allclose(2 * cross, total - found[0] - found[1], rtol=1e-6, atol=1e-6 * total.max())
+
+
+def test_nothing_in_a_hole_matters(setting) -> None:
+    valid, model, _, _ = setting
+    inverse = InverseCovariance(valid, model)
+    sky = np.random.default_rng(1).standard_normal(valid.size)
+    np.testing.assert_array_equal(inverse.apply(sky), inverse.apply(np.where(valid, sky, np.nan)))
+
+
+def test_the_response_is_that_of_dense_algebra(setting) -> None:
+    valid, model, shapes, window = setting
+    dense = Dense(valid, model.signal_cl, shapes * window)
+    inverse = InverseCovariance(valid, model)
+    # 21 vectors: the first band, of 12 modes, is summed over them; others have the noise of random signs.
+    found = np.array(list(response(inverse, shapes * window, window, np.random.default_rng(2), 21)))
+    wanted = np.array([dense.response(ell, window[ell]) for ell in range(LMAX + 1)]).T
+    np.testing.assert_allclose(found[0, 2:], wanted[0, 2:], rtol=2e-3, atol=2e-3 * wanted[0].max())
+    fisher, dense_fisher = found @ shapes.T, wanted @ shapes.T
+    assert np.diag(fisher) == pytest.approx(np.diag(dense_fisher), rel=0.05)
+    scale = np.sqrt(np.outer(np.diag(dense_fisher), np.diag(dense_fisher)))
+    assert np.abs((fisher - dense_fisher) / scale).max() < 0.05
+
+
+def test_templates_leave_no_trace_and_cost_what_dense_algebra_says(setting) -> None:
+    valid, model, shapes, window = setting
+    x, _, z = pixel_vectors(NSIDE).T
+    dust = np.exp(-np.abs(z) * 3) * (1 + x)
+    inverse = InverseCovariance(valid, model, [dust])
+    dense = Dense(valid, model.signal_cl, shapes * window, [dust])
+    sky = np.random.default_rng(3).standard_normal(valid.size) * 50
+    found = quadratic(inverse.apply(sky), shapes * window)
+    np.testing.assert_allclose(found[1:], dense.estimates(sky)[1:], rtol=2e-3)
+    np.testing.assert_allclose(quadratic(inverse.apply(sky + 300 * dust), shapes * window), found, rtol=1e-2)
+    without = quadratic(InverseCovariance(valid, model).apply(sky + 300 * dust), shapes * window)
+    assert np.all(without[:2] > 2 * found[:2])
+
+
+@pytest.mark.parametrize("kind", ["constant", "dipole", "twice"])
+def test_templates_that_say_nothing_new_are_refused(setting, kind: str) -> None:
+    valid, model, _, _ = setting
+    x, _, z = pixel_vectors(NSIDE).T
+    templates = {"constant": [np.full(x.size, 3.0)], "dipole": [2 + x], "twice": [x * z, -2 * x * z]}[kind]
+    with pytest.raises(MapError, match="constant or a dipole in the observed pixels"):
+        InverseCovariance(valid, model, templates)
+
+
+def test_without_holes_estimates_are_full_sky_spectra() -> None:
+    model = SkyModel.from_theory(fiducial_cl(LMAX), NSIDE, fwhm=np.radians(15), noise_std=NOISE, lmax=LMAX)
+    inverse = InverseCovariance(np.ones(12 * NSIDE**2, bool), model)
+    window = np.ones(LMAX + 1)
+    shapes = np.eye(LMAX + 1)[2:9]
+    found = np.array(list(response(inverse, shapes, window, np.random.default_rng(4), 1)))
+    ell = np.arange(2, 9)
+    # Fisher's matrix of a full sky: half the modes over the squared power of signal and noise.
+    total = model.signal_cl[2:9] + NOISE**2 * 4 * np.pi / (12 * NSIDE**2)
+    np.testing.assert_allclose(np.diag(found[:, 2:9]), (2 * ell + 1) / 2 / total**2, rtol=5e-3)
