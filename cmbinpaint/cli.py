@@ -65,8 +65,10 @@ class Parser(argparse.ArgumentParser):
             name = argument.partition("=")[0]
             if name.startswith("--") and name not in known:
                 now = FORMER.get(name)
-                hint = f"; it is {now} now" if now in known else _suggestion(name, known)
-                self.error(f"unknown option {name}{hint}")
+                if now in known:
+                    self.error(f"unknown option {name}; it is {now} now")
+                listed = ", ".join(option for option in known if option.startswith("--"))
+                self.error(f"unknown option {name}{_suggestion(name, known)} (known: {listed})")
         args, rest = self.parse_known_args(argv)
         if rest:
             self.error(f"unexpected argument {rest[0]!r}{_suggestion(rest[0], known)}")

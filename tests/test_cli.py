@@ -87,11 +87,14 @@ def test_version(capsys) -> None:
     [
         (["inpiant"], "unknown command 'inpiant'; did you mean inpaint? (known: demo, inpaint, "),
         (["xyzzy"], "unknown command 'xyzzy' (known: demo, inpaint, "),
-        (["--dbug"], "unknown option --dbug; did you mean --debug? (see `cmbinpaint --help`)"),
+        (
+            ["--dbug"],
+            "unknown option --dbug; did you mean --debug? (known: --help, --version, --verbose, --debug)",
+        ),
         (["--debug"], None),
         (
             ["probe", "--fil", "prediction"],
-            "unknown option --fil; did you mean --fill? (see `cmbinpaint probe",
+            "unknown option --fil; did you mean --fill? (known: --help, --fill, --seed, --verbose",
         ),
         (["probe", "--fill", "x"], "argument --fill: invalid choice: 'x' (choose from"),
         (["probe", "--seed", "x"], "argument --seed: invalid int value: 'x'"),
