@@ -34,6 +34,12 @@ def filler(name: str = "gaussian", refine: int | None = 0) -> Filler:
     return Filler.prepare(load_model(name), plan(), model(), refine)
 
 
+def test_the_exact_model_takes_no_steps_of_refinement() -> None:
+    one, asked = filler("gaussian", None), filler("gaussian", 7)
+    observed = np.where(one.plan.valid, sum(draw_observation(one.sky_model, realization_rng(1, 0))), np.nan)
+    np.testing.assert_array_equal(one.predict(observed), asked.predict(observed))
+
+
 @pytest.mark.parametrize("name", ["gaussian", "kriging", "diffusive"])
 def test_data_stay_and_draws_repeat(name: str) -> None:
     fill = filler(name)

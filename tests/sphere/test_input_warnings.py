@@ -48,6 +48,15 @@ def test_a_high_monopole_is_warned_of() -> None:
         CmbInpaintWarning, match=r"monopole, 2\.725\d+, is 2\.\de\+04 times .* reduces precision"
     ):
         check_input(sky, np.ones(NPIX, bool))
+    with pytest.warns(CmbInpaintWarning, match=r"monopole, -2\.725\d+, is 2\.\de\+04 times"):
+        check_input(-sky, np.ones(NPIX, bool))
+
+
+def test_a_glitch_below_is_named_as_one_above() -> None:
+    sky = np.random.default_rng(0).normal(size=NPIX)
+    sky[7], sky[9] = -1e9, 1e7
+    with pytest.warns(CmbInpaintWarning, match=r"pixel 7 is .*e\+0[89] standard deviations from the rest"):
+        check_input(sky, np.ones(NPIX, bool))
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])

@@ -45,6 +45,7 @@ def test_a_batch_is_a_function_of_its_number(kind: str, channels: int, built: Pa
         assert array.dtype == np.float32 and np.array_equal(array, getattr(again, f.name))
     for other in (stream.batch(8), stream.batch(7, "validation"), build_stream(options, 6).batch(7)):
         assert not np.array_equal(first.truth, other.truth) and not np.array_equal(first.valid, other.valid)
+    assert not np.array_equal(stream.batch(7, "validation").valid, stream.batch(7, "test").valid)
 
 
 @pytest.mark.parametrize("kind", ["flat", "stored"])
