@@ -54,6 +54,7 @@ class InverseCovariance:
         self.solver = GaussianSolver(valid, replace(sky_model, signal_cl=signal))
         self.harmonics = self.solver.harmonics
         self._unroot = np.divide(1.0, np.sqrt(signal), out=np.zeros(signal.size), where=signal > 0)
+        self._rms = sky_model.rms * float(np.sqrt(np.mean(valid)))
         smooth = [np.ones(valid.size), *pixel_vectors(sky_model.nside).T]
         given = [np.where(valid, template, 0.0) for template in (*smooth, *templates)]
         scales = [float(np.sqrt(np.mean(np.square(template)))) for template in given]
@@ -78,10 +79,15 @@ class InverseCovariance:
     def _inverse(self, sky: FloatArray) -> tuple[FloatArray, ComplexArray]:
         """(npix,) `C⁻¹ sky` with nothing projected out, 0 in holes, and (size,) `Yᵀ` of it."""
         steps = _STEPS_WITHOUT_HOLES if self.solver.valid.all() else None
-        solution = self.solver.solve(sky, steps=steps, tolerance=TOLERANCE, keep_modes=True)
+        known = np.where(self.solver.valid[0], sky, 0.0)
+        # The tolerance is in the model's posterior standard deviations: noise, templates and the vectors that probe the
+        # response are brought to the data's level, or they would be solved for to a few percent only.
+        level = float(np.sqrt(np.mean(np.square(known)))) / self._rms or 1.0
+        solution = self.solver.solve(known / level, steps=steps, tolerance=TOLERANCE, keep_modes=True)
         assert solution.modes is not None
         # Not the adjoint of the former: where signal is far above noise that would be a difference of equal numbers.
-        return self.solver.weighted(sky - solution.mean), scale_alm(solution.modes[0], self._unroot)
+        weighted = self.solver.weighted(known - level * solution.mean)
+        return weighted, level * scale_alm(solution.modes[0], self._unroot)
 
 
 def quadratic(alm: ComplexArray, shapes: FloatArray, other: ComplexArray | None = None) -> FloatArray:

@@ -73,6 +73,17 @@ def test_nothing_in_a_hole_matters(setting) -> None:
     np.testing.assert_array_equal(inverse.apply(sky), inverse.apply(np.where(valid, sky, np.nan)))
 
 
+def test_it_is_linear_however_small_a_map_is(setting) -> None:
+    valid, model, _, _ = setting
+    inverse = InverseCovariance(valid, model)
+    sky = np.random.default_rng(1).standard_normal(valid.size) * 50
+    one = inverse.apply(sky)
+    # A vector of unit size beside 60 µK of signal: solved for as well as the map itself.
+    np.testing.assert_allclose(
+        inverse.apply(sky / 1000), one / 1000, rtol=1e-9, atol=1e-12 * np.abs(one).max()
+    )
+
+
 def test_the_response_is_that_of_dense_algebra(setting) -> None:
     valid, model, shapes, window = setting
     dense = Dense(valid, model.signal_cl, shapes * window)
