@@ -250,7 +250,7 @@ def test_units_are_kept_or_declared_never_crossed(tmp_path: Path) -> None:
         ({"A": SKY}, {"unit": {"B": "K"}}, r"units are given for \['B'\], which are not columns"),
         ({"A": SKY, "B": SKY[:12]}, {}, "one length"),
         (SKY, {"unit": {"A": "K"}}, "unit is one text for a single map"),
-        (np.ones((3, NPIX)), {}, r"shape \(3, 3072\); one map"),
+        (np.ones((4, NPIX)), {}, r"shape \(4, 3072\)"),
         (SKY[:100], {}, "100 pixels is not a HEALPix map"),
         (SKY.astype(complex), {}, "holds complex128"),
     ],

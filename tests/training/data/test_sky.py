@@ -131,7 +131,7 @@ def test_patches_are_cut_as_the_pipeline_cuts_them() -> None:
 
     class Spy(NetworkInpainter):
         def __init__(self) -> None:
-            pass
+            self._batch = 16
 
         def _pass(self, x: np.ndarray, known: np.ndarray) -> np.ndarray:
             given.extend(zip(x, known, strict=True))
