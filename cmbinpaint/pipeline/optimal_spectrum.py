@@ -213,7 +213,8 @@ class Estimator:
         templates: Sequence[FloatArray] = (), seed: int = 0, clock: Clock | None = None,
     ) -> None:  # fmt: skip
         self._model, self._seed, self._clock = sky_model, seed, clock or Clock(None)
-        around = _around(bands, sky_model.lmax)
+        # Beyond the end of a given spectrum or beam the model has no power, and nothing to estimate.
+        around = _around(bands, int(np.flatnonzero(sky_model.signal_cl * window)[-1]))
         self._inside = np.isin(around.edges[:-1], bands.edges[:-1])
         shapes = _band_shapes(around, sky_model, window)
         self._seen = shapes * window

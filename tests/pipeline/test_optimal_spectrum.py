@@ -153,6 +153,17 @@ def test_monopole_dipole_and_templates_are_projected_out(mask, one) -> None:
     assert np.all(clean.errors >= one.errors * 0.99) and clean.errors[0] > one.errors[0]
 
 
+@pytest.mark.filterwarnings("ignore:the beam ends at ell = 13")
+def test_bands_may_end_where_the_beam_does(mask) -> None:
+    beam = gaussian_beam(FWHM, 13) * pixel_window(NSIDE, 13)
+    known = {key: value for key, value in KNOWN.items() if key != "fwhm"}
+    found = optimal_spectrum(observe(0), mask, beam=beam, seed=1, n_sims=10, **known)
+    assert found.bands.edges[-1] == 14 and np.all(found.errors > 0)
+    assert not found.windows[:, 14:].any()
+    with pytest.raises(SpectrumError, match="the model has no power at ell = 14 to 18"):
+        optimal_spectrum(observe(0), mask, beam=beam, n_sims=10, **(known | {"bins": [2, 14, 19]}))
+
+
 def test_what_it_gives_to_papers(one) -> None:
     ell, dl, error = one.to_dl()
     np.testing.assert_allclose(ell, [67 / 21, 374 / 56, 1285 / 115])
