@@ -1,6 +1,6 @@
 """What filling a map takes, roughly: said by `info` before the work.
 
-Inputs: a mask. Outputs: seconds and bytes, for the default model and for kriging.
+Inputs: a mask and a model's name. Outputs: seconds and bytes.
 """
 
 from typing import TYPE_CHECKING, NamedTuple
@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from cmbinpaint._types import BoolArray
 
-# Measured on one core with `inpaint_map` on one realization of the demo's kind of sky (fsky 0.76), start included:
-# processor time 3.1 and 6.5 s (default), 11 and 32 s (kriging) at nside 128 and 256; peak memory 1.1 GiB at nside
-# 512. Another processor may take half or twice as long.
-_BASE_SECONDS = 3.0  # Python and its libraries
+# Measured with `benchmarks/speed.py`, one thread, on the demo's kind of sky (fsky 0.76), start included: processor time
+# 3.1, 9.6 and 39 s (gaussian) at nside 128, 256 and 512; 13 and 47 s (kriging), the first as long as there are few
+# pixels; 10 s (combine128) at nside 128. Peak memory 0.87 GiB at nside 512. Another processor may take half or twice
+# as long.
+_BASE_SECONDS = 1.0  # Python and its libraries
 _SECONDS_PER_PIXEL = 1.8e-6  # the sky model
-_SECONDS_PER_TARGET = 150e-6  # kriging's neighbor weights
-_SECONDS_PER_TARGET_OF_MANY = 50e-6  # from half as many neighbors
-_SECONDS_PER_TARGET_SOLVED = 20e-6  # of the solver's factor
+_SECONDS_PER_TARGET = {"gaussian": 37e-6, "kriging": 240e-6, "network": 190e-6, "diffusive": 1e-6}
 _SECONDS_PER_STEP = (3.8e-7, 8e-10)  # conjugate gradients, times nside² and nside³
-_STEPS = 6  # each costs about three plain ones, preconditioner included
-_BASE_BYTES = 450e6
-_BYTES_PER_PIXEL = 145
+_STEPS = 18  # of the solver, in plain steps, preconditioner included
+_BASE_BYTES = 350e6
+_NETWORK_BYTES = 400e6  # torch, weights, a batch
+_BYTES_PER_PIXEL = 190
 
 
 class Cost(NamedTuple):
@@ -30,19 +30,19 @@ class Cost(NamedTuple):
     bytes: float
 
 
-def estimate(valid: "BoolArray") -> tuple[Cost, Cost]:
-    """Estimate what one realization takes: (the default model, kriging), for (npix,) bool RING."""
+def estimate(valid: "BoolArray", model: str = "default") -> Cost:
+    """Estimate what one realization takes by a method of `pipeline.models` or a network, for (npix,) bool RING."""
     import numpy as np
 
-    from cmbinpaint.gaussian.coarse_to_fine import MANY
+    from cmbinpaint.pipeline.models import METHODS
     from cmbinpaint.sphere.maps import npix_to_nside
 
+    model = "gaussian" if model == "default" else model
+    kind = model if model in METHODS else "network"
     nside, targets = npix_to_nside(valid.size), int(np.count_nonzero(~valid))
-    square, cube = _SECONDS_PER_STEP
-    step = square * nside**2 + cube * nside**3
-    size = _BASE_BYTES + _BYTES_PER_PIXEL * valid.size
-    common = _BASE_SECONDS + _SECONDS_PER_PIXEL * valid.size
-    a_target = _SECONDS_PER_TARGET_OF_MANY if targets > MANY else _SECONDS_PER_TARGET
-    kriging = Cost("kriging", common + a_target * targets, size)
-    solved = common + _SECONDS_PER_TARGET_SOLVED * targets + 3 * _STEPS * step
-    return Cost("gaussian", solved, size), kriging
+    seconds = _BASE_SECONDS + _SECONDS_PER_PIXEL * valid.size + _SECONDS_PER_TARGET[kind] * targets
+    if kind in ("gaussian", "network"):  # a network's prediction is refined by the solver
+        square, cube = _SECONDS_PER_STEP
+        seconds += _STEPS * (square * nside**2 + cube * nside**3)
+    size = _BASE_BYTES + _BYTES_PER_PIXEL * valid.size + (_NETWORK_BYTES if kind == "network" else 0)
+    return Cost(model, seconds, size)

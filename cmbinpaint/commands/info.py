@@ -23,11 +23,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("map", metavar="MAP", type=Path, help="HEALPix FITS file")
     parser.add_argument("mask", metavar="MASK", type=Path, nargs="?", help="FITS mask, 1 = observed")
     source.add_map_arguments(parser.add_argument)
+    parser.add_argument(
+        "--model", metavar="NAME", default="default", help="model whose cost is told (default: %(default)s)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Describe the map and its holes."""
+    _require_model(args.model)
     from cmbinpaint.files import fits
     from cmbinpaint.files.other_columns import column_ranges
     from cmbinpaint.sphere.maps import validate_map
@@ -42,11 +46,19 @@ def run(args: argparse.Namespace) -> int:
     }
     valid = source.read_observed(args, sky, info) & validate_map(sky).known
     facts["holes"] = hole_facts(valid)
-    facts["cost"] = (
-        [c._asdict() for c in cost.estimate(valid)] if 0 < facts["holes"]["pixels"] < sky.size else []
-    )
+    some = 0 < facts["holes"]["pixels"] < sky.size
+    facts["cost"] = cost.estimate(valid, args.model)._asdict() if some else None
     print(json.dumps(facts, indent=2, allow_nan=False) if args.json else "\n".join(_lines(facts)))
     return 0
+
+
+def _require_model(name: str) -> None:
+    """Refuse a name that is no method and no network; whether it is can be said without torch."""
+    from cmbinpaint.networks.store import find_card
+    from cmbinpaint.pipeline.models import METHODS
+
+    if name not in METHODS:
+        find_card(name, METHODS)
 
 
 def _range(found: "ColumnRange | None") -> dict[str, Any]:
@@ -121,11 +133,12 @@ def _lines(facts: dict[str, Any]) -> list[str]:
     if masks and holes["pixels"] == 0:
         lines.append(f"               nothing would be filled; --mask-field takes a mask: {', '.join(masks)}")
     if facts["cost"]:
-        default, other = facts["cost"]
+        taken = facts["cost"]
+        seconds, size = common.human_seconds(taken["seconds"]), common.human_bytes(taken["bytes"])
         lines += [
             "",
-            f"  filling      one realization by {default['model']}, the default: {_spent(default)}",
-            f"               or by {other['model']}: {_spent(other)} (estimates: within a factor of two)",
+            f"  filling      one realization by {taken['model']} takes about {seconds} of processor time",
+            f"               and {size} of memory (estimates: within a factor of two)",
         ]
     return lines
 
@@ -138,14 +151,6 @@ def _values(column: dict[str, Any]) -> str:
     if column["is_mask"]:
         return f"mask, {column['mean']:.4g} of it 1{unknown}"
     return f"{column['least']:.4g} to {column['largest']:.4g}{unknown}"
-
-
-def _spent(cost: dict[str, Any]) -> str:
-    """Return what one realization takes, in words."""
-    return (
-        f"{common.human_seconds(cost['seconds'])} of processor time, "
-        f"{common.human_bytes(cost['bytes'])} of memory"
-    )
 
 
 def _hole_lines(holes: dict[str, Any]) -> list[str]:
