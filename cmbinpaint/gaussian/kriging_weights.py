@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from cmbinpaint._machine import one_blas_thread
+from cmbinpaint._ticks import advance
 from cmbinpaint._types import AnyArray, BoolArray, FloatArray
 from cmbinpaint.sphere.pixel_covariance import CovarianceTable
 
@@ -88,8 +89,9 @@ def neighbor_weights(
     step = max(1, CHUNK_NUMBERS // (k * (k + 1) // 2))
     # BLAS's own threads and these would wait for one another: ten times slower from 200 neighbors on.
     with one_blas_thread(), ThreadPoolExecutor(max(1, threads)) as pool:
-        for _ in pool.map(run, range(0, len(points), step)):
-            pass
+        starts = range(0, len(points), step)
+        for start, _ in zip(starts, pool.map(run, starts), strict=True):
+            advance(min(step, len(points) - start))
     return weights, std
 
 

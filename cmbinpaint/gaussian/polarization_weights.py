@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from cmbinpaint._machine import one_blas_thread
+from cmbinpaint._ticks import advance
 from cmbinpaint._types import AnyArray, BoolArray, FloatArray
 from cmbinpaint.gaussian.kriging_weights import ABSENT, CHUNK_NUMBERS, NUGGET, solve_batch
 from cmbinpaint.sphere.pixel_covariance import CovarianceTable, Frames, stokes_covariance
@@ -77,8 +78,9 @@ def pair_weights(
 
     step = max(1, CHUNK_NUMBERS // (2 * k * (2 * k + 1) // 2))
     with one_blas_thread(), ThreadPoolExecutor(max(1, threads)) as pool:
-        for _ in pool.map(run, range(0, len(numbers), step)):
-            pass
+        starts = range(0, len(numbers), step)
+        for start, _ in zip(starts, pool.map(run, starts), strict=True):
+            advance(min(step, len(numbers) - start))
     return weights, error
 
 

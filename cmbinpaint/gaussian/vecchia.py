@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import sparse
 
+from cmbinpaint._ticks import expect
 from cmbinpaint._types import AnyArray, BoolArray, Float32Array, FloatArray, IntArray
 from cmbinpaint.gaussian.conditioning_sets import NEAREST, Conditioning, Group
 from cmbinpaint.gaussian.kriging_weights import neighbor_weights
@@ -141,6 +142,7 @@ def factor_holes(
     conditioning = Conditioning(valid, nearest, targets)
     n_data, n_holes = conditioning.data.size, conditioning.holes.size
     extra = hole_noise_std**2
+    expect(n_holes)
     noise = np.square(np.broadcast_to(noise_std, valid.shape)[conditioning.data])
     variance = np.concatenate([noise, np.full(n_holes, extra)])
     steps = []

@@ -9,6 +9,7 @@ a row.
 
 import numpy as np
 
+from cmbinpaint._ticks import expect
 from cmbinpaint._types import AnyArray, BoolArray, FloatArray, IntArray
 from cmbinpaint.gaussian.conditioning_sets import NEAREST, Conditioning, Group
 from cmbinpaint.gaussian.polarization_weights import pair_weights
@@ -50,6 +51,7 @@ def factor_polarization(
     conditioning = Conditioning(valid, nearest)
     n_data, n_holes, npix = conditioning.data.size, conditioning.holes.size, valid.size
     extra = hole_noise_std**2
+    expect(n_holes)
     noise = np.concatenate([np.square(noise_std[:, conditioning.data]), np.full((2, n_holes), extra)], axis=1)
     places = Frames.at(np.ascontiguousarray(conditioning.vectors.T))
     both, difference = signal_cl[0, 0] + signal_cl[1, 1], signal_cl[0, 0] - signal_cl[1, 1]

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from cmbinpaint._ticks import heard_by
+
 _log = logging.getLogger(__name__)
 
 
@@ -19,8 +21,9 @@ class Progress:
     Attributes
     ----------
     stage
-        ``"sky model"``, ``"plan"`` (neighbor weights, patches), ``"fill"`` (counts maps), within a fill ``"solve"``
-        (counts the steps of conjugate gradients); studies and trainings have stages of their own.
+        ``"sky model"`` (counts spectra that are measured), ``"plan"`` (counts hole pixels; of T, Q, U those of T,
+        then those of Q and U besides), ``"fill"`` (counts maps), within a fill ``"solve"`` (counts the steps of
+        conjugate gradients); studies and trainings have stages of their own.
     done, total
         In units of the stage; `total` is 0 where it is not known beforehand (a solve to convergence).
     change
@@ -74,9 +77,9 @@ class Clock:
 
     @contextmanager
     def stage(self, stage: str) -> Iterator[None]:
-        """Time a stage, and report its beginning and its end."""
+        """Time a stage, and report its beginning, how far it is, and its end."""
         self.report(Progress(stage, 0, 1))
-        with self.timed(stage):
+        with heard_by(lambda done, total: self.report(Progress(stage, done, total))), self.timed(stage):
             yield
         self.report(Progress(stage, 1, 1))
 

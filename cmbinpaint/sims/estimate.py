@@ -16,6 +16,7 @@ three pixels, with noise of 3 µK and a Planck-like mask at nside 128, 1.3 times
 
 import numpy as np
 
+from cmbinpaint._ticks import advance
 from cmbinpaint._types import BoolArray, FloatArray
 from cmbinpaint.errors import MapError
 from cmbinpaint.sims.map_signal import lowest_lmax, with_broad_prior
@@ -151,6 +152,7 @@ class _Observer(Observer):
             alm = draw_alm(fit.signal[: beyond.size], rng)
             sky = self.harmonics.synthesis(alm) + rng.standard_normal(self.valid.size) * std
             beyond += self.power(sky) - alm_to_cl(alm, self.harmonics.lmax) - fit.noise
+            advance()
         return interpolated(band_means(beyond / count, self.bands), self.bands)
 
 

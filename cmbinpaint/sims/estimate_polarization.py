@@ -11,6 +11,7 @@ than lensing's, and another TE, are not looked for.
 
 import numpy as np
 
+from cmbinpaint._ticks import advance
 from cmbinpaint._types import BoolArray, FloatArray
 from cmbinpaint.errors import MapError
 from cmbinpaint.sims.estimate import FEWEST, LEAST_NSIDE, SEED, believed_noise, estimate_sky_model
@@ -130,6 +131,7 @@ class _Observer(Observer):
             sky = self.harmonics.synthesis(alm)
             sky += rng.standard_normal(sky.shape) * std
             beyond += self.power(sky) - sum(alm_to_cl(row, lmax) for row in alm) - fit.noise
+            advance()
         return interpolated(band_means(beyond / count, self.bands), self.bands)
 
 

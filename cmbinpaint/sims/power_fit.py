@@ -12,6 +12,7 @@ import numpy as np
 from scipy.linalg import solveh_banded
 from scipy.optimize import minimize
 
+from cmbinpaint._ticks import advance, expect
 from cmbinpaint._types import BoolArray, FloatArray, IntArray
 from cmbinpaint.sphere.harmonics import Harmonics
 
@@ -90,12 +91,14 @@ def fit_observed(
         Whether the reference has the map's amplitude and beam already: only noise and ratio are fitted.
     """
     nside, lmax = observer.nside, observer.harmonics.lmax
+    # The last pass counts, and has the most simulations.
+    counts = (1, 1, min(8, max(1, SIMULATED_NSIDES // nside))) if nside <= LARGE_NSIDE else (1,)
+    expect(1 + sum(counts))
     power, bands, fsky = observer.power(observed), observer.bands, observer.fsky
+    advance()
     # Leaked power, still unknown, must not pass for signal: at first all ell weigh alike in log(ell).
     equal = np.append(0.0, 1.0 / np.arange(1, lmax + 1))
     fit = _fit(power, np.zeros(lmax + 1), bands, fsky * equal**2, level, reference, shaped)
-    # The last pass counts, and has the most simulations.
-    counts = (1, 1, min(8, max(1, SIMULATED_NSIDES // nside))) if nside <= LARGE_NSIDE else (1,)
     for count in counts:
         leak = observer.leak(fit, known, count)
         share = _informative_fraction(power, leak, bands, fsky)
