@@ -23,7 +23,10 @@ from cmbinpaint import __version__
 from cmbinpaint.errors import CmbInpaintWarning, FitsError
 
 if TYPE_CHECKING:
-    from cmbinpaint._types import AnyArray, FloatArray
+    from cmbinpaint._types import AnyArray, BoolArray, FloatArray
+
+# Kinds of masks that commands draw by themselves.
+HOLES = ("planck", "round")
 
 # Of any number: a seed has up to 128 bits, and floats far below their largest are absurd in every option.
 _LARGEST = 2**128
@@ -184,3 +187,11 @@ def human_seconds(seconds: float) -> str:
     if seconds < 100:
         return f"{max(seconds, 1):.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def drawn_mask(kind: str, nside: int) -> "BoolArray":
+    """Return a mask of one of the `HOLES`, (npix,) bool RING, True = observed."""
+    from cmbinpaint.sphere.planck_mask import planck_like_mask
+    from cmbinpaint.sphere.round_mask import round_holes_mask
+
+    return planck_like_mask(nside) if kind == "planck" else round_holes_mask(nside)

@@ -36,6 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--pixwin", action="store_true", help="let pixels average: apply the pixel window")
     parser.add_argument(
+        "--holes",
+        choices=common.HOLES,
+        help="hide pixels (UNSEEN): a Planck-like mask, or round holes 5 to 65 px wide; default: the whole sky",
+    )
+    parser.add_argument(
         "--unit", default="K_CMB", metavar="U", help="of the file: K_CMB (default), mK_CMB, uK_CMB"
     )
     parser.add_argument(
@@ -56,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
 
     from cmbinpaint.files import fits
     from cmbinpaint.sims import simulate_sky
-    from cmbinpaint.sphere.maps import validate_nside
+    from cmbinpaint.sphere.maps import UNSEEN, validate_nside
     from cmbinpaint.sphere.units import parse_unit, unit_factor
 
     nside = validate_nside(args.nside)
@@ -68,11 +73,15 @@ def run(args: argparse.Namespace) -> int:
     fwhm = None if args.fwhm_arcmin is None else float(np.radians(args.fwhm_arcmin / 60))
     with common.stage("simulate"):
         sky = simulate_sky(cl, nside, fwhm=fwhm, noise_std=noise, pixwin=args.pixwin, lmax=lmax, seed=seed)
+    hidden = None if args.holes is None else ~common.drawn_mask(args.holes, nside)
     cards, history = common.provenance_of(args.argv)
     cards |= _cards(args, seed, lmax)
+    written = (sky * unit_factor("uK_CMB", unit)).astype(np.float32)
+    if hidden is not None:
+        written[hidden] = UNSEEN
     fits.write_map(
         output,
-        (sky * unit_factor("uK_CMB", unit)).astype(np.float32),
+        written,
         unit=unit,
         column=args.column,
         ordering=args.ordering,
@@ -81,7 +90,8 @@ def run(args: argparse.Namespace) -> int:
         provenance=cards,
         history=history,
     )
-    print(f"{output}: nside {nside}, {args.ordering}, {unit}, seed {seed}, rms {np.std(sky):.1f} µK")
+    share = "" if hidden is None else f", {np.mean(hidden):.1%} of the pixels hidden"
+    print(f"{output}: nside {nside}, {args.ordering}, {unit}, seed {seed}, rms {np.std(sky):.1f} µK{share}")
     return 0
 
 

@@ -40,12 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--model", metavar="M", action="append", help="repeat for several; default: default, kriging, diffusive "
         "(with --misspecified: kriging)")  # fmt: skip
     add("--nside", metavar="N", type=common.positive_int, default=128, help="default 128")
-    add(
-        "--mask",
-        metavar="FILE",
-        type=Path,
-        help="FITS mask, 1 = observed, of any nside; default: Planck-like",
-    )
+    which = parser.add_mutually_exclusive_group().add_argument
+    which("--mask", metavar="FILE", type=Path, help="FITS mask, 1 = observed, of any nside")
+    which("--holes", choices=common.HOLES, default="planck", help="draw one: Planck-like (default), or round holes "
+          "5 to 65 px wide, as CoMBInE's circles")  # fmt: skip
     add("--fwhm-arcmin", metavar="X", type=common.natural_float, help="beam; default: three pixels")
     add("--noise-std", metavar="X", type=common.natural_float, help="white noise per pixel, µK; default 3")
     add("--skies", metavar="N", type=common.positive_int, default=20, help="2 or more; default 20")
@@ -139,11 +137,10 @@ def _mask(args: argparse.Namespace) -> "BoolArray":
     from cmbinpaint.files import fits
     from cmbinpaint.sphere.maps import degrade, validate_nside
     from cmbinpaint.sphere.masks import validate_mask
-    from cmbinpaint.sphere.planck_mask import planck_like_mask
 
     nside = validate_nside(args.nside)
     if args.mask is None:
-        return planck_like_mask(nside)
+        return common.drawn_mask(args.holes, nside)
     valid = validate_mask(fits.read_mask(args.mask))
     share, known = degrade(valid.astype(np.float64), np.ones(valid.size, bool), nside)
     return known & (share > 0.5)

@@ -61,7 +61,7 @@ _KINDS = {
                             lambda m: m.alm_error, lambda v: [str(ell) for ell in v.multipoles],
                             r"multipole $\ell$", None, 100.0),
     "jumps": _Kind("Jumps across the edges of holes, realizations", "mean square jump / true",
-                   lambda m: m.jumps, lambda v: v.hole_sizes, "", best=1.0),
+                   lambda m: m.jumps, lambda v: v.hole_widths, "", best=1.0),
     "one_point": _Kind("Distribution of hole pixels, realizations", "KS distance / true skies'",
                        lambda m: m.one_point, lambda v: ["all", *v.depths], _DEPTHS, best=1.0),
 }  # fmt: skip
@@ -80,7 +80,7 @@ def draw_validation(result: "Validation", figure: str = "excess", *, ax: Axes | 
     figure
         `"excess"` (less 1, on a logarithmic scale from 0.1 %), `"distance"` or `"sharpness"` against hole depth;
         `"bias"`, `"bias_raw"`, `"ratio_realization"` or `"ratio_prediction"` in percent by band; `"low_multipoles"`
-        (each sky a small point); `"jumps"` by hole size; `"one_point"`.
+        (each sky a small point); `"jumps"` by hole width; `"one_point"`.
     ax
         Axes to draw on; `None`: new ones.
 

@@ -22,16 +22,24 @@ if the predictor preserves these (`inpaint_map` takes them out and puts them bac
 expectation at ell = 0 and 1 alone, and the identity is exact for ell >= 2.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import f as fisher
 
-from cmbinpaint._types import AnyArray, FloatArray
+from cmbinpaint._types import AnyArray, BoolArray, FloatArray
 from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.validation.coverage import Coverage, covered
-from cmbinpaint.validation.jackknife import Estimate, jackknife, mean, ratio_of_means, rms_ratio
+from cmbinpaint.validation.depths import HOLE_WIDTHS
+from cmbinpaint.validation.jackknife import (
+    Estimate,
+    jackknife,
+    mean,
+    ratio_of_means,
+    rms_ratio,
+    stack_estimates,
+)
 from cmbinpaint.validation.sky_statistics import LOW_ELL, SkyStatistics, low_degrees
 
 Stack = Mapping[str, AnyArray]
@@ -97,6 +105,8 @@ class ModelCalibration:
     sharpness
         (depths,) width of the model's realizations of the signal over the exact posterior's, geometric mean
         over pixels, from the errors on simulated skies.
+    excess_by_width, distance_by_width, sharpness_by_width
+        (widths, depths) the same for each class of holes in `depths.HOLE_WIDTHS`.
     scatter
         (depths,) rms of realization - prediction over that of observation - exact mean, of the realizations
         that were drawn.
@@ -111,7 +121,7 @@ class ModelCalibration:
     alm_error_by_sky
         (skies, ell) the same sky by sky.
     jumps, prediction_jumps
-        (2,) mean square jump across hole edges over the true one, see `sky_statistics.HOLE_SIZES`.
+        (widths,) mean square jump across hole edges over the true one.
     one_point, prediction_one_point
         (1 + depths,) Kolmogorov-Smirnov distance of hole pixels over that of true skies.
     one_point_p
@@ -128,6 +138,9 @@ class ModelCalibration:
     distance: Estimate
     first_error: FloatArray
     sharpness: Estimate
+    excess_by_width: Estimate
+    distance_by_width: Estimate
+    sharpness_by_width: Estimate
     scatter: Estimate
     bias: Bias
     pixels: Coverage
@@ -171,11 +184,18 @@ def calibrate(
     true = exact["true_power"]
     alm_error, by_sky = low_multipole_errors(model["residual_alm"], exact["true_alm"])
     null = exact["one_point"]
+    by_depth = [statistics.kept_bins == i for i in range(statistics.depths.n)]
+    by_width = [[(statistics.kept_widths == w) & bin_ for bin_ in by_depth] for w in range(len(HOLE_WIDTHS))]
     return ModelCalibration(
         excess=rms_ratio(model["error"], exact["error"]),
         distance=rms_ratio(model["distance"], exact["error"]),
         first_error=np.sqrt(model["error"][0]),
-        sharpness=_sharpness(model["error_kept"], exact["error_kept"], statistics),
+        sharpness=_sharpness(model["error_kept"], exact["error_kept"], by_depth),
+        excess_by_width=rms_ratio(model["error_by_width"], exact["error_by_width"]),
+        distance_by_width=rms_ratio(model["distance_by_width"], exact["error_by_width"]),
+        sharpness_by_width=stack_estimates(
+            [_sharpness(model["error_kept"], exact["error_kept"], bins) for bins in by_width]
+        ),
         scatter=rms_ratio(model["scatter"], exact["residual"]),
         bias=_bias(model, true),
         pixels=covered(
@@ -208,9 +228,7 @@ def _bias(model: Stack, true: FloatArray) -> Bias:
     )
 
 
-def _sharpness(errors: FloatArray, exact: FloatArray, statistics: SkyStatistics) -> Estimate:
-    bins = [statistics.kept_bins == i for i in range(statistics.depths.n)]
-
+def _sharpness(errors: FloatArray, exact: FloatArray, bins: Sequence[BoolArray]) -> Estimate:
     def widths(of_model: FloatArray, of_exact: FloatArray) -> FloatArray:
         ratio = 0.5 * np.log(of_model / of_exact)
         means = [

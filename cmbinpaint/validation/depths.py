@@ -1,6 +1,6 @@
-"""Bins of hole depth: how far a pixel is from data decides how well it can be filled.
+"""Bins of hole depth and of hole width: how far a pixel is from data decides how well it can be filled.
 
-Inputs: an inpainting plan, errors as maps. Outputs: `DepthBins`, mean squares by depth.
+Inputs: an inpainting plan, errors as maps. Outputs: `DepthBins`, mean squares by depth; the width class of each hole.
 """
 
 from collections.abc import Sequence
@@ -13,9 +13,13 @@ import numpy as np
 from cmbinpaint._types import BoolArray, FloatArray, IntArray
 from cmbinpaint.errors import MaskError
 from cmbinpaint.problem.plan import InpaintingPlan
+from cmbinpaint.sphere.holes import hole_labels, hole_sizes
 
 # Upper edges in pixels; the last bin is open. Depths of one-pixel holes go from 0.80 to 1.04.
 DEPTH_EDGES = (1.3, 2.3, 4.3, 8.3)
+# Upper edges of the classes of holes by width, in pixels; a hole of one pixel is 1.13 wide, the last class is open.
+WIDTH_EDGES = (1.2, 10.0, 70.0)
+HOLE_WIDTHS = ("holes of one pixel", "up to 10 px wide", "up to 70 px wide", "wider holes")
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,3 +99,15 @@ class DepthBins:
     def mean_square(self, sky: FloatArray) -> FloatArray:
         """(bins,) mean squares of a (npix,) RING map, an error say; NaN in empty bins."""
         return self.mean(np.square(self.at(sky)))
+
+
+def hole_width_classes(plan: InpaintingPlan) -> IntArray:
+    """(npix,) int64 RING: the class in `HOLE_WIDTHS` of the hole that each target belongs to; -1 elsewhere.
+
+    A hole is as wide as a disc of its area. At nside 128 point sources are up to 10 px wide, extended regions up to 70,
+    and the Galactic cut is wider.
+    """
+    labels = hole_labels(~plan.targets)
+    widths = 2 * np.sqrt(hole_sizes(labels) / np.pi)
+    classes = np.concatenate([[-1], np.digitize(widths, WIDTH_EDGES, right=True)])
+    return classes[labels].astype(np.int64)

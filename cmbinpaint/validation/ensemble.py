@@ -7,14 +7,15 @@ number and is written whole, so that any process may do any unit, in any order, 
 `ensemble.units(n)[rank::size]` shares the work between `size` processes.
 
 Of the exact mean: `error`, `residual`, `field` (mean squares by depth of mean - signal, observation - mean, signal),
-`mean` (targets,), `error_kept`, `true_power`, `zero_power` (the map with zeros in its holes), `mean_power`,
-`true_alm`, `residual_alm`, `jumps`, `one_point`, `seconds`.
+`error_by_width` (widths, depths), `mean` (targets,), `error_kept`, `true_power`, `zero_power` (the map with zeros in
+its holes), `mean_power`, `true_alm`, `residual_alm`, `jumps`, `one_point`, `seconds`.
 
 Of a model, with F the map filled with its prediction and R = o - F its residual: `error`, `distance`, `scatter`
 (mean squares by depth of prediction - signal, prediction - exact mean, realization - prediction),
-`prediction_kept`, `error_kept`, `prediction_power`, `realization_power`, `residual_cross` (C_ell(F, R)),
-`distance_cross` (C_ell(F, F - M), M the map filled with the exact mean), `filled_alm`, `residual_alm`, `jumps`,
-`prediction_jumps`, `one_point`, `prediction_one_point`, `steps`, `seconds` (of the plan, of one prediction).
+`error_by_width`, `distance_by_width`, `prediction_kept`, `error_kept`, `prediction_power`, `realization_power`,
+`residual_cross` (C_ell(F, R)), `distance_cross` (C_ell(F, F - M), M the map filled with the exact mean), `filled_alm`,
+`residual_alm`, `jumps`, `prediction_jumps`, `one_point`, `prediction_one_point`, `steps`, `seconds` (of the plan, of
+one prediction).
 """
 
 import hashlib
@@ -206,6 +207,7 @@ class Ensemble(Series):
         true_alm, mean_alm = statistics.alm(observed), statistics.alm(filled)
         return {
             "error": depths.mean_square(mean - signal),
+            "error_by_width": statistics.by_width(mean - signal),
             "residual": depths.mean_square(observed - mean),
             "field": depths.mean_square(signal),
             "mean": depths.at(mean).astype(np.float32),
@@ -243,7 +245,9 @@ class Ensemble(Series):
         residual_alm = statistics.alm(observed) - filled_alm
         return {
             "error": depths.mean_square(filled - signal),
+            "error_by_width": statistics.by_width(filled - signal),
             "distance": depths.mean_square(filled - exact),
+            "distance_by_width": statistics.by_width(filled - exact),
             "scatter": depths.mean_square(realized - filled),
             "prediction_kept": statistics.at_kept(filled),
             "error_kept": statistics.at_kept(filled - signal),

@@ -15,7 +15,7 @@ from typing import Self
 import numpy as np
 
 from cmbinpaint import __version__
-from cmbinpaint._types import BoolArray, FloatArray
+from cmbinpaint._types import BoolArray, FloatArray, IntArray
 from cmbinpaint.errors import MaskError, SpectrumError
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.skies import simulate_sky
@@ -23,7 +23,7 @@ from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sims.theory import fiducial_cl
 from cmbinpaint.spectra.bandpowers import Bandpowers, log_bands
 from cmbinpaint.sphere.pixels import pixel_size
-from cmbinpaint.validation.depths import DEPTH_EDGES, DepthBins
+from cmbinpaint.validation.depths import DEPTH_EDGES, HOLE_WIDTHS, WIDTH_EDGES, DepthBins, hole_width_classes
 
 BEAM_PIXELS = 3.0
 NOISE_UK = 3.0
@@ -115,6 +115,19 @@ class SimulationSetup:
         """The targets by depth."""
         return DepthBins.of(self.plan, self.depth_edges)
 
+    @cached_property
+    def width_classes(self) -> IntArray:
+        """(npix,) the class of each target's hole by width, -1 elsewhere; see `hole_width_classes`."""
+        return hole_width_classes(self.plan)
+
+    @cached_property
+    def depths_by_width(self) -> tuple[DepthBins, ...]:
+        """The targets by depth, for each class of holes in `HOLE_WIDTHS`."""
+        return tuple(
+            DepthBins.of(self.plan, self.depth_edges, within=self.width_classes == i)
+            for i in range(len(HOLE_WIDTHS))
+        )
+
     def sky(self, index: int) -> tuple[FloatArray, FloatArray]:
         """Sky number `index`: the whole observation and its signal, (npix,) float64 RING, µK."""
         observed, parts = simulate_sky(
@@ -131,7 +144,7 @@ class SimulationSetup:
     def digest(self) -> str:
         """sha256 of all that a record of one sky depends on, hex."""
         state = hashlib.sha256(f"{__version__} {self.plan.digest} {self.sky_model.digest}".encode())
-        state.update(f"{self.seed} {self.bands.edges.tolist()} {self.depth_edges}".encode())
+        state.update(f"{self.seed} {self.bands.edges.tolist()} {self.depth_edges} {WIDTH_EDGES}".encode())
         return state.hexdigest()
 
 

@@ -10,18 +10,15 @@ from scipy.special import ndtr
 
 from cmbinpaint._types import ComplexArray, FloatArray, IntArray
 from cmbinpaint.errors import SpectrumError
-from cmbinpaint.sphere import masks
 from cmbinpaint.sphere.harmonics import Harmonics, alm_to_cl, alm_to_real, resize_alm
 from cmbinpaint.sphere.pixels import pixel_neighbors
+from cmbinpaint.validation.depths import HOLE_WIDTHS
 from cmbinpaint.validation.simulation_setup import SimulationSetup
 
 # Multipoles whose single coefficients are kept.
 LOW_ELL = 10
 # Pixels of each depth whose single errors are kept; more add little, for neighbors err alike.
 PIXELS_KEPT = 4000
-# Holes of up to so many pixels are small: point sources.
-SMALL_HOLE = 10
-HOLE_SIZES = (f"holes of up to {SMALL_HOLE} pixels", "larger holes")
 
 
 class SkyStatistics:
@@ -59,6 +56,15 @@ class SkyStatistics:
         """(k,) the depth bin of each kept pixel."""
         return self.depths.bin_of[self.kept]
 
+    @cached_property
+    def kept_widths(self) -> IntArray:
+        """(k,) the class by width of each kept pixel's hole."""
+        return self.setup.width_classes[self.depths.pixels[self.kept]]
+
+    def by_width(self, sky: FloatArray) -> FloatArray:
+        """(widths, depths) mean squares of a map by class of hole and depth; NaN where there is no pixel."""
+        return np.stack([bins.mean_square(sky) for bins in self.setup.depths_by_width])
+
     def at_kept(self, sky: FloatArray) -> FloatArray:
         """(k,) float32: the values of a map in the kept pixels."""
         return self.depths.at(sky)[self.kept].astype(np.float32)
@@ -77,22 +83,20 @@ class SkyStatistics:
 
     @cached_property
     def edge_pairs(self) -> tuple[IntArray, IntArray, IntArray]:
-        """(pairs,) each: a hole pixel, an observed neighbor of it, and whether its hole is larger (1) or small (0)."""
-        plan = self.setup.plan
-        labels = masks.hole_labels(~plan.targets)
-        sizes = np.concatenate([[0], masks.hole_sizes(labels)])
+        """(pairs,) each: a hole pixel, an observed neighbor of it, and the class of its hole by width."""
         inside = self.depths.pixels
         near = pixel_neighbors(self.setup.nside, inside)
-        row, column = np.nonzero((near >= 0) & plan.valid[near])
+        row, column = np.nonzero((near >= 0) & self.setup.plan.valid[near])
         hole = inside[row]
-        return hole, near[row, column], (sizes[labels[hole]] > SMALL_HOLE).astype(np.int64)
+        return hole, near[row, column], self.setup.width_classes[hole]
 
     def jumps(self, sky: FloatArray) -> FloatArray:
-        """(2,) mean square difference across the edges of small holes and of larger ones; NaN where there are none."""
-        hole, beside, large = self.edge_pairs
-        squares = np.bincount(large, weights=np.square(sky[hole] - sky[beside]), minlength=2)
-        count = np.bincount(large, minlength=2)
-        return np.divide(squares, count, out=np.full(2, np.nan), where=count > 0)
+        """(widths,) mean square difference across the edges of holes by width; NaN where there are none."""
+        hole, beside, width = self.edge_pairs
+        n = len(HOLE_WIDTHS)
+        squares = np.bincount(width, weights=np.square(sky[hole] - sky[beside]), minlength=n)
+        count = np.bincount(width, minlength=n)
+        return np.divide(squares, count, out=np.full(n, np.nan), where=count > 0)
 
     def one_point(self, sky: FloatArray) -> FloatArray:
         """(1 + depths,) Kolmogorov-Smirnov distances of the hole pixels from the model's normal distribution.

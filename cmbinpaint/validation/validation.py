@@ -22,9 +22,10 @@ from cmbinpaint.validation.calibration import (
     low_multipole_errors,
 )
 from cmbinpaint.validation.coverage import LEVELS
+from cmbinpaint.validation.depths import HOLE_WIDTHS
 from cmbinpaint.validation.ensemble import EXACT, EXACT_TOLERANCE, Ensemble, Kind
 from cmbinpaint.validation.jackknife import Estimate, ratio_of_means
-from cmbinpaint.validation.sky_statistics import HOLE_SIZES, LOW_ELL
+from cmbinpaint.validation.sky_statistics import LOW_ELL
 
 _DIGITS = 6
 
@@ -43,6 +44,8 @@ class Validation:
         Of the spectra.
     field, exact
         (depths,) rms of the signal and of the exact mean's error, µK.
+    exact_by_width, counts_by_width
+        (widths, depths) rms of the exact mean's error, and pixels, for each class of holes in `hole_widths`.
     zero
         (bands,) relative bias of the map with zeros in its holes.
     exact_alm_error
@@ -60,6 +63,8 @@ class Validation:
     bands: Bandpowers
     field: FloatArray
     exact: FloatArray
+    exact_by_width: FloatArray
+    counts_by_width: FloatArray
     zero: Estimate
     exact_alm_error: Estimate
     models: Mapping[str, ModelCalibration]
@@ -76,9 +81,9 @@ class Validation:
         return range(LOWEST, LOW_ELL + 1)
 
     @property
-    def hole_sizes(self) -> tuple[str, str]:
-        """The two sizes of holes whose edges have figures of their own."""
-        return HOLE_SIZES
+    def hole_widths(self) -> tuple[str, ...]:
+        """The classes of holes by width that have figures of their own."""
+        return HOLE_WIDTHS
 
     @property
     def levels(self) -> tuple[float, float]:
@@ -122,6 +127,8 @@ class Validation:
             bands=setup.bands,
             field=np.sqrt(exact["field"].mean(axis=0)),
             exact=np.sqrt(exact["error"].mean(axis=0)),
+            exact_by_width=np.sqrt(exact["error_by_width"].mean(axis=0)),
+            counts_by_width=np.stack([bins.counts for bins in setup.depths_by_width]),
             zero=ratio_of_means(exact["zero_power"] - true, true),
             exact_alm_error=low_multipole_errors(exact["residual_alm"], exact["true_alm"])[0],
             models={label: calibrate(stack, exact, statistics, draws) for label, stack in stacks.items()},
@@ -140,7 +147,7 @@ class Validation:
             "band_edges": self.bands.edges.tolist(),
             "multipoles": list(self.multipoles),
             "multipole_groups": [f"{low}-{high - 1}" for low, high in pairwise((*ALM_GROUPS, LOW_ELL + 1))],
-            "hole_sizes": list(self.hole_sizes),
+            "hole_widths": list(self.hole_widths),
             "levels": list(self.levels),
             **shown,
         }

@@ -79,10 +79,12 @@ def card_figures(figures: Figures, label: str) -> dict[str, Any]:
         )
     }
     bias = model["bias"]["reduced"]
+    by_width = {"hole_widths": figures["hole_widths"], "excess_by_width": model["excess_by_width"]}
     return {
         **setup,
         "steps": model["steps"],
         "excess": model["excess"],
+        **by_width,
         "distance": model["distance"],
         "first_error": model["first_error"],
         "sharpness": model["sharpness"],
@@ -129,6 +131,8 @@ def _tables(d: Figures) -> Iterator[str]:
     for name, title in what.items():
         rows = depth_rows if name == "excess" else []
         yield _table(title, d["depths"], rows + [(m, *_cells(f[name], ".3f")) for m, f in models.items()])
+    for name in ("excess", "distance", "sharpness") if "hole_widths" in d else ():
+        yield _width_table(d, name)
     yield from _bias_tables(d)
     yield from _coverage_tables(d)
     rows = [("exact", *_cells(d["exact_alm_error"], ".3f"))]
@@ -138,7 +142,8 @@ def _tables(d: Figures) -> Iterator[str]:
     for m, f in models.items():
         rows += [(f"{m}, realization", *_cells(f["jumps"], ".3f"))]
         rows += [(f"{m}, prediction", *_cells(f["prediction_jumps"], ".3f"))]
-    yield _table("Jumps across the edges of holes: mean square over the true one", d["hole_sizes"], rows)
+    classes = d["hole_widths"] if "hole_widths" in d else d["hole_sizes"]  # of earlier versions
+    yield _table("Jumps across the edges of holes: mean square over the true one", classes, rows)
     rows = []
     for m, f in models.items():
         rows += [(f"{m}, realization", *_cells(f["one_point"], ".2f"))]
@@ -151,6 +156,22 @@ def _tables(d: Figures) -> Iterator[str]:
         yield _table(
             "What holds for each model", ["kind", ""], [(m, k, HOLDS[k]) for m, k in d["kinds"].items()]
         )
+
+
+def _width_table(d: Figures, name: str) -> str:
+    """Excess, distance or sharpness by depth, for one class of holes after the other."""
+    rows: list[Sequence[Any]] = []
+    for i, (width, counts) in enumerate(zip(d["hole_widths"], d["counts_by_width"], strict=True)):
+        if not any(counts):
+            continue
+        if name == "excess":
+            rows.append((f"{width}: pixels", *counts))
+            errors = ("" if v is None else f"{v:.2f}" for v in d["exact_by_width"][i])
+            rows.append((f"{width}: exact mean, error, µK rms", *errors))
+        for m, f in d["models"].items():
+            estimate = {key: values[i] for key, values in f[f"{name}_by_width"].items()}
+            rows.append((f"{width}: {m}", *_cells(estimate, ".3f")))
+    return _table(f"{name.capitalize()} by width of the hole, and depth", d["depths"], rows)
 
 
 def _bias_tables(d: Figures) -> Iterator[str]:

@@ -6,6 +6,7 @@ import pytest
 from astropy.io import fits as afits
 
 from cmbinpaint import cli
+from cmbinpaint.commands._common import drawn_mask
 from cmbinpaint.files import fits
 from cmbinpaint.sims import fiducial_cl, simulate_sky
 
@@ -80,3 +81,17 @@ def test_the_packaged_spectrum_ends(tmp_path, capsys) -> None:
     assert cli.main(["simulate", "-o", str(tmp_path / "o.fits"), "--nside", "8", "--lmax", "6201"]) == 1
     said = capsys.readouterr().err
     assert "lmax is 6201; expected a whole number from 2 to 6200; give a lower --lmax, or --cl" in said
+
+
+@pytest.mark.parametrize(("kind", "share"), [("planck", 0.22), ("round", 0.02)])
+def test_holes_are_hidden_and_the_rest_is_the_whole_sky(kind: str, share: float, tmp_path, capsys) -> None:
+    words = ["--nside", "16", "--lmax", "30", "--seed", "1"]
+    assert cli.main(["simulate", "-o", str(tmp_path / "whole.fits"), *words]) == 0
+    assert "of the pixels" not in capsys.readouterr().out
+    assert cli.main(["simulate", "-o", str(tmp_path / "holes.fits"), "--holes", kind, *words]) == 0
+    whole, holes = (healpy.read_map(tmp_path / f"{name}.fits") for name in ("whole", "holes"))
+    hidden = holes == healpy.UNSEEN
+    assert hidden.mean() == pytest.approx(share, abs=0.02)
+    assert f", {hidden.mean():.1%} of the pixels hidden" in capsys.readouterr().out
+    np.testing.assert_array_equal(holes[~hidden], whole[~hidden])
+    np.testing.assert_array_equal(hidden, ~drawn_mask(kind, 16))

@@ -10,6 +10,7 @@ from cmbinpaint.commands import validate
 from cmbinpaint.files import fits
 from cmbinpaint.networks.card import Card
 from cmbinpaint.networks.store import list_models
+from cmbinpaint.sphere.round_mask import round_holes_mask
 from cmbinpaint.validation.misspecified import SCENARIOS
 from tests.validation.worlds import valid_at
 
@@ -127,6 +128,7 @@ def test_wrong_models(mask, tmp_path, capsys, monkeypatch) -> None:
         ),
         (["--nside", "12"], 1, "nside 12 is not a power of two"),
         (["--model", "kriging", "--model", "kriging"], 1, "expected different ones, none named"),
+        (["--holes", "round"], 2, "argument --holes: not allowed with argument --mask"),
         (["--skies", "x"], 2, "argument --skies: got 'x'; expected a whole number above 0"),
     ],
 )
@@ -140,3 +142,23 @@ def test_a_mask_of_another_nside_is_averaged(tmp_path, mask, capsys) -> None:
     fits.write_map(full, np.ones(12 * 16**2, np.float32), unit=None, ordering="RING")
     assert cli.main(words(full, tmp_path / "out")) == 1
     assert "the mask has no holes" in capsys.readouterr().err
+
+
+def test_round_holes_are_drawn_on_demand(tmp_path, capsys, undrawn) -> None:
+    argv = [
+        "validate",
+        "--nside",
+        "16",
+        "--holes",
+        "round",
+        "--model",
+        "kriging",
+        "--skies",
+        "2",
+        "-o",
+        str(tmp_path),
+    ]
+    assert cli.main(argv) == 0
+    figures = json.loads((tmp_path / "validation.json").read_text())
+    assert figures["n_holes"] == 3 and figures["fsky"] == pytest.approx(round_holes_mask(16).mean(), rel=1e-5)
+    assert "up to 10 px wide: kriging" in capsys.readouterr().out

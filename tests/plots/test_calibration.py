@@ -35,7 +35,8 @@ def model(seed: int) -> ModelCalibration:
         excess=estimate(2, center=1.05, seed=seed), distance=estimate(2, center=0.3, seed=seed), first_error=np.ones(2),
         sharpness=estimate(2, seed=seed), scatter=estimate(2), bias=bias, pixels=coverage, multipoles=coverage,
         alm_error=estimate(9, center=0.1, seed=seed), alm_error_by_sky=estimate(4, 9, center=0.1).value,
-        jumps=estimate(2, seed=seed), prediction_jumps=estimate(2), one_point=estimate(3, seed=seed),
+        excess_by_width=estimate(4, 2), distance_by_width=estimate(4, 2), sharpness_by_width=estimate(4, 2),
+        jumps=estimate(4, seed=seed), prediction_jumps=estimate(4), one_point=estimate(3, seed=seed),
         prediction_one_point=estimate(3), one_point_p=estimate(3), chi_square=ChiSquare(1, 0.5, estimate()),
         steps=0, plan_seconds=1.0, map_seconds=0.1,
     )  # fmt: skip
@@ -43,7 +44,8 @@ def model(seed: int) -> ModelCalibration:
 
 RESULT = Validation(
     facts={}, depths=DEPTHS, counts=(100, 60), bands=Bandpowers(np.array([2, 4, 8, 13])), field=np.ones(2),
-    exact=np.ones(2), zero=estimate(3, center=-0.4), exact_alm_error=estimate(9, center=0.1),
+    exact=np.ones(2), exact_by_width=np.ones((4, 2)), counts_by_width=np.ones((4, 2)),
+    zero=estimate(3, center=-0.4), exact_alm_error=estimate(9, center=0.1),
     models={"kriging": model(1), "diffusive": model(2)}, kinds={"kriging": "linear", "diffusive": "linear"},
 )  # fmt: skip
 

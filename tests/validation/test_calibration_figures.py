@@ -25,7 +25,7 @@ def records(seed: int, statistics: SkyStatistics = STATISTICS, skies: int = SKIE
         (LOW_ELL + 1) ** 2,
     )
     shapes = {
-        "error": depths, "residual": depths, "distance": depths, "scatter": depths, "jumps": 2, "prediction_jumps": 2,
+        "error": depths, "residual": depths, "distance": depths, "scatter": depths, "jumps": 4, "prediction_jumps": 4,
         "one_point": 1 + depths, "prediction_one_point": 1 + depths, "true_power": bands, "realization_power": bands,
         "prediction_power": bands, "seconds": 2,
     }  # fmt: skip
@@ -33,8 +33,11 @@ def records(seed: int, statistics: SkyStatistics = STATISTICS, skies: int = SKIE
         "error_kept": kept, "prediction_kept": kept, "residual_cross": bands, "distance_cross": bands,
         "true_alm": alm, "residual_alm": alm, "filled_alm": alm,
     }  # fmt: skip
+    shapes |= dict.fromkeys(("error_by_width", "distance_by_width"), 4 * depths)
     made = {name: rng.uniform(1.0, 3.0, (skies, n)) for name, n in shapes.items()}
     made |= {name: rng.standard_normal((skies, n)) for name, n in signed.items()}
+    for name in ("error_by_width", "distance_by_width"):
+        made[name] = made[name].reshape(skies, 4, depths)
     return {**made, "steps": rng.integers(2, 9, skies)}
 
 
@@ -68,6 +71,8 @@ def test_errors_in_the_holes() -> None:
     check(found().excess, root, MODEL["error"], EXACT["error"])
     check(found().distance, root, MODEL["distance"], EXACT["error"])
     check(found().scatter, root, MODEL["scatter"], EXACT["residual"])
+    check(found().excess_by_width, root, MODEL["error_by_width"], EXACT["error_by_width"])
+    check(found().distance_by_width, root, MODEL["distance_by_width"], EXACT["error_by_width"])
     np.testing.assert_allclose(found().first_error, np.sqrt(MODEL["error"][0]))
 
 
@@ -80,14 +85,24 @@ def test_bias_of_the_spectrum() -> None:
 
 
 def test_sharpness_is_the_geometric_mean_of_widths_over_pixels() -> None:
-    def width(depth: int):
-        kept = STATISTICS.kept_bins == depth
-        return lambda m, e: np.exp(np.mean(np.log(np.sqrt(m[kept]) / np.sqrt(e[kept]))))
+    def check_width(value: float, error: float, kept: np.ndarray) -> None:
+        def width(m, e):
+            return np.exp(np.mean(np.log(np.sqrt(m[kept]) / np.sqrt(e[kept]))))
 
+        expected = jackknifed(width, MODEL["error_kept"] ** 2, EXACT["error_kept"] ** 2)
+        assert value == pytest.approx(expected[0]) and error == pytest.approx(expected[1], rel=1e-6)
+
+    estimates, by_width = found().sharpness, found().sharpness_by_width
     for depth in range(STATISTICS.depths.n):
-        value, error = jackknifed(width(depth), MODEL["error_kept"] ** 2, EXACT["error_kept"] ** 2)
-        assert found().sharpness.value[depth] == pytest.approx(value)
-        assert found().sharpness.error[depth] == pytest.approx(error, rel=1e-6)
+        at_depth = STATISTICS.kept_bins == depth
+        check_width(estimates.value[depth], estimates.error[depth], at_depth)
+        for width in range(4):
+            kept = at_depth & (STATISTICS.kept_widths == width)
+            if kept.any():
+                check_width(by_width.value[width, depth], by_width.error[width, depth], kept)
+            else:
+                assert np.isnan(by_width.value[width, depth])
+    assert np.isfinite(by_width.value).sum() >= 3
 
 
 def test_low_multipoles() -> None:

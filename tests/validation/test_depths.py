@@ -1,5 +1,6 @@
 """Depth bins: every target in one bin, means as a loop over pixels finds them."""
 
+import healpy as hp
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from cmbinpaint.errors import MaskError
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sphere.planck_mask import planck_like_mask
-from cmbinpaint.validation.depths import DEPTH_EDGES, DepthBins
+from cmbinpaint.validation.depths import DEPTH_EDGES, HOLE_WIDTHS, DepthBins, hole_width_classes
 
 PLAN = InpaintingPlan.from_valid(planck_like_mask(16, seed=0))
 
@@ -43,6 +44,24 @@ def test_a_region_may_be_left_out_and_an_empty_bin_has_no_mean() -> None:
     bins = DepthBins.of(PLAN, (*DEPTH_EDGES, 1000.0), within=np.arange(PLAN.valid.size) < 1500)
     assert bins.pixels.max() < 1500
     assert np.isnan(bins.mean_square(np.ones(PLAN.valid.size))[-1])
+
+
+def test_holes_are_sorted_by_the_disc_of_their_area() -> None:
+    """Of known radii: a pixel, discs of 3 and of 20 pixels' radius, and a band; what is excluded has no class."""
+    nside, step = 64, float(hp.nside2resol(64))
+    valid = np.ones(12 * nside**2, bool)
+    places = {0: [hp.ang2pix(nside, 10, 60, lonlat=True)]}
+    for number, (lon, radius) in enumerate(((100, 3.0), (190, 20.0)), 1):
+        places[number] = hp.query_disc(nside, hp.ang2vec(lon, 50, lonlat=True), radius * step)
+    places[3] = hp.query_strip(nside, np.radians(100), np.radians(130))
+    for pixels in places.values():
+        valid[pixels] = False
+    excluded = np.zeros(valid.size, bool)
+    excluded[hp.query_disc(nside, [0, 0, -1.0], 5 * step)] = True
+    classes = hole_width_classes(InpaintingPlan.from_valid(valid, exclude=excluded))
+    for number, pixels in places.items():
+        assert np.all(classes[pixels] == number), HOLE_WIDTHS[number]
+    assert np.all(classes[valid] == -1) and np.count_nonzero(classes >= 0) == np.count_nonzero(~valid)
 
 
 def test_what_cannot_be_bins() -> None:

@@ -6,11 +6,11 @@ import pytest
 from scipy import stats
 
 from cmbinpaint.errors import SpectrumError
+from cmbinpaint.validation.depths import HOLE_WIDTHS, WIDTH_EDGES
 from cmbinpaint.validation.simulation_setup import SimulationSetup
 from cmbinpaint.validation.sky_statistics import (
     LOW_ELL,
     PIXELS_KEPT,
-    SMALL_HOLE,
     SkyStatistics,
     ks_distance,
     low_degrees,
@@ -52,13 +52,16 @@ def test_jumps_are_those_of_all_rim_pairs() -> None:
                 label[p] = start
                 stack += [q for q in neighbors[p] if q >= 0 and not valid[q]]
     size = {s: list(label.values()).count(s) for s in set(label.values())}
-    sums = np.zeros((2, 2))
+    sums = np.zeros((len(HOLE_WIDTHS), 2))
     for p in holes:
+        width = np.sqrt(4 / np.pi * size[label[p]])
         for q in neighbors[p]:
             if q >= 0 and valid[q]:
-                sums[int(size[label[p]] > SMALL_HOLE)] += (SKY[p] - SKY[q]) ** 2, 1
-    assert (sums[:, 1] > 0).all()
-    np.testing.assert_allclose(STATISTICS.jumps(SKY), sums[:, 0] / sums[:, 1], rtol=1e-12)
+                sums[sum(width > edge for edge in WIDTH_EDGES)] += (SKY[p] - SKY[q]) ** 2, 1
+    assert (sums[1:3, 1] > 0).all() and not sums[[0, 3]].any()
+    found = STATISTICS.jumps(SKY)
+    np.testing.assert_allclose(found[1:3], sums[1:3, 0] / sums[1:3, 1], rtol=1e-12)
+    assert np.isnan(found[[0, 3]]).all()
 
 
 def test_ks_distance_is_scipys() -> None:
@@ -88,3 +91,15 @@ def test_skies_too_coarse_for_ten_multipoles_are_refused() -> None:
         SpectrumError, match="the bands end at ell = 6, multipoles to 10 are evaluated singly: take nside"
     ):
         SkyStatistics(SimulationSetup.standard(np.arange(12 * 4**2) > 9))
+
+
+def test_mean_squares_by_width_add_up_to_those_by_depth() -> None:
+    found = STATISTICS.by_width(SKY)
+    counts = np.stack([bins.counts for bins in SETUP.depths_by_width])
+    assert found.shape == counts.shape == (len(HOLE_WIDTHS), SETUP.depths.n)
+    np.testing.assert_array_equal(counts.sum(axis=0), SETUP.depths.counts)
+    np.testing.assert_array_equal(np.isnan(found), counts == 0)
+    np.testing.assert_allclose(
+        np.nansum(found * counts, axis=0) / SETUP.depths.counts, SETUP.depths.mean_square(SKY), rtol=1e-12
+    )
+    assert (STATISTICS.kept_widths >= 0).all()

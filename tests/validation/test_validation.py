@@ -70,6 +70,9 @@ def test_the_tables_hold_every_figure(figures) -> None:
     assert f"| kriging | {value:.3f} ± {error:.3f} |" in text
     value, error = (figures["models"]["kriging"]["bias"]["raw"][k][1] for k in ("value", "error"))
     assert f"{100 * value:+.2f} ± {100 * error:.2f}" in text
+    value, error = (figures["models"]["kriging"]["excess_by_width"][k][1][0] for k in ("value", "error"))
+    assert f"| up to 10 px wide: kriging | {value:.3f} ± {error:.3f} |" in text
+    assert "holes of one pixel: kriging" not in text  # there is none in this mask
     assert "marginal coverage is right for any linear predictor" in text
 
 
