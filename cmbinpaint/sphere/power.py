@@ -167,7 +167,10 @@ def as_numbers(value: Any, unit: str, name: str) -> FloatArray:
     plain = in_unit(value, unit, name)
     hidden = getattr(plain, "mask", None)
     try:
-        array = np.array(getattr(plain, "unmasked", plain), dtype=np.float64)
+        array = np.asarray(getattr(plain, "unmasked", plain))
+        if array.dtype.kind in "USc":  # numpy reads texts, and drops imaginary parts
+            raise TypeError(f"got {array.dtype.name.rstrip('0123456789')}")
+        array = np.array(array, dtype=np.float64)
         return array if hidden is None else np.where(hidden, np.nan, array)
     except (TypeError, ValueError, OverflowError) as error:
         raise SpectrumError(f"{name} is not an array of numbers: {error}") from None

@@ -82,7 +82,9 @@ def test_noise_with_a_unit_is_converted_and_frozen():
         (np.append(np.ones(11), np.nan), SpectrumError, "the first in pixel 11"),
         (np.ma.array(np.ones(12), mask=np.arange(12) == 4), SpectrumError, "the first in pixel 4"),
         (1.0 * u.Jy, UnitsError, "noise_std is a Quantity in 'Jy'; a temperature was expected"),
-        ("three", SpectrumError, "noise_std is not an array of numbers"),
+        ("three", SpectrumError, "noise_std is not an array of numbers: got str"),
+        ("3", SpectrumError, "noise_std is not an array of numbers: got str"),
+        (3 + 0j, SpectrumError, "noise_std is not an array of numbers: got complex"),
     ],
 )
 def test_what_is_no_noise_is_refused(noise, error, text):
