@@ -115,7 +115,12 @@ def scaled(sky: "AnyArray", factor: float) -> "AnyArray":
         return np.where(is_unseen(sky), UNSEEN, sky.astype(np.float64) * factor)
 
 
-def read_noise(text: str) -> "float | FloatArray":
+def add_max_memory(add: Callable[..., Any]) -> None:
+    """Declare `--max-memory`, for commands that read maps."""
+    add("--max-memory", metavar="B", type=memory_size, help="refuse files that need more, as 8G")
+
+
+def read_noise(text: str, max_memory: int | None = None) -> "float | FloatArray":
     """Return `--noise-std` in µK: a number, or the map (RING) in the file that it names."""
     try:
         return natural_float(text)
@@ -124,7 +129,7 @@ def read_noise(text: str) -> "float | FloatArray":
             raise FitsError(f"--noise-std: {error} in µK, or a FITS file; there is no such file") from None
     from cmbinpaint.files import fits
 
-    noise, info = fits.read_map(text)
+    noise, info = fits.read_map(text, max_memory=max_memory)
     return scaled(noise, microkelvin(f"the noise map {text}", info.unit))
 
 

@@ -108,7 +108,7 @@ def add_map_arguments(add: Callable[..., Any]) -> None:
         choices=["RING", "NESTED"],
         help="declares the ordering of MAP where the header lacks it",
     )
-    add("--max-memory", metavar="B", type=common.memory_size, help="refuse files that need more, as 8G")
+    common.add_max_memory(add)
 
 
 def read_sky(args: argparse.Namespace) -> "tuple[AnyArray, MapInfo]":

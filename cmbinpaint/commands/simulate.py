@@ -50,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=common.natural, metavar="S", help="default: a fresh one, which is recorded"
     )
+    common.add_max_memory(parser.add_argument)
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
 
 
@@ -69,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     unit = parse_unit(args.unit)
     seed = common.fresh_seed() if args.seed is None else args.seed
     cl = spectrum(args.cl, lmax)
-    noise = common.read_noise(args.noise_std)
+    noise = common.read_noise(args.noise_std, args.max_memory)
     fwhm = None if args.fwhm_arcmin is None else float(np.radians(args.fwhm_arcmin / 60))
     with common.stage("simulate"):
         sky = simulate_sky(cl, nside, fwhm=fwhm, noise_std=noise, pixwin=args.pixwin, lmax=lmax, seed=seed)

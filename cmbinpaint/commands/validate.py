@@ -54,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--card", metavar="FILE", type=Path, help="put a network's figures into its card (.json)")
     add("--device", default="auto", metavar="D", help="for networks: auto, cpu, cuda, cuda:N or mps")
     add("-o", "--output", metavar="DIR", type=Path, required=True, help="folder of records and results")
+    common.add_max_memory(add)
     add("--overwrite", action="store_true", help="discard records of another setup in DIR")
 
 
@@ -141,7 +142,7 @@ def _mask(args: argparse.Namespace) -> "BoolArray":
     nside = validate_nside(args.nside)
     if args.mask is None:
         return common.drawn_mask(args.holes, nside)
-    valid = validate_mask(fits.read_mask(args.mask))
+    valid = validate_mask(fits.read_mask(args.mask, max_memory=args.max_memory))
     share, known = degrade(valid.astype(np.float64), np.ones(valid.size, bool), nside)
     return known & (share > 0.5)
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cmbinpaint import cli
 from cmbinpaint.commands import _common as common
 from cmbinpaint.errors import CmbInpaintWarning, FitsError, kept_warnings
 from cmbinpaint.files import fits
@@ -111,3 +112,24 @@ def test_warnings_are_kept_and_given_all_the_same() -> None:
 def test_an_error_in_the_block_comes_out() -> None:
     with pytest.raises(FitsError, match="it"), kept_warnings():
         raise FitsError("it")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "simulate --nside 16 -o sky.fits --noise-std map.fits",
+        "validate --nside 16 --skies 2 -o runs --mask map.fits",
+        "info map.fits",
+        "inpaint map.fits -o sky.fits",
+        "spectra map.fits",
+        "report map.fits map.fits -o page.html",
+    ],
+)
+def test_every_command_that_reads_maps_bounds_their_memory(
+    words: str, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    fits.write_map("map.fits", np.ones(3072), unit="uK_CMB")
+    assert cli.main([*words.split(), "--max-memory", "1K"]) == 1
+    err = capsys.readouterr().err
+    assert "map.fits declares data that need" in err and "1024 are allowed: raise --max-memory" in err
