@@ -1,7 +1,7 @@
 """`cmbinpaint analyze`: the analyses of CoMBInE, and what a cosmologist wants to see.
 
-Inputs: a training folder with its checkpoints, or the name or file of a model. Outputs: numbers as CSV and JSON,
-figures as PNG and PDF.
+Inputs: a training folder with its checkpoints, the name or file of a model, or a filled map. Outputs: numbers as CSV
+and JSON, figures as PNG and PDF.
 """
 
 import argparse
@@ -10,10 +10,10 @@ from pathlib import Path
 
 from cmbinpaint.commands import _common as common
 from cmbinpaint.commands import _outputs as outputs
-from cmbinpaint.errors import requires
+from cmbinpaint.errors import CmbInpaintError, requires
 from cmbinpaint.studies.catalog import STUDIES, Source, Study
 
-KINDS = ("differences", "mask-size", "colors", "spectra", "classes", "all")
+KINDS = ("differences", "mask-size", "colors", "spectra", "classes", "maps", "all")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,12 +23,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "  cmbinpaint analyze all runs/combine128-short -o analysis\n"
         "  cmbinpaint analyze colors combine128 --last --data data-old-small -o colors\n"
         "  cmbinpaint analyze spectra kriging --nside 16 -o spectra\n"
+        "  cmbinpaint analyze maps filled.fits --target true.fits -o analysis\n"
         "Trainings are followed over their checkpoints: train with keep_checkpoints = 0."
     )
     add = parser.add_argument
     add("what", metavar="WHAT", type=_kind, help=", ".join(KINDS))
-    add("source", metavar="SOURCE", type=Path, help="a training folder, or the name or file of a model")
+    add(
+        "source",
+        metavar="SOURCE",
+        type=Path,
+        help="a training folder, the name or file of a model, or a filled map",
+    )
     add("-o", "--output", metavar="DIR", type=Path, required=True, help="folder of all files; made if absent")
+    add("--target", metavar="FILE", type=Path, help="of maps: the map before its pixels were hidden")
     add("--data", metavar="DIR", type=Path, help="data set with the truth; default: the training's own")
     add("--split", choices=("validation", "test", "train"), default="validation", help="default validation")
     add("--last", action="store_true", help="the last checkpoint alone, instead of all")
@@ -37,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--mask", metavar="FILE", type=Path, help="picture or .npy, bright = observed; default: random shapes"
     )
     counts = (
-        ("--patches", 50, "of differences and spectra"), ("--size-patches", 1, "of mask-size, as CoMBInE"),
+        ("--patches", 50, "of differences, spectra and maps"), ("--size-patches", 1, "of mask-size, as CoMBInE"),
         ("--color-patches", 10, "of colors; CoMBInE: 1"), ("--class-patches", 20, "of each class"),
         ("--skies", 40, "of spectra of a model; 20 or more"), ("--nside", 16, "of these skies"),
     )  # fmt: skip
@@ -55,6 +62,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Refuse what cannot be done, then do study after study."""
     requires("network")
+    if (args.what == "maps") != (args.target is not None):
+        raise CmbInpaintError(
+            "--target, the map before its pixels were hidden, belongs to `analyze maps`, which needs it"
+        )
     from cmbinpaint.training.data.planck_colors import render
 
     source = Source(args, common.command_line(args.argv), common.progress_bar)

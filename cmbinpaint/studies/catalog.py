@@ -256,6 +256,24 @@ def sky_spectra(source: Source) -> Iterator[tuple[str, Any]]:
     yield "sky_spectra_example", plots.draw_example(found)
 
 
+def map_patches(source: Source) -> Iterator[tuple[str, Any]]:
+    """All of CoMBInE's terms on patches cut from a filled map."""
+    from cmbinpaint.studies.drawings import clipping as clip_plots
+    from cmbinpaint.studies.drawings import colors as plots
+    from cmbinpaint.studies.map_patches import DIFFERENCE_UNITS, MapPatches
+
+    args = source.args
+    found = MapPatches.read(args.source, args.target, args.patches, args.seed)
+    colors = found.colors(source.colors_uK, args.colors)
+    spectra = found.spectra()
+    yield "map_differences", (found.differences(source.colors_uK), {**found.facts, **DIFFERENCE_UNITS})
+    yield "map_colors", (colors.rows(), {**found.facts, **colors.facts()})
+    yield "map_spectra", (spectra.rows(), {**found.facts, **spectra.facts()})
+    yield "map_ks", (found.ks_tests(), found.facts)
+    yield "map_colors", plots.draw_color_distributions(colors)
+    yield "map_spectra", clip_plots.draw_clipping_figure(spectra, args.t_max_uK)
+
+
 STUDIES = {
     study.name: study
     for study in (
@@ -270,6 +288,8 @@ STUDIES = {
         Study("patch spectra", ("patch_spectra",), ("patch_spectra_estimators", "patch_spectra_example"),
               patch_spectra),
         Study("sky spectra", ("sky_spectra",), ("sky_spectra_estimators", "sky_spectra_example"), sky_spectra),
+        Study("maps", ("map_differences", "map_colors", "map_spectra", "map_ks"), ("map_colors", "map_spectra"),
+              map_patches),
         Study("classes", ("classes",), ("classes_spectra", "confusion"), classes),
     )
 }  # fmt: skip

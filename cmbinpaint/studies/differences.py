@@ -145,13 +145,13 @@ def study_differences(
     pictures = render(targets.truth, *colors_uK)
     rms = float(np.sqrt(np.mean(np.square(targets.truth, dtype=np.float64))))
     mean_color = np.asarray(np.mean(pictures, axis=(1, 2, 3), dtype=np.float64))
-    regions = [_regions(valid) for valid in masks.values()]
+    regions = [regions_of(valid) for valid in masks.values()]
     temperature, rgb = [], []
     for i, fill in enumerate(fills(trained, targets, masks, states, watch)):
         drawn, where = pictures_of(fill, colors_uK).astype(np.float64), regions[i % len(masks)]
         difference = np.abs(fill.field_uK - targets.truth)[..., None]
-        temperature.append(_measure(difference, where, np.full(len(targets), rms)))
-        rgb.append(_measure(np.abs(drawn - pictures), where, mean_color))
+        temperature.append(measure(difference, where, np.full(len(targets), rms)))
+        rgb.append(measure(np.abs(drawn - pictures), where, mean_color))
     lead = (len(states), len(masks))
     return DifferenceStudy(
         name=trained.name,
@@ -167,12 +167,13 @@ def study_differences(
     )
 
 
-def _regions(valid: BoolArray) -> dict[str, BoolArray]:
+def regions_of(valid: BoolArray) -> dict[str, BoolArray]:
+    """The regions of a study by name, (side, side) each."""
     everywhere = np.ones_like(valid)
     return {ALL: everywhere, KEPT: everywhere, HOLES: ~valid, **depth_regions(valid)}
 
 
-def _measure(difference: FloatArray, regions: Mapping[str, BoolArray], scale: FloatArray) -> Difference:
+def measure(difference: FloatArray, regions: Mapping[str, BoolArray], scale: FloatArray) -> Difference:
     """Of (n, side, side, channels) absolute differences; percentages of (n,) `scale`."""
     columns = []
     for name, region in regions.items():

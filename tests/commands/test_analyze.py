@@ -29,7 +29,9 @@ def out(small_training: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_all_files_are_there_and_nothing_else(out: Path) -> None:
-    wanted = {p.name for name, s in STUDIES.items() if name != "sky spectra" for p in s.outputs(out)}
+    wanted = {
+        p.name for name, s in STUDIES.items() if name not in ("sky spectra", "maps") for p in s.outputs(out)
+    }
     assert {p.name for p in out.iterdir()} == wanted
     assert all(p.read_bytes()[:4] == b"%PDF" for p in out.glob("*.pdf"))
     assert all(p.read_bytes()[1:4] == b"PNG" for p in out.glob("*.png"))
@@ -89,7 +91,7 @@ def test_a_model_without_training(
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["colours", "TRAINING"], "spectra, classes, all; did you mean 'colors'?"),
+        (["colours", "TRAINING"], "spectra, classes, maps, all; did you mean 'colors'?"),
         (["differences", "SET"], "holds no checkpoints; name the folder that `cmbinpaint train` wrote"),
         (["all", "ONE"], "small has a single checkpoint (step 12; it kept no other)"),
         (["differences", "combine128", "--last"], "no target is known: combine128 comes without its data"),
@@ -129,3 +131,27 @@ def test_what_is_not_a_number_is_empty_or_null() -> None:
         "n": 2.0,
         "rows": [{"a": 1.0, "b": None, "c": "x, y"}],
     }
+
+
+def test_a_filled_map_beside_its_truth(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """From commands alone: simulate, hide, fill, analyze; tables and figures, and nothing else."""
+    true, sky, filled, out = (
+        str(tmp_path / name) for name in ("true.fits", "sky.fits", "filled.fits", "out")
+    )
+    words = ["--nside", "32", "--lmax", "80", "--fwhm-arcmin", "400", "--noise-std", "1", "--seed", "3"]
+    assert cli.main(["simulate", "-o", true, *words]) == 0
+    assert cli.main(["simulate", "-o", sky, "--holes", "round", *words]) == 0
+    assert cli.main(["inpaint", sky, "-o", filled, "--model", "diffusive", "--seed", "1"]) == 0
+    assert cli.main(["analyze", "maps", filled, "--target", true, "-o", out, "--patches", "4"]) == 0
+    assert {p.name for p in Path(out).iterdir()} == {p.name for p in STUDIES["maps"].outputs(Path(out))}
+    told = json.loads((tmp_path / "out" / "map_differences.json").read_text())
+    assert told["map"] == "filled.fits" and told["patches"] == 4
+    assert told["step_arcmin"] == pytest.approx(55, abs=0.1)
+    holes = next(r for r in told["rows"] if r["region"] == "holes" and r["kind"] == "temperature")
+    assert 0 < holes["percent"] < 150
+    capsys.readouterr()
+    assert cli.main(["analyze", "maps", filled, "-o", out]) == 1
+    assert (
+        "--target, the map before its pixels were hidden, belongs to `analyze maps`"
+        in capsys.readouterr().err
+    )
