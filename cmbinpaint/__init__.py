@@ -28,6 +28,7 @@ _HOMES = {
     "compare_spectra": "cmbinpaint.pipeline.compare_spectra",
     "error_map": "cmbinpaint.pipeline.posterior",
     "inpaint_map": "cmbinpaint.pipeline.inpaint",
+    "inpaint_splits": "cmbinpaint.pipeline.inpaint_splits",
     "list_models": "cmbinpaint.networks.store",
     "load_model": "cmbinpaint.pipeline.models",
     "optimal_spectrum": "cmbinpaint.pipeline.optimal_spectrum",

@@ -121,7 +121,7 @@ class Problem:
         self, sky_model: SkyModel | None = None, *, cl: FloatArray | None = None, fwhm: float | None = None,
         beam: FloatArray | None = None, noise_std: Any = None, noise_cov: Any = None, whole: bool = False,
     ) -> SkyModel:  # fmt: skip
-        """The sky model given, made of what is given, or estimated; `whole`: of a given `cl` to 3*nside-1."""
+        """The sky model given, made of what is given, or estimated; `whole`: the signal to 3*nside-1."""
         if sky_model is not None:
             return self._checked(sky_model.only(self.fields))
         plan, std = self.plan, None if noise_std is None else noise_of(noise_std, self.plan, nest=self.nest)
@@ -129,7 +129,7 @@ class Problem:
         if cov is not None and self.flips_u:
             cov = cov * _flipped(self.fields)
         if cl is None:
-            return self._estimated(std, cov)
+            return self._estimated(std, cov, whole)
         lmax = 3 * plan.nside - 1 if whole else None
         made = SkyModel.from_theory(
             spectra_of(cl, self.fields), plan.nside, fwhm=fwhm, beam=beam, noise_std=0.0 if std is None else std,
@@ -137,16 +137,18 @@ class Problem:
         )  # fmt: skip
         return self._checked(made)
 
-    def _estimated(self, noise_std: Any, noise_cov: FloatArray | None) -> SkyModel:
+    def _estimated(self, noise_std: Any, noise_cov: FloatArray | None, whole: bool) -> SkyModel:
         """The sky model of the observed pixels alone."""
         if self.fields is not Fields.T:
             if noise_cov is not None:
                 noise_std = noise_stds(noise_cov)
             made = estimate_polarized_model(
-                self.observed, self.plan.valid, nside=self.plan.nside, noise_std=noise_std
+                self.observed, self.plan.valid, nside=self.plan.nside, noise_std=noise_std, whole=whole
             )
             return made if noise_cov is None else replace(made, noise_cov=noise_cov)
-        return estimate_sky_model(self.observed, self.plan.valid, nside=self.plan.nside, noise_std=noise_std)
+        return estimate_sky_model(
+            self.observed, self.plan.valid, nside=self.plan.nside, noise_std=noise_std, whole=whole
+        )
 
     def _checked(self, sky_model: SkyModel) -> SkyModel:
         """The model, if its power is that of the data; of a constant map any model serves."""

@@ -40,7 +40,12 @@ SEED = 20180717  # of the simulation that measures leakage: estimates are reprod
 
 
 def estimate_sky_model(
-    values: FloatArray, valid: BoolArray, *, nside: int, noise_std: float | FloatArray | None = None
+    values: FloatArray,
+    valid: BoolArray,
+    *,
+    nside: int,
+    noise_std: float | FloatArray | None = None,
+    whole: bool = False,
 ) -> SkyModel:
     """Estimate signal power and noise of a map from its observed pixels.
 
@@ -56,6 +61,8 @@ def estimate_sky_model(
     noise_std
         White noise per pixel if it is known, scalar or (npix,) RING. Default: the plateau above 2*nside, if
         one stands out of what the holes leak; else 0.5 % of the signal's rms, for the solver.
+    whole
+        Keep the signal to the highest multipole, not only as far as noise leaves it.
 
     Returns
     -------
@@ -86,7 +93,8 @@ def estimate_sky_model(
     noise, words = believed_noise(
         fit, leak, float(np.sqrt(pixel_variance(fit.signal))), known, valid.size, scale
     )
-    signal = with_broad_prior(fit.signal[: lowest_lmax(fit.signal, noise, nside) + 1], noise, nside)
+    last = fit.signal.size - 1 if whole else lowest_lmax(fit.signal, noise, nside)
+    signal = with_broad_prior(fit.signal[: last + 1], noise, nside)
     source = (
         f"estimated from the observed {np.mean(valid):.3g} of the sky: Planck 2018 shape below "
         f"ell = {LOW_ELL}, smoothed ratio to it above, {words}"

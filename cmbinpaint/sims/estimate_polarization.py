@@ -29,7 +29,12 @@ Level = float | FloatArray
 
 
 def estimate_polarized_model(
-    values: FloatArray, valid: BoolArray, *, nside: int, noise_std: FloatArray | None = None
+    values: FloatArray,
+    valid: BoolArray,
+    *,
+    nside: int,
+    noise_std: FloatArray | None = None,
+    whole: bool = False,
 ) -> SkyModel:
     """Estimate the spectra and the noise of a map of Q, U or of T, Q, U from its observed pixels.
 
@@ -43,6 +48,8 @@ def estimate_polarized_model(
         Resolution of the map.
     noise_std
         White noise per pixel if it is known, (k,) or (k, npix). Default: plateaus, of T and of Q and U.
+    whole
+        Keep the signal to the highest multipole, not only as far as noise leaves it.
 
     Returns
     -------
@@ -57,13 +64,13 @@ def estimate_polarized_model(
     known: list[Level | None] = [None] * len(values) if noise_std is None else list(noise_std)
     _, ee, bb, te = fiducial_spectra(3 * nside - 1)
     if len(values) == 2:
-        ratio, noise, words = _fit(values, valid[0], nside, known, None)
+        ratio, noise, words = _fit(values, valid[0], nside, known, None, whole)
         n = ratio.size
         signal = np.array([[ratio * ee[:n], np.zeros(n)], [np.zeros(n), ratio * bb[:n]]])
         return SkyModel(nside, signal, _stacked(noise), words)
-    temperature = estimate_sky_model(values[0], valid[0], nside=nside, noise_std=known[0])
+    temperature = estimate_sky_model(values[0], valid[0], nside=nside, noise_std=known[0], whole=whole)
     of_t = _ratio(temperature.signal_cl, fiducial_cl(3 * nside - 1))
-    of_p, noise, words = _fit(values[1:], valid[1], nside, known[1:], _continued(of_t, 3 * nside))
+    of_p, noise, words = _fit(values[1:], valid[1], nside, known[1:], _continued(of_t, 3 * nside), whole)
     n = max(of_t.size, of_p.size)
     of_t, of_p, tt = (np.pad(row, (0, n - row.size)) for row in (of_t, of_p, temperature.signal_cl))
     signal = np.zeros((3, 3, n))
@@ -74,7 +81,12 @@ def estimate_polarized_model(
 
 
 def _fit(
-    values: FloatArray, valid: BoolArray, nside: int, known: list[Level | None], shape: FloatArray | None
+    values: FloatArray,
+    valid: BoolArray,
+    nside: int,
+    known: list[Level | None],
+    shape: FloatArray | None,
+    whole: bool,
 ) -> tuple[FloatArray, list[Level], str]:
     """The ratio of EE and of BB to Planck 2018's in the map, the noise of Q and of U, and words for both.
 
@@ -102,7 +114,8 @@ def _fit(
     one, rms = PowerFit(fit.signal / 2, fit.noise / 2), float(np.sqrt(pixel_variance(fit.signal) / 2))
     plateau, words = believed_noise(one, leak / 2, rms, None if std is None else 0.0, npix, scale)
     noise = [plateau * scale] * 2 if std is None else [one for one in known if one is not None]
-    last = lowest_lmax(one.signal, float(plateau) if std is None else np.sqrt(np.mean(std**2)), nside)
+    reach = lowest_lmax(one.signal, float(plateau) if std is None else np.sqrt(np.mean(std**2)), nside)
+    last = one.signal.size - 1 if whole else reach
     ratio = _ratio(fit.signal[: last + 1] * scale**2, both)
     sky = f"estimated from the observed {count / npix:.3g} of the sky: Planck 2018's EE and lensing BB, smoothed ratio"
     return ratio, noise, f"{sky} of the observed power to them, {words}"
