@@ -21,7 +21,7 @@ from cmbinpaint.sphere.pixels import pixel_vectors
 
 # Depth, in pixels of its own map, to which a level is trusted alone, and beyond which it has no weight.
 FADE = (5.0, 8.0)
-# Its patches have a step of 27.5' and are 58 deg wide: a degree at their corners is 1.6 times as long as in the middle.
+# Its patches have a step of 27.5' and are 54 deg wide: a degree at their corners is 1.5 times as long as in the middle.
 COARSEST_NSIDE = 64
 
 
