@@ -125,6 +125,51 @@ def test_at_stride_1_the_mask_never_loses_a_valid_pixel(seed, size, kernel, dila
     assert (seen >= mask).all()
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=seeds, groups=group_sizes, size=sizes, kernel=st.sampled_from([1, 2, 3, 5]), stride=st.integers(1, 3),
+    dilation=st.integers(1, 2), padding=st.integers(0, 4), coverage=coverages,
+)  # fmt: skip
+def test_the_new_mask_is_the_union_of_windows_that_saw_a_datum(
+    seed, groups, size, kernel, stride, dilation, padding, coverage
+) -> None:
+    """Window by window, of any group, with nothing of the layer's own."""
+    if dilation * (kernel - 1) >= min(size) + 2 * padding:
+        padding = 4
+    layer = make(seed, in_channels=groups, out_channels=2, kernel_size=kernel, stride=stride, dilation=dilation,
+                 padding=padding)  # fmt: skip
+    x, mask = field_and_mask(seed, 2, groups, size, coverage)
+    _, seen = layer(
+        torch.where(torch.repeat_interleave(mask, torch.tensor(groups), 1) > 0, x, torch.nan), mask
+    )
+    expected = torch.zeros_like(seen)
+    rows, cols = size
+    for out_row in range(seen.shape[2]):
+        for out_col in range(seen.shape[3]):
+            for i in range(kernel):
+                for j in range(kernel):
+                    row = stride * out_row + dilation * i - padding
+                    col = stride * out_col + dilation * j - padding
+                    if 0 <= row < rows and 0 <= col < cols:
+                        expected[:, 0, out_row, out_col] += mask[:, :, row, col].sum(1)
+    assert torch.equal(seen, (expected > 0).to(seen.dtype))
+
+
+def test_what_is_missing_is_counted_over_channels_and_window() -> None:
+    """By hand: channels 1, 2, 3 behind one mask and 7 behind another, weights of one, a window of one pixel."""
+    layer = PartialConv2d((3, 1), 1, 1, bias=False)
+    torch.nn.init.ones_(layer.weight)
+    x = torch.tensor([1.0, 2.0, 3.0, 7.0]).view(1, 4, 1, 1)
+    for shown, expected in (((1, 1), 13.0), ((1, 0), 6.0 * 4 / 3), ((0, 1), 7.0 * 4), ((0, 0), 0.0)):
+        y, seen = layer(x, torch.tensor(shown, dtype=torch.float32).view(1, 2, 1, 1))
+        assert y.item() == pytest.approx(expected) and seen.item() == float(any(shown))
+    # Two of three pixels in a row: 5 of the sum, times 9 over 2, for the padding is missing too.
+    row = PartialConv2d(1, 1, 3, bias=False)
+    torch.nn.init.ones_(row.weight)
+    y, seen = row(torch.tensor([[[[2.0, 1e30, 3.0]]]]), torch.tensor([[[[1.0, 0.0, 1.0]]]]))
+    assert y[0, 0, 0].tolist() == pytest.approx([2.0 * 9, 5.0 * 9 / 2, 3.0 * 9]) and seen.min() == 1
+
+
 @settings(max_examples=30, deadline=None)
 @given(seed=seeds, stride=st.integers(1, 2), coverage=coverages)
 def test_empty_window_gives_zero_and_stays_a_hole(seed, stride, coverage) -> None:

@@ -83,6 +83,23 @@ def test_one_observed_pixel_is_enough_for_a_deep_network() -> None:
         assert (seen == 1).all()
 
 
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 1000), coverage=st.sampled_from([0.0, 0.02, 0.5]), channels=st.sampled_from([1, 3])
+)
+def test_at_depth_the_mask_is_all_ones_if_there_is_one_datum(
+    seed: int, coverage: float, channels: int
+) -> None:
+    """As many levels as a side of 16 px has halvings; a datum is added at a place of chance."""
+    image, mask = picture(seed, 2, channels, 16, coverage)
+    place = torch.randint(16 * 16, (2,), generator=torch.Generator().manual_seed(seed))
+    mask.view(2, -1)[torch.arange(2), place] = 1
+    with torch.no_grad():
+        _, seen = small(channels, levels=4).eval().forward_with_mask(image, mask)
+        _, none = small(channels, levels=4).eval().forward_with_mask(image, torch.zeros_like(mask))
+    assert (seen == 1).all() and (none == 0).all()
+
+
 def test_a_shallow_network_leaves_the_deep_a_hole() -> None:
     mask = torch.zeros(1, 1, 64, 64)
     mask[..., 0, 0] = 1
