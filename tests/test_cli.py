@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import types
 import warnings
@@ -175,6 +176,9 @@ class Thing:
 def test_a_signal_in_a_callback_whose_errors_are_dropped_is_not_lost(
     number, code, seconds, command, capsys
 ) -> None:
+    if number == signal.SIGINT:  # a shell's background job is started with it ignored
+        signal.signal(number, signal.default_int_handler)
+
     def run(args) -> int:
         def callback(_: object) -> None:  # as in a garbage collection during the work
             signal.raise_signal(number)
@@ -317,3 +321,33 @@ def test_python_dash_m_is_the_same_command() -> None:
     assert result.returncode == 2 and result.stderr.startswith(
         "cmbinpaint: error: unknown command 'nonsense'"
     )
+
+
+def test_errors_of_finalizers_that_are_no_signals_are_told_as_ever(command, capsys) -> None:
+    class Broken:
+        def __del__(self) -> None:
+            raise ValueError("of a finalizer")
+
+    told: list[str] = []
+
+    def run(args) -> int:
+        broken = Broken()
+        del broken
+        return 0
+
+    command(run)
+    hook, sys.unraisablehook = sys.unraisablehook, lambda error: told.append(str(error.exc_value))
+    try:
+        assert cli.main(["probe"]) == 0
+    finally:
+        sys.unraisablehook = hook
+    assert told == ["of a finalizer"]
+
+
+def test_a_command_runs_in_a_thread(command, capsys) -> None:
+    command(lambda args: 0)
+    codes: list[int] = []
+    thread = threading.Thread(target=lambda: codes.append(cli.main(["probe"])))
+    thread.start()
+    thread.join()
+    assert codes == [0]

@@ -72,6 +72,11 @@ def report_target(args: argparse.Namespace) -> Path | None:
         if given:
             raise CmbInpaintError(f"--{given[0].replace('_', '-')} is for a report; give --report DIR too")
         return None
+    return page_target(args)
+
+
+def page_target(args: argparse.Namespace) -> Path:
+    """As `report_target`, of a command that always makes a report."""
     if args.error_map is not None and args.error_sims is not None:
         raise CmbInpaintError("--error-map and --error-sims both say what the error is; give one of them")
     if args.error_sims == 1:

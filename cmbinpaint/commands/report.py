@@ -40,9 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read, compare, write."""
-    target = pages.report_target(args)
-    if target is None:
-        raise CmbInpaintError("no folder is given for the report; give -o DIR")
+    target = pages.page_target(args)
     header = _header(args)
     with common.stage("read the input"):
         request = source.Request.read(args, guard=_guard(header.get("GUARD", 0)))

@@ -235,3 +235,21 @@ def test_a_report_needs_a_full_sky(files, sky, capsys) -> None:
     )
     assert not Path("o.fits").exists() and cli.main(words.split()) == 0
     assert np.all(read("o.fits")[EXCLUDED] < -1e30) and np.all(np.abs(read("o.fits")[~EXCLUDED]) < 1e6)
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ("--mask-threshold 0.5", "--mask-threshold is for a mask; give --mask FILE or --mask-field NAME too"),
+        ("--noise-std nothere.fits", "a FITS file; there is no such file"),
+        ("--hits minus.fits --noise-level 3", "--hits holds 2 negative numbers of observations"),
+    ],
+)
+def test_options_that_say_nothing_are_refused(words: str, text: str, files, capsys) -> None:
+    sky = np.random.default_rng(1).standard_normal(NPIX)
+    hits = np.ones(NPIX)
+    hits[:2] = -1
+    fits.write_map("minus.fits", hits, coord="G")
+    fits.write_map("holed.fits", np.where(np.arange(NPIX) < 9, healpy.UNSEEN, sky), unit="uK", coord="G")
+    assert cli.main(["inpaint", "holed.fits", "-o", "o.fits", *words.split()]) == 1
+    assert text in capsys.readouterr().err

@@ -366,3 +366,33 @@ class nothing:
 
     def __enter__(self) -> None: ...
     def __exit__(self, *_: object) -> None: ...
+
+
+def test_a_header_without_an_end_is_not_read_forever(tmp_path: Path) -> None:
+    path = make(tmp_path / "map.fits")
+    head = path.read_bytes()[:2880]
+    endless = head.replace(b"END" + b" " * 77, b" " * 80)
+    (tmp_path / "endless.fits").write_bytes(endless + b" " * 2880 * 4096)
+    with pytest.raises(FitsError, match="the header of HDU 0 is longer than 11796480 bytes"):
+        read_map(tmp_path / "endless.fits")
+
+
+def test_a_table_without_columns_says_so(tmp_path: Path) -> None:
+    path = make(tmp_path / "map.fits")
+    with afits.open(path) as hdus:
+        empty = afits.BinTableHDU.from_columns(
+            [], header=afits.Header({"PIXTYPE": "HEALPIX", "NSIDE": NSIDE})
+        )
+        afits.HDUList([hdus[0].copy(), empty]).writeto(tmp_path / "empty.fits")
+    with pytest.raises(FitsError, match=r"HDU 1.* has no columns"):
+        read_map(tmp_path / "empty.fits")
+
+
+def test_a_file_that_came_to_be_meanwhile_is_not_replaced(tmp_path: Path, monkeypatch) -> None:
+    from cmbinpaint.files import fits_write
+
+    target = tmp_path / "map.fits"
+    monkeypatch.setattr(fits_write, "_refuse", lambda *_: target.write_bytes(b"of another process"))
+    with pytest.raises(FitsError, match="came to be while it was written here, and is not replaced"):
+        write_map(target, SKY)
+    assert target.read_bytes() == b"of another process" and list(tmp_path.iterdir()) == [target]

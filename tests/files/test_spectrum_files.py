@@ -220,3 +220,15 @@ def test_public_spectra_agree():
     assert healpix[10] * 10 * 11 / (2 * np.pi) == pytest.approx(836, rel=0.05)  # µK²
     with pytest.raises(SpectrumError, match="the first column must be ell"):
         read_cl(DATA / "COM_PowerSpect_CMB-TT-binned_R3.01.txt")
+
+
+def test_a_file_that_the_disk_does_not_give_is_named(tmp_path, monkeypatch):
+    path = tmp_path / "cl.txt"
+    path.write_text("1 2 3")
+
+    def fails(*_, **__):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(type(path), "open", fails)
+    with pytest.raises(SpectrumError, match=r"cl\.txt cannot be read: Input/output error"):
+        read_cl(path)

@@ -142,3 +142,13 @@ def test_what_cannot_be_used_is_refused(sky, mask, model, drawn) -> None:
         with pytest.raises(kind, match=text):
             of_draws = {k: options.pop(k) for k in ("fluctuations", "first", "with_noise") if k in options}
             fill(sky, mask, model, draws=Draws(**of_draws), **options)
+
+
+def test_an_iterable_is_asked_in_order(sky, mask, drawn) -> None:
+    from cmbinpaint.pipeline.fluctuations import Fluctuations
+    from cmbinpaint.sphere.maps import validate_map
+
+    given = Fluctuations(iter(drawn), sky=validate_map(sky), work_unit=None, flip=False, first=0, total=2)
+    np.testing.assert_array_equal(given(0), drawn[0])
+    with pytest.raises(CmbInpaintError, match="fluctuation 2 was asked for after 0"):
+        given(2)

@@ -111,3 +111,15 @@ def test_window_is_divided_out() -> None:
 def test_what_is_refused(make: Callable[[], object], text: str) -> None:
     with pytest.raises(SpectrumError, match=re.escape(text)):
         make()
+
+
+def test_a_patch_without_power_is_refused() -> None:
+    cl = np.zeros(300)
+    cl[2:20] = 1.0
+    with pytest.raises(
+        SpectrumError, match=r"no power above ell = 112, the scale of a patch; use model='gaussian'"
+    ):
+        power.patch_rms(cl, np.radians(0.1), 32)
+    ell = np.arange(5, 20)
+    wanted = np.sqrt(np.sum(2 * ell + 1) / (4 * np.pi))
+    assert power.patch_rms(cl, 2 * np.pi / 5.5 / 32, 32) == pytest.approx(wanted)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cmbinpaint.errors import CmbInpaintWarning, SpectrumError
-from cmbinpaint.problem.noise import noise_of
+from cmbinpaint.problem.noise import noise_cov_of, noise_of
 from cmbinpaint.problem.plan import InpaintingPlan
 
 NSIDE = 4
@@ -72,3 +72,10 @@ def test_what_is_known_everywhere_is_taken_as_it_is() -> None:
 def test_what_is_no_noise_is_refused(std: object, text: str) -> None:
     with pytest.raises(SpectrumError, match=text):
         noise_of(std, PLAN)
+
+
+def test_a_covariance_in_nested_order() -> None:
+    cov = np.stack([LEVELS, 0.1 * LEVELS, 2 * LEVELS])
+    plan = InpaintingPlan.from_valid(np.stack([VALID] * 2))
+    nested = hp.reorder(cov, r2n=True)
+    np.testing.assert_array_equal(noise_cov_of(nested, plan, nest=True), cov)

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmbinpaint.errors import MaskError
+from cmbinpaint.pipeline.planning import plan_inpainting
 from cmbinpaint.problem.plan import InpaintingPlan
 
 NSIDE = 8
@@ -65,3 +66,10 @@ def test_contradictions_are_refused(change: dict[str, np.ndarray], text: str) ->
     }
     with pytest.raises(MaskError, match=text):
         InpaintingPlan(nside=NSIDE, **(parts | change))
+
+
+def test_rows_of_mask_and_exclusion_agree() -> None:
+    mask = np.ones((3, 192), bool)
+    mask[:, :20] = False
+    with pytest.raises(MaskError, match="the exclude mask has 2 rows, the mask 3; make them agree"):
+        plan_inpainting(mask, exclude=np.zeros((2, 192), bool))

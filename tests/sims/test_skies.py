@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cmbinpaint import sims
 from cmbinpaint.errors import CmbInpaintError, SpectrumError
 from cmbinpaint.sims import fiducial_cl, fiducial_spectra, simulate_sky
 from cmbinpaint.sphere.windows import pixel_window
@@ -122,3 +123,9 @@ def test_t_q_u_are_those_of_healpy_with_the_spectra_asked_for():
     assert simulate_sky(cl[1:3], nside, fwhm=0.05, noise_std=0.2, seed=3).shape == (2, 12 * nside**2)
     with pytest.raises(SpectrumError, match=r"noise_std has shape \(2,\); expected a number, one for each"):
         simulate_sky(cl, nside, noise_std=[1.0, 2.0])
+
+
+def test_what_the_package_does_not_have_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match=r"module 'cmbinpaint.sims' has no attribute 'simulate_skies'"):
+        sims.simulate_skies  # noqa: B018
+    assert "simulate_sky" in dir(sims)

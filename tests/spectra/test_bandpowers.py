@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from cmbinpaint import spectra
 from cmbinpaint.errors import SpectrumError
+from cmbinpaint.spectra.bandpowers import log_bands
 
 
 @settings(max_examples=50, deadline=None)
@@ -62,3 +63,13 @@ def test_bands_beyond_the_spectrum_are_refused():
         spectra.Bandpowers([2, 10]).bin(np.ones(5))
     with pytest.raises(ValueError, match="read-only"):
         spectra.Bandpowers([2, 10]).edges[0] = 1
+
+
+@pytest.mark.parametrize(
+    ("lmin", "lmax", "n", "width"), [(5, 4, 1, 1), (2, 9, 0, 1), (2, 9, 2, 0), (-1, 9, 2, 1)]
+)
+def test_bands_that_cannot_be_made_are_refused(lmin, lmax, n, width):
+    with pytest.raises(
+        SpectrumError, match=f"cannot make {n} bands of at least {width} multipoles from ell = {lmin} to"
+    ):
+        log_bands(lmin, lmax, n, min_width=width)

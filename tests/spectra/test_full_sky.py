@@ -48,3 +48,8 @@ def test_names_of_the_package_stay_functions_whatever_modules_are_loaded():
     import cmbinpaint.pipeline.compare_spectra  # noqa: F401
 
     assert callable(spectra.anafast) and callable(spectra.pseudo_cl)
+
+
+def test_one_map_is_expected():
+    with pytest.raises(SpectrumError, match=r"has shape \(3, 48\); one RING map \(npix,\) was expected"):
+        spectra.anafast(np.ones((3, 48)))

@@ -1,5 +1,6 @@
 """Maps of any kind go in, the same kind comes out, observed pixels bit for bit."""
 
+from dataclasses import replace
 from typing import Any
 
 import astropy.units as u
@@ -254,3 +255,14 @@ def test_degrade_refuses_contradictions() -> None:
         degrade(np.ones(NPIX), np.ones(12, bool), 4)
     with pytest.raises(MapError, match=r"min_fraction \(2\) within 0 and 1"):
         degrade(np.ones(NPIX), np.ones(NPIX, bool), 4, 2)
+
+
+def test_maps_of_a_list_fit_together() -> None:
+    with pytest.raises(MapError, match="the maps of a list do not fit together"):
+        validate_map([np.ones(48) * u.K, np.ones(12) * u.K], polarized=True)
+
+
+def test_arrays_of_another_resolution_are_no_map() -> None:
+    taken = validate_map(np.ones(48))
+    with pytest.raises(MapError, match=r"values has shape \(12,\); nside 2 needs \(48,\)"):
+        replace(taken, values=np.ones(12))

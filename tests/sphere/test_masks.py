@@ -291,3 +291,13 @@ def test_seeds_differ_and_must_be_whole():
     assert masks.planck_like_mask(1).shape == (12,)
     with pytest.raises(MaskError, match="seed must be a whole number, 0 or more; got -1"):
         masks.planck_like_mask(16, seed=-1)
+
+
+def test_a_radius_of_zero_gives_the_mask() -> None:
+    valid = np.arange(192) > 30
+    assert np.array_equal(masks.apodize(valid, 0), valid.astype(float))
+
+
+def test_a_length_that_no_mask_has() -> None:
+    with pytest.raises(MaskError, match="the mask does not fit"):
+        masks.depth(np.ones(50, bool))

@@ -443,3 +443,41 @@ def test_an_absent_device(tmp_path: Path) -> None:
         train(
             toy.toy_recipe(), tmp_path, device="cuda:77", stream=toy_stream.ToyStream(), model=toy.toy_model()
         )
+
+
+class Hungry(torch.nn.Module):
+    """A network that asks for more memory than there is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1))
+
+    def forward(self, x: torch.Tensor, valid: torch.Tensor, **_: torch.Tensor) -> torch.Tensor:
+        raise torch.OutOfMemoryError("out of memory")
+
+
+class Exploding(Hungry):
+    """Its output is finite, its gradient is not."""
+
+    def forward(self, x: torch.Tensor, valid: torch.Tensor, **_: torch.Tensor) -> torch.Tensor:
+        return x + (1 - valid) * torch.sqrt(self.weight - 1)
+
+
+@pytest.mark.parametrize(
+    ("network", "error", "text"),
+    [
+        (Hungry, DeviceError, r"cpu is out of memory; lower \[data\] batch_size, or use another device"),
+        (Exploding, ConvergenceError, r"the gradient is (inf|nan) at step 1 \(training batch 0, seed 3\)"),
+    ],
+)
+def test_what_stops_a_training_is_named(network: type, error: type, text: str, tmp_path: Path) -> None:
+    with pytest.raises(error, match=text):
+        train(toy.toy_recipe(), tmp_path, device="cpu", stream=toy_stream.ToyStream(), model=network())
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(
+        CheckpointError, match=r"cannot make the folder .*file/run \(Not a directory\); give another"
+    ):
+        run(tmp_path / "file" / "run")
