@@ -1,6 +1,6 @@
 """Read power spectra from text and FITS files, without ever taking D_ell for C_ell or K² for µK².
 
-Inputs: a path. Outputs: C_ell (lmax+1,) from ell = 0, in µK² where the file says its unit.
+Inputs: a path. Outputs: C_ell (lmax+1,), or a row for each spectrum, from ell = 0, in µK² where the file says its unit.
 """
 
 import bz2
@@ -22,6 +22,7 @@ from cmbinpaint.errors import SpectrumError, UnitsError
 from cmbinpaint.files.fits_scan import walk
 from cmbinpaint.files.fits_table import verify_checksum
 from cmbinpaint.spectra.full_sky import cl_from_dl
+from cmbinpaint.sphere.fields import Fields
 from cmbinpaint.sphere.power import validate_cl
 from cmbinpaint.sphere.units import find_power_units, parse_power_unit, power_factor
 
@@ -41,14 +42,15 @@ def read_cl(
     kind: Literal["auto", "cl", "dl"] = "auto",
     column: int | None = None,
     unit: str | None = None,
+    fields: Literal["T", "QU", "TQU"] = "T",
 ) -> FloatArray:
-    """Return the temperature C_ell of a text or FITS file, in µK² where the file or `unit` says in what it is.
+    """Return the C_ell of a text or FITS file, of T or of polarization too, in µK² where the file or `unit` says so.
 
     Parameters
     ----------
     path
-        Text: one column C_ell from ell = 0, or ell and C_ell in the first two columns (further ones, EE and
-        so on, are left). FITS: as `healpy.write_cl` makes it. Either may be compressed by gzip, bzip2 or xz.
+        Text: one column C_ell from ell = 0, or ell and C_ell in the first two columns. FITS: as `healpy.write_cl` makes
+        it. Either may be compressed by gzip, bzip2 or xz.
     kind
         What the file holds. "auto": what its comment lines say (`D_ell`, `l(l+1)`, or CAMB's `L TT EE`, which
         is D_ell); nothing said means C_ell, unless the values have the shape of a CMB's D_ell, which is an error.
@@ -58,11 +60,16 @@ def read_cl(
         Declares the unit of the file: `"uK^2"`, `"K^2"` or `"dimensionless"` (CLASS, CAMB without a unit), which is
         multiplied by (2.7255 K)². None: what TUNIT or the comment lines say; without either, the values are
         returned as they are.
+    fields
+        Whose spectra: `"TQU"` TT, EE, BB, TE and, if there, EB, TB; `"QU"` EE, BB and, if there, EB. The columns of
+        text are found by a comment line that names them all (CAMB's, CLASS's and Planck's do); without one, and in
+        FITS, they are in healpy's order.
 
     Returns
     -------
     cl
-        (lmax+1,) float64; multipoles below the first that is listed are 0.
+        (lmax+1,) float64; multipoles below the first that is listed are 0. Of polarization (n, lmax+1), as
+        `inpaint_map` takes them.
 
     Raises
     ------
@@ -74,14 +81,24 @@ def read_cl(
     """
     if kind not in ("auto", "cl", "dl"):
         raise SpectrumError(f'kind is "auto", "cl" or "dl"; got {kind!r}')
-    path = Path(path)
+    if fields not in ("T", "QU", "TQU"):
+        raise SpectrumError(f'fields is "T", "QU" or "TQU"; got {fields!r}')
+    path, wanted = Path(path), Fields(fields)
     content = _content(path)
     values, said, own = (
-        _from_fits(path, content) if content[:9] == b"SIMPLE  =" else _from_text(path, content, column)
+        _from_fits(path, content, wanted)
+        if content[:9] == b"SIMPLE  ="
+        else _from_text(path, content, column, wanted)
     )
-    values = validate_cl(values, str(path))
+    if wanted is Fields.T:
+        values = validate_cl(values, str(path))
+    else:
+        named = zip(wanted.spectra, values, strict=False)
+        values = np.stack([validate_cl(v, f"{path}: {name}", signed=name[0] != name[1]) for name, v in named])
     if kind == "auto":
-        kind = _what_it_holds(values, said, path)
+        # The EE of a sky falls no faster than a CMB's D_ell: its shape says nothing.
+        shape = values[:, 0] if wanted is Fields.QU else np.atleast_2d(values)[0]
+        kind = _what_it_holds(shape, said, path)
     if unit is not None:
         declared = parse_power_unit(unit)
         if own is not None and own != declared:
@@ -117,8 +134,8 @@ def _content(path: Path) -> bytes:
     return content
 
 
-def _from_fits(path: Path, content: bytes) -> tuple[FloatArray, str, str | None]:
-    """Return the first column of the first table, which is the temperature's, "cl" and its unit."""
+def _from_fits(path: Path, content: bytes, fields: Fields) -> tuple[FloatArray, str, str | None]:
+    """Return the columns wanted of the first table, of which the first is the temperature's, "cl" and their unit."""
     stream = io.BytesIO(content)
     try:
         primary, table = itertools.islice(walk(path, stream), 2)
@@ -128,18 +145,40 @@ def _from_fits(path: Path, content: bytes) -> tuple[FloatArray, str, str | None]
         stream.seek(0)
         with warnings.catch_warnings(), fits.open(stream) as hdus:
             warnings.simplefilter("ignore")
-            column = np.asarray(hdus[1].data.field(0), dtype=np.float64)
+            numbers = _numbers(len(hdus[1].columns), fields, f"{path} has")
+            columns = [np.asarray(hdus[1].data.field(n), dtype=np.float64).reshape(-1) for n in numbers]
+    except SpectrumError:
+        raise
     except Exception as error:  # astropy raises many kinds for a damaged file
         raise SpectrumError(f"{path}: not a spectrum as written by healpy.write_cl: {error}") from error
+    values = columns[0] if fields is Fields.T else np.stack(columns)
     if written.lower() in _NO_UNIT:
-        return column.reshape(-1), "cl", None
+        return values, "cl", None
     try:
-        return column.reshape(-1), "cl", parse_power_unit(written)
+        return values, "cl", parse_power_unit(written)
     except UnitsError as error:
         raise UnitsError(f"{path}: TUNIT1 is {written!r}: {error}") from None
 
 
-def _from_text(path: Path, content: bytes, column: int | None) -> tuple[FloatArray, str, str | None]:
+def _numbers(n: int, fields: Fields, what: str, first: int = 0) -> list[int]:
+    """Which columns are wanted of n spectra in healpy's order; `first` is the number of the first."""
+    if fields is Fields.T:
+        return [first]
+    order = Fields.TQU.spectra[: 6 if n >= 6 else 4 if n >= 4 else 0]
+    if fields is Fields.QU and n in (2, 3):  # a file of E and B alone
+        order = fields.spectra[:n]
+    if not order:
+        raise SpectrumError(
+            f"{what} {n} spectra; {', '.join(fields.stokes)} need "
+            + ("TT, EE, BB, TE, or these, EB and TB" if fields is Fields.TQU else "EE, BB, or EE, BB, EB")
+            + " (in this order, or named by a comment line)"
+        )
+    return [first + order.index(s) for s in fields.spectra if s in order]
+
+
+def _from_text(
+    path: Path, content: bytes, column: int | None, fields: Fields
+) -> tuple[FloatArray, str, str | None]:
     """Return values from ell = 0, what the comments say they are ("cl", "dl", "") and their unit."""
     try:
         text = content.decode("utf-8-sig")
@@ -155,15 +194,29 @@ def _from_text(path: Path, content: bytes, column: int | None) -> tuple[FloatArr
     if table.size == 0:
         raise SpectrumError(f"{path}: the file is empty; ell and C_ell in two columns were expected")
     comments = "\n".join(line for line in text.splitlines() if line.lstrip().startswith("#"))
-    return _column(path, table, column), _said(comments), _unit_said(path, comments)
+    if fields is Fields.T:
+        values = _columns(path, table, 1 if column is None else column)
+    else:
+        values = _columns(path, table, _named(path, table.shape[1], comments, fields)).T
+    return values, _said(comments), _unit_said(path, comments)
 
 
-def _column(path: Path, table: FloatArray, column: int | None) -> FloatArray:
-    """Return a column of a table from ell = 0 on."""
+def _named(path: Path, n: int, comments: str, fields: Fields) -> list[int]:
+    """Which columns are wanted: by the comment line that names all n, or in healpy's order after ell."""
+    for line in comments.splitlines():
+        names = [re.sub(r"^\d+:", "", word).upper() for word in re.split(r"[#,\s]+", line) if word]
+        if len(names) == n and {"EE", "BB"} <= set(names):
+            spectra = [s for s in fields.spectra if s in names]
+            if fields is Fields.QU or {"TT", "TE"} <= set(names):
+                return [names.index(s) for s in spectra]
+    return _numbers(n - 1, fields, f"{path}: beside ell there are", first=1)
+
+
+def _columns(path: Path, table: FloatArray, wanted: int | list[int]) -> FloatArray:
+    """Return columns of a table from ell = 0 on."""
     if table.shape[1] == 1:
         return table[:, 0]
-    wanted = 1 if column is None else column
-    if not 0 <= wanted < table.shape[1]:
+    if not 0 <= np.max(wanted) < table.shape[1]:
         raise SpectrumError(
             f"{path}: there is no column {wanted}; the file has {table.shape[1]} columns, from 0"
         )
@@ -173,7 +226,8 @@ def _column(path: Path, table: FloatArray, column: int | None) -> FloatArray:
             f"{path}: the first column must be ell = 0, 1, 2 and so on without gaps (or start at 2); "
             f"it begins {ell[:4].tolist()}"
         )
-    return np.concatenate([np.zeros(int(ell[0])), table[:, wanted]])
+    chosen = table[:, wanted]
+    return np.concatenate([np.zeros((int(ell[0]), *chosen.shape[1:])), chosen])
 
 
 def _unit_said(path: Path, comments: str) -> str | None:

@@ -232,3 +232,55 @@ def test_a_file_that_the_disk_does_not_give_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(type(path), "open", fails)
     with pytest.raises(SpectrumError, match=r"cl\.txt cannot be read: Input/output error"):
         read_cl(path)
+
+
+SIX = np.stack([CL, CL / 50, CL / 1e4, CL / 20, CL / 1e5, -CL / 1e4])  # TT, EE, BB, TE, EB, TB
+
+
+@pytest.mark.parametrize(
+    ("header", "order"),
+    [
+        ("ell C_ell", [0, 1, 2, 3, 4, 5]),
+        ("ell C_ell", [0, 1, 2, 3]),
+        ("C_ell in muK^2\n 1:l  2:TT  3:EE  4:TE  5:BB", [0, 1, 3, 2]),  # CLASS
+        ("C_ell in uK^2\n L  TT  TE  EE  BB", [0, 3, 1, 2]),  # Planck's theory, as C_ell
+    ],
+    ids=["six", "four", "class", "planck"],
+)
+def test_spectra_of_polarization_are_found_by_name_or_in_healpys_order(tmp_path, header, order):
+    path = write(tmp_path / "a", [np.arange(2, 1200), *SIX[order, 2:]], header)
+    expected = SIX[: len(order)].copy()
+    expected[:, :2] = 0
+    np.testing.assert_array_equal(read_cl(path, fields="TQU"), expected)
+    np.testing.assert_array_equal(
+        read_cl(path, fields="QU"), expected[[1, 2] if len(order) == 4 else [1, 2, 4]]
+    )
+
+
+def test_spectra_of_polarization_in_dl_and_fits(tmp_path):
+    ell = np.arange(1200)
+    dl = SIX[:4] * ell * (ell + 1) / (2 * np.pi)
+    camb = write(tmp_path / "camb", [ell[2:], *dl[:, 2:]], "L TT EE BB TE")
+    np.testing.assert_allclose(read_cl(camb, fields="TQU")[:, 2:], SIX[:4, 2:], rtol=1e-12)
+    bare = write(tmp_path / "bare", [ell[2:], *dl[:, 2:]])
+    with pytest.raises(SpectrumError, match="whether it holds C_ell or D_ell"):
+        read_cl(bare, fields="TQU")
+    np.testing.assert_allclose(read_cl(bare, fields="QU", kind="dl")[:, 2:], SIX[1:3, 2:], rtol=1e-12)
+    hp.write_cl(str(tmp_path / "a.fits"), SIX * 1e-12, dtype=np.float64, column_units="K^2")
+    np.testing.assert_allclose(read_cl(tmp_path / "a.fits", fields="TQU"), SIX, rtol=1e-12)
+    hp.write_cl(str(tmp_path / "eb.fits"), SIX[1:3], dtype=np.float64)
+    np.testing.assert_array_equal(read_cl(tmp_path / "eb.fits", fields="QU"), SIX[1:3])
+    with pytest.raises(
+        SpectrumError, match=r"eb.fits has 2 spectra; T, Q, U need TT, EE, BB, TE, or these, EB and TB"
+    ):
+        read_cl(tmp_path / "eb.fits", fields="TQU")
+    alone = write(tmp_path / "alone", [ell, CL], "ell C_ell")
+    with pytest.raises(
+        SpectrumError, match="beside ell there are 1 spectra; Q, U need EE, BB, or EE, BB, EB"
+    ):
+        read_cl(alone, fields="QU")
+    lost = write(tmp_path / "lost", [ell, *np.where(ell == 7, np.nan, SIX[:4])], "ell C_ell")
+    with pytest.raises(
+        SpectrumError, match="lost: TT holds 1 negative or non-finite values, the first at ell = 7"
+    ):
+        read_cl(lost, fields="TQU")
