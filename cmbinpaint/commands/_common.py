@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cmbinpaint import __version__
-from cmbinpaint.errors import CmbInpaintWarning, FitsError
+from cmbinpaint.errors import CmbInpaintError, CmbInpaintWarning, FitsError
 
 if TYPE_CHECKING:
     from cmbinpaint._types import AnyArray, BoolArray, FloatArray
+    from cmbinpaint.sphere.fields import Fields
 
 # Kinds of masks that commands draw by themselves.
 HOLES = ("planck", "round")
@@ -74,6 +75,33 @@ def column(text: str) -> int | str:
     return int(text) if text.isdecimal() else text
 
 
+def columns(text: str) -> tuple[int | str, ...]:
+    """Parse one column or several, with commas between them."""
+    return tuple(column(one.strip()) for one in text.split(","))
+
+
+def levels(text: str) -> tuple[float, ...]:
+    """Parse one number that is not negative, or several with commas between them."""
+    return tuple(natural_float(one) for one in text.split(","))
+
+
+def for_each_stokes(found: "Sequence[Any]", fields: "Fields", what: str) -> list[Any]:
+    """Return one of each Stokes parameter, of one for all, of two for T and polarization, or of one each.
+
+    Raises
+    ------
+    CmbInpaintError
+        If their number is another.
+    """
+    if len(found) not in {1, len(fields.spins), fields.n}:
+        raise CmbInpaintError(
+            f"{what} gives {len(found)}; the map is of {', '.join(fields.stokes)}: one for all"
+            + (", two for T and polarization," if fields.n == 3 else "")
+            + (f" or {fields.n}, one for each" if fields.n > 1 else "")
+        )
+    return [found[min(i, len(found) - 1)] for i in range(fields.n)]
+
+
 def _number(text: str, kind: Callable[[str], Any], fits: Callable[[Any], bool], expected: str) -> Any:
     try:
         value = kind(text)
@@ -120,17 +148,31 @@ def add_max_memory(add: Callable[..., Any]) -> None:
     add("--max-memory", metavar="B", type=memory_size, help="refuse files that need more, as 8G")
 
 
-def read_noise(text: str, max_memory: int | None = None) -> "float | FloatArray":
-    """Return `--noise-std` in µK: a number, or the map (RING) in the file that it names."""
-    try:
-        return natural_float(text)
-    except argparse.ArgumentTypeError as error:
-        if not Path(text).exists():
-            raise FitsError(f"--noise-std: {error} in µK, or a FITS file; there is no such file") from None
-    from cmbinpaint.files import fits
+def read_noise(
+    text: str, fields: "Fields", read: "Callable[[Path], tuple[AnyArray, str | None]]"
+) -> "float | FloatArray":
+    """Return `--noise-std` in µK: of T a number or (npix,), else (k,) or (k, npix).
 
-    noise, info = fits.read_map(text, max_memory=max_memory)
-    return scaled(noise, microkelvin(f"the noise map {text}", info.unit))
+    `read` gives the maps (n, npix) in the file that it names, and their unit.
+    """
+    import numpy as np
+
+    found: Any
+    try:
+        found = levels(text)
+    except argparse.ArgumentTypeError as error:
+        path = Path(text)
+        if not path.exists():
+            raise FitsError(f"--noise-std: {error} in µK, or a FITS file; there is no such file") from None
+        maps, unit = read(path)
+        if len(maps) == 1 and fields.n > 1:
+            raise CmbInpaintError(
+                f"--noise-std {path} gives one map, the map is of {', '.join(fields.stokes)}: --noise-field names its "
+                "columns of T and polarization, or of each"
+            ) from None
+        found = scaled(maps, microkelvin(f"the noise map {path}", unit))
+    each = for_each_stokes(found, fields, f"--noise-std {text}")
+    return each[0] if fields.n == 1 else np.array(each)
 
 
 def provenance_of(argv: Sequence[str]) -> tuple[dict[str, Any], list[str]]:

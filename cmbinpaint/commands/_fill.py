@@ -39,7 +39,7 @@ class Filling:
         Lines of HISTORY.
     checked
         All numbers of the self-check, if it ran.
-    steps, remaining
+    steps, remaining, remaining_power
         Of the last map's conjugate gradients.
     """
 
@@ -51,6 +51,7 @@ class Filling:
     checked: str = ""
     steps: int = 0
     remaining: float | None = None
+    remaining_power: float | None = None
 
     @classmethod
     def prepare(cls, request: Request) -> "Filling":
@@ -77,6 +78,7 @@ class Filling:
             fill=request.args.fill,
             refine=request.args.refine,
             unit=request.info.unit,
+            polconv=request.polconv,
             seed=self.seed,
             draws=Draws(first=index, with_noise=not request.args.no_noise),
             progress=watch,
@@ -86,7 +88,11 @@ class Filling:
         if "sky_model" not in self.known:  # the others follow from the same
             self._assume(info.sky_model)
         self.remember(info.warnings)
-        self.steps, self.remaining = info.steps[-1], info.remaining
+        self.steps, self.remaining, self.remaining_power = (
+            info.steps[-1],
+            info.remaining,
+            info.remaining_power,
+        )
         return filled
 
     def check(self) -> str:
@@ -114,7 +120,7 @@ class Filling:
 
     def _assume(self, sky_model: "SkyModel") -> None:
         """Let the fills that follow use this sky model, and say where it came from and what its numbers are in."""
-        given = any(self.known.get(name) is not None for name in ("cl", "noise_std"))
+        given = any(self.known.get(name) is not None for name in ("cl", "noise_std", "noise_cov"))
         unit = "uK_CMB" if self.request.info.unit or given else "the map's unit"
         self.known = {"sky_model": sky_model}
         self.history = [*self.history, f"sky model, in {unit}: {sky_model.source}"]
@@ -130,7 +136,7 @@ class Filling:
 
         args, info = self.request.args, self.request.info
         noise = args.noise_std
-        said = [info.sha256, info.column, info.hdu, info.unit, self.request.plan.digest]
+        said = [info.sha256, info.field, info.hdu, info.unit, self.request.plan.digest]
         said += [
             info.ordering,
             self.model.name,
@@ -141,7 +147,7 @@ class Filling:
             __version__,
         ]
         said += [getattr(args, option) for option in OPTIONS]
-        said += [None if path is None else sha256_of(path) for path in (args.cl, args.hits)]
+        said += [None if path is None else sha256_of(path) for path in (args.cl, args.hits, args.noise_cov)]
         said += [sha256_of(noise) if noise is not None and Path(noise).is_file() else noise]
         return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
 
@@ -159,10 +165,11 @@ class Filling:
             "REALIZ": (index if self.seed is not None else None, "which realization of that seed"),
             "STEPS": (self.steps, "of conjugate gradients, last map"),
             "REMAINS": (self.remaining, "estimate of what they left, posterior std"),
+            "REMAINSP": (self.remaining_power, "of Q, U: of E and B power, over the sky's"),
             "GUARD": (args.guard, "rings beside holes not used as data"),
             "FSKY": (plan.fsky, "fraction of the sky used as data"),
             "NHOLES": (plan.n_holes, "holes, by 8-connectivity"),
-            "NFILLED": (int(plan.targets.sum()), "pixels filled"),
+            "NFILLED": (int(plan.filled.sum()), "pixels filled"),
             "MAPFILE": (args.map.name, "the map with holes"),
             "MAPSHA": (request.info.sha256, "its sha256"),
             "MASKFILE": ((args.mask or args.map).name, f"holes: {holes}"),
@@ -179,6 +186,7 @@ class Filling:
         return self.cards(indices[0]) | {
             "STEPS": None,
             "REMAINS": None,
+            "REMAINSP": None,
             "CONTENT": (what, "over the realizations"),
             "NREALIZ": (len(indices), "realizations, from REALIZ on"),
         }
@@ -201,7 +209,7 @@ class Filling:
         """Return the line that says what was written."""
         plan, seed = self.request.plan, "" if self.seed is None else f", seed {self.seed}"
         return (
-            f"{path}: {plan.n_holes} holes filled ({100 * float(plan.targets.mean()):.1f} % of the sky), "
+            f"{path}: {plan.n_holes} holes filled ({100 * float(plan.filled.mean()):.1f} % of the sky), "
             f"{self.request.args.fill} by {self.model.name}{seed}, {common.human_seconds(seconds)}"
         )
 
@@ -210,7 +218,15 @@ def refuse_no_holes(request: Request) -> None:
     """Refuse a map without holes if no mask was named."""
     if request.plan.targets.any() or request.mask_source is not None:
         return
+    from cmbinpaint.files.other_columns import column_names
+    from cmbinpaint.files.stokes_columns import mask_columns
+
+    args, info = request.args, request.info
+    masks = mask_columns(column_names(args.map, hdu=args.hdu, max_memory=args.max_memory), info.fields)
+    where = ("columns " if info.columns else "column ") + ", ".join(info.names)
+    own = "--mask-field NAME for a column of the map's own file"
+    if masks and masks != info.names:
+        own = f"--mask-field {','.join(masks)} for the file's own"
     raise CmbInpaintError(
-        f"{request.args.map} has no UNSEEN or NaN pixels in column {request.info.column}, and no mask was given: give "
-        "--mask FILE, or --mask-field NAME for a column of the map's own file"
+        f"{args.map} has no UNSEEN or NaN pixels in {where}, and no mask was given: give --mask FILE, or {own}"
     )

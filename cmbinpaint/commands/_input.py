@@ -4,19 +4,21 @@ Inputs: the arguments declared here. Outputs: `Request`, which holds them read a
 """
 
 import argparse
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cmbinpaint.commands import _common as common
 from cmbinpaint.commands._known import known_of_sky
-from cmbinpaint.errors import CmbInpaintError, kept_warnings
+from cmbinpaint.errors import CmbInpaintError, CmbInpaintWarning, FitsError, kept_warnings
 
 if TYPE_CHECKING:
     from cmbinpaint._types import AnyArray, BoolArray
     from cmbinpaint.files.fits import MapInfo
     from cmbinpaint.files.map_info import OtherColumn
+    from cmbinpaint.problem.options import Polconv
     from cmbinpaint.problem.plan import InpaintingPlan
 
 
@@ -29,7 +31,7 @@ class Request:
     args
         The command's arguments.
     sky, info
-        The map with holes, (npix,) RING in the file's unit and dtype, and what its file says.
+        The map with holes, (npix,) or (k, npix) RING in the file's unit and dtype, and what its file says.
     plan
         What is data, and what is filled.
     known
@@ -50,7 +52,6 @@ class Request:
         """Read what the arguments name; `guard`: rings beside holes not used as data."""
         with kept_warnings() as warned:
             sky, info = read_sky(args)
-            _refuse_polarization(info)
             plan = read_plan(args, sky, info, guard)
             known = known_of_sky(args, info)
         return cls(args, sky, info, plan, known, warned)
@@ -61,15 +62,21 @@ class Request:
 
         args = self.args
         return read_other_columns(
-            args.map, args.field, hdu=args.hdu, ordering=args.ordering, max_memory=args.max_memory
+            args.map, self.info.field, hdu=args.hdu, ordering=args.ordering, max_memory=args.max_memory
         )
 
     @property
-    def mask_source(self) -> tuple[Path, str | int] | None:
-        """The file and the column that say what is observed; None: the map's own pixels do."""
+    def polconv(self) -> "Polconv | None":
+        """The convention of Q and U, for `inpaint_map`."""
+        return None if self.info.fields.n == 1 else self.info.polcconv  # type: ignore[return-value]
+
+    @property
+    def mask_source(self) -> tuple[Path, str] | None:
+        """The file and the columns that say what is observed; None: the map's own pixels do."""
         if not has_mask(self.args):
             return None
-        return self.args.mask or self.args.map, self.args.mask_field or 0
+        columns = dict.fromkeys(str(column) for _, column in _masks(self.args, self.info))
+        return self.args.mask or self.args.map, ",".join(columns)
 
     @property
     def mask_sha256(self) -> str:
@@ -82,11 +89,13 @@ class Request:
 def add_map_arguments(add: Callable[..., Any]) -> None:
     """Declare what says how MAP and its mask are to be read."""
     add(
-        "--mask-field",
-        metavar="NAME",
-        type=common.column,
-        help="the mask's column, in the mask's file or MAP",
+        "--fields",
+        choices=["T", "QU", "TQU"],
+        help="what is filled; default: all that MAP has by its columns' names",
     )
+    add("--mask-field", metavar="NAMES", type=common.columns,
+        help="the mask's column, in the mask's file or MAP; TMASK,PMASK: of T and of polarization")  # fmt: skip
+    add("--mask-pol", metavar="FILE", type=Path, help="mask of Q and U, if it is in another file than T's")
     add(
         "--mask-threshold", metavar="X", type=float, help="for a mask not 0 or 1: observed from this value on"
     )
@@ -100,7 +109,8 @@ def add_map_arguments(add: Callable[..., Any]) -> None:
     add(
         "--exclude-threshold", metavar="X", type=float, help="for one not 0 or 1: excluded from this value on"
     )
-    add("--field", metavar="NAME", type=common.column, default=0, help="column of MAP; default the first")
+    add("--field", metavar="NAMES", type=common.columns,
+        help="column of MAP, or those of Q,U or T,Q,U; default by --fields; of T the first")  # fmt: skip
     add("--hdu", metavar="H", type=common.column, default=1, help="HDU of MAP, number or name; default 1")
     add("--unit", metavar="U", help="declares the unit of MAP (K, mK or uK) where TUNIT is missing or wrong")
     add(
@@ -108,33 +118,109 @@ def add_map_arguments(add: Callable[..., Any]) -> None:
         choices=["RING", "NESTED"],
         help="declares the ordering of MAP where the header lacks it",
     )
+    add(
+        "--polconv",
+        choices=["COSMO", "IAU"],
+        help="declares the convention of Q and U where POLCCONV is missing or wrong",
+    )
     common.add_max_memory(add)
 
 
 def read_sky(args: argparse.Namespace) -> "tuple[AnyArray, MapInfo]":
-    """Read MAP: (npix,) RING in the file's unit and dtype."""
+    """Read MAP: (npix,) or (k, npix) RING in the file's unit and dtype."""
     from cmbinpaint.files import fits
 
-    return fits.read_map(
-        args.map, args.field, hdu=args.hdu, unit=args.unit, ordering=args.ordering, max_memory=args.max_memory
+    sky, info = fits.read_map(
+        args.map,
+        _columns(args),
+        hdu=args.hdu,
+        unit=args.unit,
+        ordering=args.ordering,
+        max_memory=args.max_memory,
     )
+    _refuse_other_stokes(info)
+    return sky, _with_polconv(args, info)
 
 
-def _refuse_polarization(info: "MapInfo") -> None:
-    """Refuse to take Q or U for a temperature."""
-    from cmbinpaint.errors import FitsError
+def _columns(args: argparse.Namespace) -> int | str | tuple[int | str, ...]:
+    """Which columns of MAP are worked on: those that are named, or that have the usual names."""
+    from cmbinpaint.files.other_columns import column_names
+    from cmbinpaint.files.stokes_columns import fields_of, stokes_columns, stokes_of
+    from cmbinpaint.sphere.fields import Fields
+
+    if args.field is not None:
+        if args.fields is not None and len(args.field) != len(args.fields):
+            raise CmbInpaintError(
+                f"--field names {len(args.field)} columns, --fields {args.fields} has {len(args.fields)}"
+            )
+        return args.field if len(args.field) > 1 else args.field[0]
+    names = column_names(args.map, hdu=args.hdu, max_memory=args.max_memory)
+    fields = fields_of(names) if args.fields is None else Fields(args.fields)
+    if fields is not Fields.T:
+        return stokes_columns(names, fields, str(args.map))
+    own = [name for name in names if stokes_of(name) == "T"]
+    return own[0] if args.fields == "T" and len(own) == 1 else 0
+
+
+def _refuse_other_stokes(info: "MapInfo") -> None:
+    """Refuse to take Q or U for a temperature, or for one another."""
     from cmbinpaint.files.stokes_columns import stokes_of
 
-    if stokes_of(info.column) in ("Q", "U"):
+    for expected, name in zip(info.fields.stokes, info.names, strict=True):
+        found = stokes_of(name)
+        if found not in (None, expected):
+            raise FitsError(
+                f"column {name!r} is {found} by its name, and {expected} was expected: --fields TQU or QU fills "
+                "polarization; --field names T, Q, U in this order"
+            )
+
+
+def _with_polconv(args: argparse.Namespace, info: "MapInfo") -> "MapInfo":
+    """Take the convention of Q and U as declared, or as the file has it."""
+    if info.fields.n == 1:
+        if args.polconv is not None:
+            raise CmbInpaintError(f"--polconv {args.polconv} is for Q and U; the map is of T")
+        return info
+    said = info.polcconv and info.polcconv.upper()
+    if args.polconv is None and said not in (None, "COSMO", "IAU"):
         raise FitsError(
-            f"column {info.column!r} is polarization, which commands do not fill: it is no temperature. In Python, "
-            "read_map(path, 'TQU') and inpaint_map fill T, Q, U together"
+            f"{info.path} has POLCCONV={info.polcconv!r}; known: COSMO, IAU. --polconv declares what it is"
         )
+    if None not in (args.polconv, said) and args.polconv != said:
+        warnings.warn(
+            f"{info.path} has POLCCONV={info.polcconv!r}; its U is taken in the {args.polconv} convention, as declared",
+            CmbInpaintWarning,
+            stacklevel=3,
+        )
+    return replace(info, polcconv=args.polconv or said)
 
 
 def has_mask(args: argparse.Namespace) -> bool:
     """Return whether a mask was named, as a file or a column."""
-    return args.mask is not None or args.mask_field is not None
+    return args.mask is not None or args.mask_field is not None or args.mask_pol is not None
+
+
+def _masks(args: argparse.Namespace, info: "MapInfo") -> list[tuple[Path | None, int | str]]:
+    """Where the masks are, file (None: MAP's) and column: one for all, of T and polarization, or one of each."""
+    from cmbinpaint.files.other_columns import column_names
+    from cmbinpaint.files.stokes_columns import mask_columns
+
+    named = args.mask_field
+    if args.mask_pol is not None:
+        if info.fields.n == 1:
+            raise CmbInpaintError("--mask-pol is for Q and U; the map is of T")
+        if info.fields.n == 3 and args.mask is None and named is None:
+            raise CmbInpaintError(
+                "--mask-pol is the mask of Q and U; give T's too, with --mask or --mask-field"
+            )
+        first, *rest = named or (0,)
+        own: list[tuple[Path | None, int | str]] = [(args.mask, first)] if info.fields.n == 3 else []
+        return [*own, (args.mask_pol, rest[0] if rest else 0 if args.mask is None else first)]
+    if named is None:
+        names = column_names(args.mask, max_memory=args.max_memory)
+        return [(args.mask, one) for one in mask_columns(names, info.fields) or (0,)]
+    texts = [one for one in named if isinstance(one, str)]
+    return [(args.mask, one) for one in mask_columns(texts, info.fields) or named]
 
 
 def read_plan(args: argparse.Namespace, sky: "AnyArray", info: "MapInfo", guard: int = 0) -> "InpaintingPlan":
@@ -145,20 +231,25 @@ def read_plan(args: argparse.Namespace, sky: "AnyArray", info: "MapInfo", guard:
 
     observed, excluded = read_observed(args, sky, info), read_excluded(args, info)
     plan = InpaintingPlan.from_valid(observed, exclude=excluded, guard=guard)
-    return plan_for(validate_map(sky), plan=plan)
+    return plan_for(validate_map(sky, polarized=True), plan=plan)
 
 
 def read_observed(args: argparse.Namespace, sky: "AnyArray", info: "MapInfo") -> "BoolArray":
-    """Return (npix,) bool, RING: observed by the mask, if there is one, else what the map holds."""
-    from cmbinpaint.sphere import masks
+    """Return (npix,) bool, RING, or rows: observed by the mask, if there is one, else what the map holds."""
+    import numpy as np
+
     from cmbinpaint.sphere.maps import validate_map
+    from cmbinpaint.sphere.masks import validate_mask
 
     if not has_mask(args):
         if args.mask_threshold is not None:
             raise CmbInpaintError("--mask-threshold is for a mask; give --mask FILE or --mask-field NAME too")
-        return validate_map(sky).known
-    mask = _read_mask(args, args.mask, args.mask_field, info)
-    return masks.validate_mask(mask, info.nside, threshold=args.mask_threshold)
+        return validate_map(sky, polarized=True).known
+    rows = [
+        validate_mask(_read_mask(args, path, column, info), info.nside, threshold=args.mask_threshold)
+        for path, column in _masks(args, info)
+    ]
+    return rows[0] if len(rows) == 1 else np.stack(common.for_each_stokes(rows, info.fields, "the mask"))
 
 
 def read_excluded(args: argparse.Namespace, info: "MapInfo") -> "BoolArray | None":

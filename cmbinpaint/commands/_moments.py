@@ -68,14 +68,14 @@ def write_moments(filling: Filling, paths: Mapping[int, Path], wanted: Mapping[P
 
     info, first = filling.request.info, next(iter(paths.values()))
     # What was assumed of the sky was said when the first map was made, by an earlier run perhaps.
-    history = _read(first, info.column)[1].history
-    made = dict(zip(_CONTENTS.values(), _moments(list(paths.values()), info.column), strict=True))
+    history = _read(first, info.field)[1].history
+    made = dict(zip(_CONTENTS.values(), _moments(list(paths.values()), info.field), strict=True))
     for path, what in wanted.items():
         fits.write_map(
             path,
             made[what].astype(info.dtype if info.dtype.startswith("float") else "float64"),
             info=info,
-            column=info.column if what == "mean" else f"{info.column}_STD",
+            column=info.field if what == "mean" else _std_names(info),
             overwrite=filling.request.args.overwrite,
             provenance=filling.series_cards(list(paths), what),
             history=history,
@@ -83,8 +83,14 @@ def write_moments(filling: Filling, paths: Mapping[int, Path], wanted: Mapping[P
         yield path
 
 
-def _moments(paths: list[Path], column: str) -> "tuple[FloatArray, FloatArray]":
-    """Return mean and standard deviation (npix,), RING, UNSEEN where the maps hold nothing (Welford's sums)."""
+def _std_names(info: "MapInfo") -> str | tuple[str, ...]:
+    """Return the columns of a standard deviation."""
+    names = tuple(f"{name}_STD" for name in info.names)
+    return names if info.columns else names[0]
+
+
+def _moments(paths: list[Path], column: str | tuple[str, ...]) -> "tuple[FloatArray, FloatArray]":
+    """Return mean and standard deviation, RING, UNSEEN where the maps hold nothing (Welford's sums)."""
     import numpy as np
 
     from cmbinpaint.sphere.maps import UNSEEN
@@ -100,8 +106,8 @@ def _moments(paths: list[Path], column: str) -> "tuple[FloatArray, FloatArray]":
     return np.where(unknown, UNSEEN, mean), np.where(unknown, UNSEEN, std)
 
 
-def _values(path: Path, column: str) -> "FloatArray":
-    """Return the filled column of a file, NaN where it holds nothing."""
+def _values(path: Path, column: str | tuple[str, ...]) -> "FloatArray":
+    """Return the filled columns of a file, NaN where it holds nothing."""
     import numpy as np
 
     from cmbinpaint.sphere.maps import is_unseen
@@ -110,7 +116,7 @@ def _values(path: Path, column: str) -> "FloatArray":
     return np.where(is_unseen(values), np.nan, values)
 
 
-def _read(path: Path, column: int | str = 0) -> "tuple[AnyArray, MapInfo]":
+def _read(path: Path, column: int | str | tuple[str, ...] = 0) -> "tuple[AnyArray, MapInfo]":
     """Read what an earlier run of this command wrote; its warnings were given then."""
     from cmbinpaint.files import fits
 

@@ -93,15 +93,19 @@ def page_target(args: argparse.Namespace) -> Path:
 
 
 def refuse_partial_sky(request: Request) -> None:
-    """Refuse a report on a map that has no values where nothing is filled.
+    """Refuse a report on a map that has no values where nothing is filled, or on Q and U.
 
     Raises
     ------
     MapError
-        With the number of such pixels.
+        With the number of such pixels, or that the map is of more than T.
     """
     from cmbinpaint.sphere.maps import validate_map
 
+    if request.info.fields.n > 1:
+        raise MapError(
+            f"a report is on T; this fill is of {', '.join(request.info.fields.stokes)}: give --fields T"
+        )
     lost = int((request.plan.excluded & ~validate_map(request.sky).known).sum())
     if lost:
         raise MapError(
@@ -194,7 +198,7 @@ class Page:
     def _warn_of_another_job(self, filled: "MapInfo") -> None:
         """Warn if the filled file says that it was made of other files than these."""
         request = self.request
-        found = {"MAPSHA": request.info.sha256, "NFILLED": int(request.plan.targets.sum())}
+        found = {"MAPSHA": request.info.sha256, "NFILLED": int(request.plan.filled.sum())}
         found |= {} if request.args.mask is None else {"MASKSHA": request.mask_sha256}
         words = {
             "MAPSHA": "another map",

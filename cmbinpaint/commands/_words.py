@@ -8,14 +8,17 @@ import re
 _OPTIONS = {
     "unit": "--unit", "model": "--model", "ordering": "--ordering", "kind": "--cl-kind", "fill": "--fill",
     "exclude": "--exclude", "threshold": "--mask-threshold", "max_memory": "--max-memory", "hdu": "--hdu",
-    "noise_std": "--noise-std", "n_realizations": "--realizations", "fwhm": "--fwhm-arcmin", "cl": "--cl",
+    "noise_std": "--noise-std", "noise_cov": "--noise-cov", "n_realizations": "--realizations",
+    "fwhm": "--fwhm-arcmin", "cl": "--cl",
 }  # fmt: skip
 # Names that are no words of the language: alone they are arguments too.
-_ALONE = "noise_std|n_realizations|max_memory|fwhm|cl"
+_ALONE = "noise_std|noise_cov|n_realizations|max_memory|fwhm|cl"
 _PHRASES = {
     "draws=Draws(first=...)": "--first-realization",
     "with_noise=False": "--no-noise",
     "read_cl converts files": "files that say another unit are converted",
+    "pass map[0]": "--fields T",
+    "field=('I_STOKES', 'Q_STOKES', 'U_STOKES')": "--field I_STOKES,Q_STOKES,U_STOKES",
     "a sky_model": "a sky model",
     "sky_model": "the sky model",
 }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cmbinpaint.commands import _common as common
 from cmbinpaint.commands import _cost as cost
 from cmbinpaint.commands import _input as source
+from cmbinpaint.errors import FitsError
 
 if TYPE_CHECKING:
     from cmbinpaint._types import AnyArray, BoolArray
@@ -32,9 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Describe the map and its holes."""
     _require_model(args.model)
+    import numpy as np
+
     from cmbinpaint.files import fits
     from cmbinpaint.files.other_columns import column_ranges
-    from cmbinpaint.sphere.maps import validate_map
 
     columns = fits.describe(args.map, max_memory=args.max_memory)
     sky, info = source.read_sky(args)
@@ -43,11 +45,14 @@ def run(args: argparse.Namespace) -> int:
         "file": str(args.map),
         "columns": [vars(c) | _range(ranges.get(c.name) if c.hdu == info.hdu else None) for c in columns],
         **_map_facts(sky, info),
+        **_by_name(args, info),
     }
-    valid = source.read_observed(args, sky, info) & validate_map(sky).known
-    facts["holes"] = hole_facts(valid)
-    some = 0 < facts["holes"]["pixels"] < sky.size
-    facts["cost"] = cost.estimate(valid, args.model)._asdict() if some else None
+    rows = _observed(args, sky, info)
+    facts["holes"] = hole_facts(rows[0])
+    if info.fields.n == 3:
+        facts["holes_of_polarization"] = hole_facts(rows[1])
+    some = any(0 < np.count_nonzero(~row) < row.size for row in rows)
+    facts["cost"] = cost.estimate(rows[-1], args.model, info.fields.n)._asdict() if some else None
     print(json.dumps(facts, indent=2, allow_nan=False) if args.json else "\n".join(_lines(facts)))
     return 0
 
@@ -61,6 +66,18 @@ def _require_model(name: str) -> None:
         find_card(name, METHODS)
 
 
+def _observed(args: argparse.Namespace, sky: "AnyArray", info: "MapInfo") -> "list[BoolArray]":
+    """Return what is data, (npix,) bool each: of T, or of Q and U together, or of both."""
+    import numpy as np
+
+    from cmbinpaint.sphere.maps import validate_map
+
+    observed = np.atleast_2d(source.read_observed(args, sky, info))
+    known = np.atleast_2d(validate_map(sky, polarized=True).known)
+    rows = known & np.stack(common.for_each_stokes(list(observed), info.fields, "the mask"))
+    return [np.asarray(rows[part].all(axis=0)) for _, part in info.fields.spins]
+
+
 def _range(found: "ColumnRange | None") -> dict[str, Any]:
     """Return what is known of a column's values; of other tables than the map's, nothing."""
     return {} if found is None else {k: v for k, v in found._asdict().items() if k != "name"}
@@ -71,23 +88,45 @@ def _map_facts(sky: "AnyArray", info: "MapInfo") -> dict[str, Any]:
 
     from cmbinpaint.sphere.maps import validate_map
 
-    taken = validate_map(sky)
-    seen = taken.values[taken.known]
+    taken = validate_map(sky, polarized=True)
+    npix, known = sky.shape[-1], np.atleast_2d(taken.known)
+    seen = [row[here] for row, here in zip(np.atleast_2d(taken.values), known, strict=True)]
     return {
         "hdu": info.hdu,
-        "column": info.column,
+        "fields": info.fields.stokes,
+        "column": ", ".join(info.names),
         "nside": info.nside,
-        "pixels": int(sky.size),
-        "pixel_arcmin": 60 * float(np.degrees(np.sqrt(4 * np.pi / sky.size))),
+        "pixels": int(npix),
+        "pixel_arcmin": 60 * float(np.degrees(np.sqrt(4 * np.pi / npix))),
         "ordering": info.ordering,
         "unit": info.unit,
         "coordinates": info.coord,
+        "polconv": info.polcconv,
         "dtype": info.dtype,
         "sha256": info.sha256,
-        "mean": float(seen.mean()) if seen.size else None,
-        "std": float(seen.std()) if seen.size else None,
-        "unknown_pixels": int((~taken.known).sum()),
+        "mean": _each([float(row.mean()) if row.size else None for row in seen]),
+        "std": _each([float(row.std()) if row.size else None for row in seen]),
+        "unknown_pixels": _each([int(n) for n in (~known).sum(axis=1)]),
     }
+
+
+def _each(values: list[Any]) -> Any:
+    """Return what is known of each Stokes parameter as a list, of T alone as it is."""
+    return values[0] if len(values) == 1 else values
+
+
+def _by_name(args: argparse.Namespace, info: "MapInfo") -> dict[str, list[str]]:
+    """Return the masks and the noise covariance that the names of MAP's columns say."""
+    from cmbinpaint.files.other_columns import column_names
+    from cmbinpaint.files.stokes_columns import covariance_columns, mask_columns
+
+    names = column_names(args.map, hdu=args.hdu, max_memory=args.max_memory)
+    masks = mask_columns(names, info.fields)
+    try:
+        covariance = covariance_columns(names, info.fields, "")
+    except FitsError:
+        covariance = ()
+    return {"masks": [] if masks == info.names else list(masks), "noise_covariance": list(covariance)}
 
 
 def hole_facts(valid: "BoolArray") -> dict[str, Any]:
@@ -124,14 +163,20 @@ def _lines(facts: dict[str, Any]) -> list[str]:
         f"  ordering     {facts['ordering']}",
         f"  unit         {unit}",
         f"  coordinates  {facts['coordinates'] or 'not given'}",
+        *_polarization_lines(facts),
     ]
-    if facts["mean"] is not None:
-        lines.append(f"  values       mean {facts['mean']:.4g}, standard deviation {facts['std']:.4g}")
-    lines += [f"  unknown      {facts['unknown_pixels']} pixels are UNSEEN or NaN", ""]
-    lines += _hole_lines(holes)
+    lines += _value_lines(facts)
+    other = facts.get("holes_of_polarization", holes)
+    for what, each in (("", holes),) if other == holes else (("T", holes), ("Q, U", other)):
+        lines += ["", *_hole_lines(each, what)]
     masks = [c["name"] for c in facts["columns"] if c.get("is_mask")]
     if masks and holes["pixels"] == 0:
         lines.append(f"               nothing would be filled; --mask-field takes a mask: {', '.join(masks)}")
+    if facts["masks"]:
+        lines.append(f"  masks        of the file's own: --mask-field {','.join(facts['masks'])}")
+    if facts["noise_covariance"]:
+        columns = ", ".join(facts["noise_covariance"])
+        lines.append(f"  noise        {columns}: --noise-cov {facts['file']}")
     if facts["cost"]:
         taken = facts["cost"]
         seconds, size = common.human_seconds(taken["seconds"]), common.human_bytes(taken["bytes"])
@@ -141,6 +186,34 @@ def _lines(facts: dict[str, Any]) -> list[str]:
             f"               and {size} of memory (estimates: within a factor of two)",
         ]
     return lines
+
+
+def _value_lines(facts: dict[str, Any]) -> list[str]:
+    """Return mean, standard deviation and number of unknown pixels, of each Stokes parameter."""
+    if facts["fields"] == "T":
+        unknown = f"  unknown      {facts['unknown_pixels']} pixels are UNSEEN or NaN"
+        if facts["mean"] is None:
+            return [unknown]
+        return [f"  values       mean {facts['mean']:.4g}, standard deviation {facts['std']:.4g}", unknown]
+    each = zip(facts["fields"], facts["mean"], facts["std"], facts["unknown_pixels"], strict=True)
+    return [
+        f"  {stokes}            mean {mean:.4g}, standard deviation {std:.4g}; {unknown} pixels are UNSEEN or NaN"
+        if mean is not None
+        else f"  {stokes}            all {unknown} pixels are UNSEEN or NaN"
+        for stokes, mean, std, unknown in each
+    ]
+
+
+def _polarization_lines(facts: dict[str, Any]) -> list[str]:
+    """Return what is filled together, and in which convention."""
+    if facts["fields"] == "T":
+        return []
+    convention = facts["polconv"] or "not given: COSMO, HEALPix's, is assumed; --polconv declares it"
+    together = ", ".join(facts["fields"])
+    return [
+        f"  fields       {together}, filled together; --fields T for T alone",
+        f"  convention   {convention}",
+    ]
 
 
 def _values(column: dict[str, Any]) -> str:
@@ -153,8 +226,8 @@ def _values(column: dict[str, Any]) -> str:
     return f"{column['least']:.4g} to {column['largest']:.4g}{unknown}"
 
 
-def _hole_lines(holes: dict[str, Any]) -> list[str]:
-    lines = [f"  fsky         {holes['fsky']:.4f}"]
+def _hole_lines(holes: dict[str, Any], what: str = "") -> list[str]:
+    lines = [f"  fsky {what:<7} {holes['fsky']:.4f}"]
     if holes["pixels"] == 0:
         return [*lines, "  holes        none"]
     if holes["fsky"] == 0:

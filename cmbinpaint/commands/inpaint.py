@@ -30,9 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "examples:\n"
         "  cmbinpaint inpaint smica.fits --field I_STOKES --mask-field TMASK -o filled.fits\n"
         "  cmbinpaint inpaint map.fits --mask mask.fits -o filled.fits --realizations 100 --seed 1\n"
+        "  cmbinpaint inpaint smica.fits --mask-field TMASK,PMASK -o filled.fits     (T, Q, U; --fields T: T alone)\n"
         "Without --mask and --mask-field the holes are the map's UNSEEN and NaN pixels."
     )
-    parser.add_argument("map", metavar="MAP", type=Path, help="HEALPix FITS file, temperature")
+    parser.add_argument("map", metavar="MAP", type=Path, help="HEALPix FITS file, T, Q, U or T alone")
     parser.add_argument("-o", "--output", metavar="OUT", required=True, help="FITS file to write, or FOLDER/")
     add = parser.add_argument_group("input").add_argument
     add("--mask", metavar="FILE", type=Path, help="FITS mask, 1 = observed")

@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("input").add_argument
     add("--mask", metavar="FILE", type=Path, help="FITS mask, 1 = observed")
     source.add_map_arguments(add)
+    parser.set_defaults(fields="T")
     add_sky_arguments(parser)
     pages.add_report_arguments(parser, required=True)
     parser.add_argument("--overwrite", action="store_true", help="replace an existing report")

@@ -7,7 +7,7 @@ import hashlib
 import numbers
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -109,7 +109,7 @@ def read_map(
             read_map, path, hdu=hdu, nest=nest, unit=unit, ordering=ordering, max_memory=max_memory, checksum=checksum,
             same_frame_as=same_frame_as,
         )  # fmt: skip
-        return _together([read(one) for one in field])
+        return _together(read, field)
     raw = _read(path, field, hdu, ordering, max_memory, checksum, same_frame_as)
     table, values = raw.table, raw.values
     if values.dtype.kind in "iu" and (raw.bad.any() or raw.pixels is not None):
@@ -134,8 +134,14 @@ def read_map(
     return array, info
 
 
-def _together(read: list[tuple[AnyArray, MapInfo]]) -> tuple[AnyArray, MapInfo]:
+def _together(
+    read_one: Callable[[int | str], tuple[AnyArray, MapInfo]], field: Sequence[int | str]
+) -> tuple[AnyArray, MapInfo]:
     """Several columns as one array; their units must be the same."""
+    read = [read_one(field[0])]
+    with warnings.catch_warnings():  # it was said of the first
+        warnings.filterwarnings("ignore", "column .* has no TUNIT", CmbInpaintWarning)
+        read += [read_one(one) for one in field[1:]]
     infos = [info for _, info in read]
     units = {info.column: info.unit for info in infos}
     if len(set(units.values())) > 1:

@@ -52,7 +52,7 @@ def write_map(
     others: Sequence[OtherColumn] = (),
     nest: bool | None = None,
     unit: str | Mapping[str, str] | None = None,
-    column: str | None = None,
+    column: str | Sequence[str] | None = None,
     overwrite: bool = False,
     ordering: str | None = None,
     coord: str | None = None,
@@ -79,7 +79,7 @@ def write_map(
     unit
         Of the values, in any spelling; for several columns a mapping of their names.
     column
-        TTYPE of a single map; None: as `info` says, else `"TEMPERATURE"`.
+        TTYPE of a map, of several Stokes parameters one for each; None: as `info` says, else healpy's.
     overwrite
         Whether an existing file is replaced. The file of `info` never is.
     ordering
@@ -136,7 +136,11 @@ _STOKES = ("TEMPERATURE", "Q_POLARISATION", "U_POLARISATION")
 
 
 def _columns(
-    sky: Any, info: MapInfo | None, unit: str | Mapping[str, str] | None, column: str | None, nested: bool
+    sky: Any,
+    info: MapInfo | None,
+    unit: str | Mapping[str, str] | None,
+    column: str | Sequence[str] | None,
+    nested: bool,
 ) -> list[tuple[str, AnyArray, str]]:
     """Return (name, array, TUNIT) of each column."""
     if isinstance(sky, Mapping):
@@ -151,14 +155,19 @@ def _columns(
             raise MapError(f"units are given for {unknown}, which are not columns; columns: {sorted(sky)}")
         columns = [(str(name), *_array(name, sky[name], units.get(name), None)) for name in sky]
     elif np.ndim(sky) == 2 and len(sky) in (2, 3) and not isinstance(unit, Mapping):
-        names = info.columns if info is not None and len(info.columns) == len(sky) else _STOKES[-len(sky) :]
+        own = info.columns if info is not None and len(info.columns) == len(sky) else _STOKES[-len(sky) :]
+        names = own if column is None else tuple(column)
+        if isinstance(column, str) or len(names) != len(sky):
+            raise MapError(f"column={column!r} names the columns of {len(sky)} maps; give one name for each")
         columns = [
-            (name, *_array(name, row, unit, None if info is None else replace(info, column=name)))
-            for name, row in zip(names, sky, strict=True)
+            (name, *_array(name, row, unit, None if info is None else replace(info, column=one)))
+            for name, one, row in zip(names, own, sky, strict=True)
         ]
     else:
         if isinstance(unit, Mapping):
             raise MapError("unit is one text for a single map; a mapping goes with several columns")
+        if column is not None and not isinstance(column, str):
+            raise MapError(f"column={column!r} is the name of a single map: a text was expected")
         name = column or (info.column if info is not None else "TEMPERATURE")
         columns = [(name, *_array(name, sky, unit, info))]
     columns = [(_short(name), array, text) for name, array, text in columns]

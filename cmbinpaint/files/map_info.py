@@ -5,11 +5,13 @@ Inputs: what a header says. Outputs: `MapInfo` of a map, `ColumnInfo` and `Other
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from typing import Any, NamedTuple
 
 from cmbinpaint._types import AnyArray
 from cmbinpaint.errors import MapError
+from cmbinpaint.sphere.fields import Fields
 from cmbinpaint.sphere.maps import validate_nside
 
 _HISTORY_COLUMNS = 72
@@ -59,13 +61,28 @@ class MapInfo:
     dtype: str = "float64"
     path: str = ""
     sha256: str = ""
-    header: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    header: Mapping[str, Any] = dataclass_field(default_factory=dict, repr=False)
     columns: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         validate_nside(self.nside)
         if self.ordering not in ("RING", "NESTED"):
             raise MapError(f"ordering is 'RING' or 'NESTED', got {self.ordering!r}")
+
+    @property
+    def field(self) -> str | tuple[str, ...]:
+        """The column, or columns, as `read_map` takes them."""
+        return self.columns or self.column
+
+    @property
+    def fields(self) -> Fields:
+        """T, or Q and U, or all three."""
+        return Fields.of(len(self.names))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns, one or several."""
+        return self.columns or (self.column,)
 
     @property
     def tunit(self) -> str:

@@ -20,18 +20,18 @@ from cmbinpaint.sphere.maps import UNSEEN, is_unseen
 
 def read_other_columns(
     path: str | os.PathLike[str],
-    field: int | str = 0,
+    field: int | str | tuple[str, ...] = 0,
     *,
     hdu: int | str = 1,
     ordering: str | None = None,
     max_memory: int | None = None,
 ) -> list[OtherColumn]:
-    """Read all columns of a table but one, and but the pixel indices, as they are in the file.
+    """Read all columns of a table but one or several, and but the pixel indices, as they are in the file.
 
     Parameters
     ----------
     path, field, hdu, ordering, max_memory
-        As for `read_map`; `field` is the column that is left out.
+        As for `read_map`; `field` is what is left out.
 
     Returns
     -------
@@ -50,8 +50,9 @@ def read_other_columns(
     """
     path = Path(path)
     with open_table(path, hdu, max_memory, checksum=False) as (stream, table):
-        own, pixel, order = table.column(field), table.pixel_column, table.ordering(ordering)
-        wanted = [c for c in table.columns if c is not own and c is not pixel]
+        own = [table.column(one) for one in (field if isinstance(field, tuple) else (field,))]
+        pixel, order, first = table.pixel_column, table.ordering(ordering), min(c.number for c in own)
+        wanted = [c for c in table.columns if c not in own and c is not pixel]
         chosen = [c for c in wanted if _is_readable(table, c)]
         if left_out := [c.name for c in wanted if c not in chosen]:
             warnings.warn(
@@ -74,10 +75,24 @@ def read_other_columns(
             blank = UNSEEN if values.dtype.kind == "f" else 0
             found.append(
                 OtherColumn(
-                    column.name, column.unit, raw.full_sky(values, blank, None), column.number < own.number
+                    column.name, column.unit, raw.full_sky(values, blank, None), column.number < first
                 )
             )
         return found
+
+
+def column_names(
+    path: str | os.PathLike[str], *, hdu: int | str = 1, max_memory: int | None = None
+) -> list[str]:
+    """The columns of a HEALPix table, that of the pixel indices left out.
+
+    Raises
+    ------
+    FitsError
+        If the file is damaged, or holds no HEALPix table.
+    """
+    with open_table(Path(path), hdu, max_memory, checksum=False) as (_, table):
+        return [column.name for column in table.columns if column is not table.pixel_column]
 
 
 class ColumnRange(NamedTuple):

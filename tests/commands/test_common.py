@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from cmbinpaint import cli
 from cmbinpaint.commands import _common as common
-from cmbinpaint.errors import CmbInpaintWarning, FitsError, kept_warnings
+from cmbinpaint.errors import CmbInpaintError, CmbInpaintWarning, FitsError, kept_warnings
 from cmbinpaint.files import fits
+from cmbinpaint.sphere.fields import Fields
 from cmbinpaint.sphere.maps import UNSEEN
 
 
@@ -59,13 +60,21 @@ def test_a_column_is_a_number_or_a_name() -> None:
 
 
 def test_noise_is_a_number_or_a_map_in_its_own_unit(tmp_path: Path) -> None:
-    assert common.read_noise("2.5") == 2.5
+    def read(path: Path) -> tuple[np.ndarray, str]:
+        maps, info = fits.read_map(path)
+        return maps[None], info.unit
+
+    assert common.read_noise("2.5", Fields.T, read) == 2.5
+    np.testing.assert_array_equal(common.read_noise("3,0.5", Fields.TQU, read), [3, 0.5, 0.5])
+    np.testing.assert_array_equal(common.read_noise("3", Fields.QU, read), [3, 3])
     path = fits.write_map(tmp_path / "n.fits", np.full(12 * 4, 3e-6), unit="K_CMB", ordering="NESTED")
-    np.testing.assert_allclose(common.read_noise(str(path)), 3.0)
+    np.testing.assert_allclose(common.read_noise(str(path), Fields.T, read), np.full(48, 3.0))
     with pytest.raises(
         FitsError, match="--noise-std: got 'nosuch'; expected a number, 0 or more in µK, or a"
     ):
-        common.read_noise("nosuch")
+        common.read_noise("nosuch", Fields.T, read)
+    with pytest.raises(CmbInpaintError, match=r"--noise-std 3,0\.5 gives 2; the map is of T: one for all"):
+        common.read_noise("3,0.5", Fields.T, read)
 
 
 def test_an_unsaid_unit_is_microkelvin_with_a_warning() -> None:

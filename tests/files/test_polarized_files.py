@@ -8,8 +8,7 @@ import pytest
 from astropy.io import fits
 
 from cmbinpaint import inpaint_map, read_map, write_map
-from cmbinpaint.cli import main
-from cmbinpaint.errors import FitsError, UnitsError
+from cmbinpaint.errors import CmbInpaintWarning, FitsError, UnitsError
 from cmbinpaint.sims import fiducial_spectra, simulate_sky
 
 NSIDE = 8
@@ -82,7 +81,7 @@ def test_files_of_healpy_and_of_wmap(tmp_path: Path) -> None:
     assert read_map(plain, "QU")[1].columns == ("Q_POLARISATION", "U_POLARISATION")
 
 
-def test_what_is_not_t_q_u_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_not_t_q_u_is_refused(tmp_path: Path) -> None:
     path = planck_file(tmp_path / "planck.fits", units=("K_CMB", "K_CMB", "uK_CMB"))
     with pytest.raises(UnitsError, match=r"the columns of .* are in units that differ"):
         read_map(path, "TQU")
@@ -93,8 +92,11 @@ def test_what_is_not_t_q_u_is_refused(tmp_path: Path, capsys: pytest.CaptureFixt
         FitsError, match="has 0 columns that are Q by their names; it has TEMPERATURE: name them"
     ):
         read_map(tmp_path / "t.fits", "TQU")
-    code = main(
-        ["inpaint", str(path), "--field", "Q_STOKES", "--mask-field", "PMASK", "-o", str(tmp_path / "o.fits")]
-    )
-    assert code != 0 and not (tmp_path / "o.fits").exists()
-    assert "column 'Q_STOKES' is polarization, which commands do not fill" in capsys.readouterr().err
+
+
+def test_a_unit_that_is_not_given_is_said_once(tmp_path: Path) -> None:
+    path = write_map(tmp_path / "bare.fits", SKY)
+    with pytest.warns(CmbInpaintWarning, match="'TEMPERATURE' of HDU 1 of .* has no TUNIT") as caught:
+        sky, info = read_map(path, "TQU")
+    assert len(caught) == 1 and info.unit is None
+    np.testing.assert_array_equal(sky, SKY)
