@@ -32,6 +32,7 @@ ROOMS = (
 GALLERY = (
     "fill_a_map.py",
     "point_sources.py",
+    "dust.py",
     "survey.py",
     "realizations.py",
     "spectra.py",
