@@ -21,10 +21,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "examples:\n"
         "  cmbinpaint analyze all runs/combine128-short -o analysis\n"
-        "  cmbinpaint analyze colors combine128 --last --data data-old-small -o colors\n"
+        "  cmbinpaint analyze colors combine128 --data data-old-small -o colors\n"
         "  cmbinpaint analyze spectra kriging --nside 16 -o spectra\n"
         "  cmbinpaint analyze maps filled.fits --target true.fits -o analysis\n"
-        "Trainings are followed over their checkpoints: train with keep_checkpoints = 0."
+        "Trainings are followed over the checkpoints that they keep: all with keep_checkpoints = 0."
     )
     add = parser.add_argument
     add("what", metavar="WHAT", type=_kind, help=", ".join(KINDS))
@@ -89,10 +89,19 @@ def _chosen(args: argparse.Namespace, source: Source) -> tuple[list[Study], list
         return _spectra(args), []
     if args.what != "all":
         return [STUDIES[args.what]], []
-    names = ["differences", "mask-size", "colors"]
-    _ = source.states  # a training that cannot be followed is refused before any work
-    targets = source.targets(1)
-    chosen, notes = [STUDIES[name] for name in names] + _spectra(args), []
+    chosen, notes = [STUDIES[name] for name in ("differences", "mask-size", "colors")], []
+    if len(source.states) == 1 and not args.last:
+        notes.append(
+            f"{source.trained.name} has a single checkpoint (step {source.states[0].step}): nothing is followed over "
+            "the training; train with keep_checkpoints = 0 to have all"
+        )
+    targets, lack = source.targets(1), source.spectra_lack()
+    if lack:
+        notes.append(
+            f"spectra: skipped, the data set has {lack} patches too few for {args.split}; --data names another"
+        )
+    else:
+        chosen.append(STUDIES["patch spectra"])
     if len(targets.ns) > 1:
         chosen.append(STUDIES["classes"])
     else:

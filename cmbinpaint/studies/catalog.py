@@ -82,9 +82,7 @@ class Source:
     @cached_property
     def states(self) -> "tuple[State, ...]":
         """Its states, or the last."""
-        from cmbinpaint.studies.patch_study import chosen_states
-
-        return chosen_states(self.trained, last=self.args.last)
+        return self.trained.states[-1:] if self.args.last else self.trained.states
 
     def targets(self, n: int, *, split: str | None = None, per_class: bool = False) -> "Targets":
         """Patches of known truth."""
@@ -103,6 +101,13 @@ class Source:
         if self.args.mask is None:
             return {RANDOM: random_mask(side, self.args.seed)}
         return {self.args.mask.name: read_picture(self.args.mask)}
+
+    def spectra_lack(self) -> int:
+        """How many more patches of the fiducial class spectra of patches need; 0: there are enough."""
+        from cmbinpaint.studies.patch_estimators import FEWEST
+
+        found = self.targets(FEWEST, per_class=True)
+        return max(0, FEWEST - int((found.labels == found.fiducial).sum()))
 
     @property
     def colors_uK(self) -> tuple[float, float]:

@@ -27,7 +27,7 @@ from cmbinpaint.training.data.targets import Targets
 from cmbinpaint.training.run.checkpoint_models import PatchFiller, State, Trained
 
 _STEP = 0.2  # of a band's amplitude, either way
-_FEWEST = 20
+FEWEST = 20
 
 
 def study_patch_estimators(
@@ -61,9 +61,9 @@ def study_patch_estimators(
         If the mask hides all or nothing.
     """
     check_masks({"of the spectra": valid})
-    if len(targets) < _FEWEST or len(others) < realizations:
+    if len(targets) < FEWEST or len(others) < realizations:
         raise DataSetError(
-            f"{len(targets)} patches given, and {len(others)} to draw fluctuations from; expected {_FEWEST} and "
+            f"{len(targets)} patches given, and {len(others)} to draw fluctuations from; expected {FEWEST} and "
             f"{realizations} or more: take a larger data set"
         )
     if len({*targets.labels.tolist(), *others.labels.tolist()}) > 1:

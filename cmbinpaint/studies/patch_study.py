@@ -57,20 +57,6 @@ def check_masks(masks: Mapping[str, BoolArray]) -> None:
             raise MaskError(f"mask {name!r} has no hole: there is nothing to fill and to evaluate")
 
 
-def chosen_states(trained: Trained, *, last: bool) -> tuple[State, ...]:
-    """All states of a training, or the last one alone.
-
-    Raises
-    ------
-    CheckpointError
-        If all are wanted and there is one.
-    """
-    if last:
-        return trained.states[-1:]
-    trained.needs_several()
-    return trained.states
-
-
 def fills(
     trained: Trained, targets: Targets, masks: Mapping[str, BoolArray], states: Sequence[State], watch: Watch | None
 ) -> Iterator[Fill]:  # fmt: skip

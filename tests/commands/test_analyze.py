@@ -2,7 +2,6 @@
 
 import csv
 import json
-import shutil
 import time
 from pathlib import Path
 
@@ -13,6 +12,9 @@ from cmbinpaint import cli
 from cmbinpaint.studies.catalog import STUDIES, as_csv, as_json
 from cmbinpaint.studies.differences import study_differences
 from cmbinpaint.studies.patch_study import RANDOM, random_mask
+from cmbinpaint.training import OptimizerRecipe, Recipe, train
+from cmbinpaint.training.data.shards import build_dataset
+from cmbinpaint.training.data.skies import DataSetRecipe
 from cmbinpaint.training.data.targets import take_targets
 from cmbinpaint.training.run.checkpoint_models import Trained
 
@@ -93,8 +95,7 @@ def test_a_model_without_training(
     [
         (["colours", "TRAINING"], "spectra, classes, maps, all; did you mean 'colors'?"),
         (["differences", "SET"], "holds no checkpoints; name the folder that `cmbinpaint train` wrote"),
-        (["all", "ONE"], "small has a single checkpoint (step 12; it kept no other)"),
-        (["differences", "combine128", "--last"], "no target is known: combine128 comes without its data"),
+        (["differences", "combine128"], "no target is known: combine128 comes without its data"),
         (["differences", "TRAINING", "--mask", "MASK"], "mask 'all.npy' hides all pixels of the patch"),
         (["colors", "TRAINING", "--t-min-uK", "300"], "T_min = 300 µK to T_max = 300 µK; expected T_min"),
         (["colors", "TRAINING", "--colors", "plank"], "unknown color map 'plank'; known: planck, grey"),
@@ -107,14 +108,10 @@ def test_what_cannot_be_done_is_said_in_one_line(
     words: list[str], says: str, small_training: Path, small_set: Path, tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    shutil.copytree(
-        small_training / "checkpoints" / "step_00000012", tmp_path / "one" / "checkpoints" / "step_00000012"
-    )
     np.save(tmp_path / "all.npy", np.zeros((32, 32)))
     places = {
         "TRAINING": small_training,
         "SET": small_set,
-        "ONE": tmp_path / "one",
         "MASK": tmp_path / "all.npy",
     }
     argv = ["analyze", *(str(places.get(word, word)) for word in words), "-o", str(tmp_path / "out")]
@@ -155,3 +152,47 @@ def test_a_filled_map_beside_its_truth(tmp_path: Path, capsys: pytest.CaptureFix
         "--target, the map before its pixels were hidden, belongs to `analyze maps`"
         in capsys.readouterr().err
     )
+
+
+def test_a_streamed_training_needs_no_further_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of one checkpoint, whose data lie nowhere: all that applies is made, the rest is said."""
+    small = {"side": 32, "batch_size": 4, "nside": 32, "spheres": 1, "skies": 1}
+    recipe = Recipe(
+        name="streamed", seed=1, steps=2, data={"kind": "sky", **small},
+        model={"family": "pconv", "encoder": [[4, 3], [4, 3]], "decoder": [4], "channels": 1}, workers=0, threads=1,
+        optimizer=OptimizerRecipe(lr=3e-3, warmup_steps=0), loss={"hole": 6.0}, validation_batches=0,
+    )  # fmt: skip
+    train(recipe, tmp_path / "run", device="cpu", progress=lambda *_: None)
+    assert cli.main(["analyze", "all", str(tmp_path / "run"), "-o", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    assert "streamed has a single checkpoint (step 2): nothing is followed over the training" in said
+    assert "classes: skipped, the data set has one (n_s = 0.9649)" in said
+    made = {p.name for p in (tmp_path / "out").iterdir()}
+    names = ("differences", "mask-size", "colors", "patch spectra")
+    assert made == {p.name for name in names for p in STUDIES[name].outputs(tmp_path)}
+
+
+def test_too_few_patches_for_spectra_are_said(
+    small_training: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of the class nearest to Planck's, 20 patches are in validation; of the test a set of fewer skies has 10."""
+    recipe = DataSetRecipe(
+        name="few", seed=3, ns=(0.9,), skies=4, patches=10, side=32, margin=2, step_arcmin=40.0, lmax=100,
+        split=(0.5, 0.25, 0.25), skies_per_shard=2,
+    )  # fmt: skip
+    build_dataset(recipe, tmp_path / "few")
+    argv = [
+        "analyze",
+        "all",
+        str(small_training),
+        "--data",
+        str(tmp_path / "few"),
+        "-o",
+        str(tmp_path / "out"),
+    ]
+    assert cli.main([*argv, "--last", "--color-patches", "2", "--patches", "4"]) == 0
+    said = capsys.readouterr().out
+    assert "spectra: skipped, the data set has 10 validation patches too few; --data names another" in said
+    assert not list((tmp_path / "out").glob("patch_spectra*")) and "single checkpoint" not in said

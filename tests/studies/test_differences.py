@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cmbinpaint.errors import CheckpointError, MapError, MaskError
+from cmbinpaint.errors import MapError, MaskError
 from cmbinpaint.studies.differences import ALL, HOLES, KEPT, study_differences
-from cmbinpaint.studies.patch_study import chosen_states, patch_depth, random_mask
+from cmbinpaint.studies.patch_study import patch_depth, random_mask
 from cmbinpaint.training.data.planck_colors import to_rgb
 from cmbinpaint.training.data.shapes import circle
 from cmbinpaint.training.data.targets import take_targets
@@ -92,7 +92,3 @@ def test_bad_input_is_refused(trained: Trained, small_set: Path) -> None:
         study_differences(trained, targets, {"x": np.zeros((32, 32), bool)}, trained.states)
     with pytest.raises(MapError, match="T_min = 300 µK to T_max = -300 µK; expected T_min below T_max"):
         study_differences(trained, targets, MASKS, trained.states, colors_uK=(300.0, -300.0))
-    assert chosen_states(trained, last=True) == trained.states[-1:]
-    assert chosen_states(trained, last=False) == trained.states
-    with pytest.raises(CheckpointError, match="single checkpoint"):
-        chosen_states(Trained.open("combine128"), last=False)

@@ -131,22 +131,6 @@ class Trained:
         )
         return cls(recipe.name, recipe.model, recipe.data, recipe.seed, tuple(states))
 
-    def needs_several(self) -> None:
-        """Refuse a training that cannot be followed.
-
-        Raises
-        ------
-        CheckpointError
-            If it has a single state.
-        """
-        if len(self.states) < 2:
-            where = "it is a finished network" if self.states[0].path is None else "it kept no other"
-            raise CheckpointError(
-                f"{self.name} has a single checkpoint (step {self.states[0].step}; {where}): nothing can be "
-                "followed over the training. Ask for the final state alone (--last), or train with "
-                "keep_checkpoints = 0"
-            )
-
     def network(self, state: State) -> nn.Module:
         """The network at a state, with the weights that are validated and shipped.
 
