@@ -27,6 +27,7 @@ from cmbinpaint.errors import CmbInpaintError, CmbInpaintWarning
 COMMANDS = {
     "demo": "simulate a sky with holes, fill it, and compare power spectra",
     "inpaint": "fill the holes of a HEALPix map",
+    "splits": "fill splits of one sky together, for their cross spectrum",
     "report": "write a page on a filled map: pictures, spectra, holes, provenance",
     "spectra": "compare the power spectra of a filled map",
     "simulate": "write one simulated sky",

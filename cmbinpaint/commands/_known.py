@@ -21,6 +21,12 @@ OPTIONS = (
 )  # fmt: skip
 
 
+# Options that say what the noise is.
+NOISE_OPTIONS = (
+    "noise_std", "noise_field", "noise_cov", "noise_cov_field", "hits", "hits_field", "noise_level",
+)  # fmt: skip
+
+
 def add_sky_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the user knows of the sky."""
     add = parser.add_argument_group(

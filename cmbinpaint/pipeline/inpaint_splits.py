@@ -20,6 +20,7 @@ from cmbinpaint.pipeline.filler import draw_observation, realization_rng
 from cmbinpaint.problem.noise import noise_of
 from cmbinpaint.problem.numbers import is_whole, validate_seed
 from cmbinpaint.problem.options import validate_known, validate_types
+from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.problem.problem import Problem
 from cmbinpaint.problem.progress import Clock, Watch
 from cmbinpaint.sims.sky_model import SkyModel
@@ -57,8 +58,8 @@ def inpaint_splits(
         Two maps or more of one nside, unit and Stokes parameters, each as `inpaint_map` takes it, with the same beam,
         calibration and offset, and independent white noise.
     mask
-        As in `inpaint_map`, for all splits, or a list of one for each: a pixel that one split misses and another has
-        is filled with what the other tells of its signal.
+        As in `inpaint_map`, or a plan, for all splits, or a list of one for each: a pixel that one split misses and
+        another has is filled with what the other tells of its signal.
     noise_std
         The noise of each split, as in `inpaint_map`, above 0. None: from the splits' products, one level for each.
     cl, fwhm, beam, seed, nest, unit, polconv, progress
@@ -129,7 +130,12 @@ def _problems(splits: Sequence[Any], mask: Any, **options: Any) -> list[Problem]
         raise MapError(
             f"{len(splits)} splits and {len(masks)} masks were given; give one mask for all, or one each"
         )
-    problems = [Problem.make(sky, one, **options) for sky, one in zip(splits, masks, strict=True)]
+    problems = [
+        Problem.make(sky, plan=one, **options)
+        if isinstance(one, InpaintingPlan)
+        else Problem.make(sky, one, **options)
+        for sky, one in zip(splits, masks, strict=True)
+    ]
     first = problems[0]
     for i, other in enumerate(problems[1:], start=2):
         for what, a, b in (
