@@ -91,6 +91,27 @@ class Exam:
         }
 
 
+def redrawn(predictor: NetworkPredictor, sky: np.ndarray) -> float:
+    """What the network draws over observed pixels, and a fill discards: rms error in percent of their rms."""
+    squares = np.zeros(2)
+
+    class Counting(NetworkInpainter):
+        def draw(self, fields: np.ndarray, known: np.ndarray) -> np.ndarray:
+            drawn = super().draw(fields, known)
+            mean = np.mean(fields, axis=(1, 2), where=known, keepdims=True)
+            squares[:] += (
+                np.sum(np.square(drawn - fields), where=known),
+                np.sum(np.square(fields - mean), where=known),
+            )
+            return drawn
+
+    network = predictor.inpainter
+    NetworkPredictor(
+        Counting(network.card, network.network, "cpu"), predictor.plan, predictor.levels, predictor.posterior
+    ).predict(sky)
+    return round(100 * float(np.sqrt(squares[0] / squares[1])), 2)
+
+
 def grade_run(exam: Exam, text: str) -> list[dict[str, Any]]:
     """Every checkpoint of a run, given as FOLDER or FOLDER@STEPS with the steps of a run that it goes on from."""
     folder, _, before = text.partition("@")
@@ -163,7 +184,11 @@ def main() -> None:
         draw_learning(runs, start, args.output / "combine_learning.png")
     if args.picture:
         draw_fill(exam, load_network(args.picture, "cpu"), args.output / "combine_fill.png")
-    shipped = {c.name: exam.grade(load_network(c.name, "cpu")) for c in list_models() if c.family == "pconv"}
+    shipped: dict[str, dict[str, Any]] = {}
+    for name in (card.name for card in list_models() if card.family == "pconv"):
+        network = load_network(name, "cpu")
+        percent = redrawn(exam.predictor(network), exam.skies[0][0])
+        shipped[name] = {**exam.grade(network), "redrawn_percent": percent}
     if args.into_cards:
         for name, grades in shipped.items():
             path = HOME / f"{name}.json"
