@@ -23,7 +23,7 @@ from cmbinpaint.commands._series import realization_paths
 
 if TYPE_CHECKING:
     from cmbinpaint._types import BoolArray, FloatArray
-    from cmbinpaint.pipeline.compare_spectra import SpectraComparison
+    from cmbinpaint.pipeline.spectra_comparison import SpectraComparison
 
 NOISE_UK = 3.0
 BEAM_PIXELS = 3.0

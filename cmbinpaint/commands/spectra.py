@@ -19,7 +19,7 @@ from cmbinpaint.errors import CmbInpaintError
 if TYPE_CHECKING:
     from cmbinpaint._types import AnyArray, FloatArray
     from cmbinpaint.files.fits import MapInfo
-    from cmbinpaint.pipeline.compare_spectra import SpectraComparison
+    from cmbinpaint.pipeline.spectra_comparison import SpectraComparison
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

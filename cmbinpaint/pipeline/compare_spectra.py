@@ -1,145 +1,33 @@
 """Compare the power spectra of a filled map, its target and the observed part of the sky.
 
-Inputs: maps as users give them, a mask or weights. Outputs: `SpectraComparison`, numbers only.
+Inputs: maps as users give them, a mask or weights. Outputs: `SpectraComparison`, numbers only, of each spectrum.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cmbinpaint._types import FloatArray
 from cmbinpaint.errors import MapError, MaskError, SpectrumError
+from cmbinpaint.pipeline.spectra_comparison import SpectraComparison
 from cmbinpaint.problem.options import refuse_old_names
 from cmbinpaint.spectra.bandpowers import Bandpowers, log_bands
 from cmbinpaint.spectra.full_sky import anafast
-from cmbinpaint.spectra.mode_coupling import master, narrowest_band, pseudo_cl
+from cmbinpaint.spectra.mode_coupling import centered, master, narrowest_band, pseudo_cl
 from cmbinpaint.sphere import masks
+from cmbinpaint.sphere.fields import Fields
 from cmbinpaint.sphere.maps import SkyInput, to_ring, validate_map
 from cmbinpaint.sphere.power import as_numbers
 from cmbinpaint.sphere.units import unit_factor
 
-__all__ = ["SpectraComparison", "SpectraTable", "compare_spectra"]
+__all__ = ["compare_all", "compare_spectra"]
 
 _BANDS = 20
 # Multipoles above the last band that the decoupling takes into account: the mask mixes them in.
 _MARGIN = 50
 _LEAST_BEAM = 0.01
-
-
-class SpectraTable(NamedTuple):
-    """Rows with a value for each column, and the same as text to print."""
-
-    columns: tuple[str, ...]
-    rows: list[tuple[float, ...]]
-    text: str
-
-
-@dataclass(frozen=True, eq=False)
-class SpectraComparison:
-    """Spectra and bandpowers of a filled map and what it is compared with; None where nothing was given.
-
-    All bandpowers are means of C_ell with weights 2 ell + 1, in the square of `unit`.
-
-    Attributes
-    ----------
-    bands
-        The bands of all bandpowers; `bands.centers` are their multipoles.
-    filled_cl, target_cl
-        (lmax+1,) full-sky `anafast`.
-    filled, target
-        (n,) bandpowers of these.
-    observed_over_fsky
-        (n,) pseudo-bandpowers of the observed map times the weights, over the mean squared weight: right only
-        roughly, and wrong at large scales.
-    observed
-        (n,) decoupled bandpowers of the observed map (MASTER): what the observed sky alone says.
-    transfer
-        (n,) C(filled) / C(target), 1 is perfect.
-    residual
-        (n,) C(filled) - C(target).
-    cosmic_std
-        (n,) cosmic standard deviation of a full-sky bandpower, `C sqrt(2 / modes)`, C the target's if there
-        is one, else the filled map's.
-    observed_std
-        (n,) the same of `observed`, with the modes that the weights leave.
-    fsky
-        Mean weight of the observed map, or None.
-    lmax, nside
-        Highest multipole used; resolution.
-    unit
-        Unit of the maps, None if unspecified.
-    beam_divided
-        Whether the spectra are divided by the square of the `beam` that was given.
-    """
-
-    bands: Bandpowers
-    filled_cl: FloatArray
-    target_cl: FloatArray | None
-    filled: FloatArray
-    target: FloatArray | None
-    observed_over_fsky: FloatArray | None
-    observed: FloatArray | None
-    transfer: FloatArray | None
-    residual: FloatArray | None
-    cosmic_std: FloatArray
-    observed_std: FloatArray | None
-    fsky: float | None
-    lmax: int
-    nside: int
-    unit: str | None
-    beam_divided: bool
-
-    @property
-    def statement(self) -> str:
-        """What is and is not in these spectra, in one sentence."""
-        window = (
-            "divided by the beam given" if self.beam_divided else "as in the maps: beam and pixel window in"
-        )
-        sky = "" if self.fsky is None else f"; the observed part is {self.fsky:.3f} of the sky"
-        unit = f"{self.unit}^2" if self.unit else "the maps' unit squared (none was given)"
-        return f"C_ell in {unit}, {window}, noise in; nside {self.nside}, ell to {self.lmax}{sky}"
-
-    def table(self) -> SpectraTable:
-        """Return one row a band: its multipoles, D_ell of each spectrum, transfer, and distance in sigmas.
-
-        D_ell here is the bandpower times ell (ell+1) / 2π at the band's center. `sigmas` is the residual over
-        the cosmic standard deviation.
-        """
-        center = self.bands.centers
-        factor = center * (center + 1) / (2 * np.pi)
-        columns: dict[str, FloatArray] = {
-            "ell_min": self.bands.edges[:-1].astype(np.float64),
-            "ell_max": (self.bands.edges[1:] - 1).astype(np.float64),
-            "filled": self.filled * factor,
-        }
-        for name in ("target", "observed", "observed_over_fsky"):
-            values = getattr(self, name)
-            if values is not None:
-                columns[name] = values * factor
-        columns["cosmic_std"] = self.cosmic_std * factor
-        if self.transfer is not None and self.residual is not None:
-            columns["transfer"] = self.transfer
-            columns["sigmas"] = self.residual / self.cosmic_std
-        rows = [tuple(float(value) for value in row) for row in zip(*columns.values(), strict=True)]
-        return SpectraTable(tuple(columns), rows, _text(tuple(columns), rows, self.statement))
-
-
-def _text(columns: tuple[str, ...], rows: list[tuple[float, ...]], statement: str) -> str:
-    """Lay out the table: whole numbers for multipoles, 4 digits for the rest."""
-    cells = [[_cell(name, value) for name, value in zip(columns, row, strict=True)] for row in rows]
-    widths = [max(len(name), *(len(row[i]) for row in cells)) for i, name in enumerate(columns)]
-    lines = ["  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True)) for row in
-             [list(columns), *cells]]  # fmt: skip
-    return "\n".join([*lines, f"D_ell = ell (ell+1) C_ell / 2 pi of {statement}"])
-
-
-def _cell(name: str, value: float) -> str:
-    if name.startswith("ell_"):
-        return str(int(value))
-    return f"{value:.3f}" if name == "transfer" else f"{value:+.2f}" if name == "sigmas" else f"{value:.4g}"
 
 
 @refuse_old_names(inpainted="filled=...")
@@ -153,7 +41,7 @@ def compare_spectra(
     lmax: int | None = None,
     bins: Bandpowers | Sequence[int] | int | None = None,
     nest: bool = False,
-) -> SpectraComparison:
+) -> Any:
     """Compare power spectra: of a filled map, its target, and the observed part of the sky.
 
     One filled sky scatters by full-sky cosmic variance by construction: a transfer near 1 within `cosmic_std`
@@ -162,16 +50,17 @@ def compare_spectra(
     Parameters
     ----------
     filled
-        (npix,) map without holes, any type that `inpaint_map` takes.
+        (npix,) map without holes, any type that `inpaint_map` takes; or (3, npix) T, Q, U or (2, npix) Q, U.
     target
-        (npix,) the true full sky, if known, as the instrument would see it (beam and noise as in `filled`).
+        The true full sky, if known, as the instrument would see it (beam and noise as in `filled`).
     observed
-        (npix,) the map before it was filled; None with a mask given: the filled map, which equals it there.
+        The map before it was filled; None with a mask given: the filled map, which equals it there.
     mask
         (npix,) mask, 1 = observed, or any weights >= 0, apodized ones too; None with `observed` given: where it
-        is known.
+        is known. Of T, Q, U also (2, npix), of T and of polarization.
     beam
-        b_ell from ell = 0, amplitude, pixel window included if wanted: all spectra are divided by its square.
+        b_ell from ell = 0, amplitude, pixel window included if wanted: all spectra are divided by its square. Of T, Q,
+        U also two rows, of T and of polarization.
     lmax
         Highest multipole; None: `3*nside - 1`, or where the beam falls below 0.01.
     bins
@@ -183,7 +72,8 @@ def compare_spectra(
     Returns
     -------
     SpectraComparison
-        Bandpowers of each, transfer and residual, and their cosmic scatter; ``.table()`` prints them.
+        Bandpowers of each, transfer and residual, and their cosmic scatter; ``.table()`` prints them. Of T, Q, U a dict
+        of them by name, TT, EE, BB, TE, EB, TB; of Q, U EE, BB, EB.
 
     Raises
     ------
@@ -196,56 +86,81 @@ def compare_spectra(
     ----------
     MASTER: Hivon et al. 2002, ApJ 567, 2.
     """
+    found = compare_all(
+        filled, target=target, observed=observed, mask=mask, beam=beam, lmax=lmax, bins=bins, nest=nest
+    )
+    return found["TT"] if len(found) == 1 else found
+
+
+def compare_all(
+    filled: Any, *, target: Any, observed: Any, mask: Any, beam: npt.ArrayLike | None, lmax: int | None,
+    bins: Bandpowers | Sequence[int] | int | None, nest: bool = False,
+) -> dict[str, SpectraComparison]:  # fmt: skip
+    """Compare as `compare_spectra` does; return each spectrum by its name."""
     sky = _validate_filled(filled, "the filled map", nest)
     weights, seen = _observed_weights(sky, observed, mask, nest)
-    last, divisor = _beam_and_lmax(beam, lmax, sky.nside)
+    last, windows = _beam_and_lmax(beam, lmax, sky.nside, sky.fields)
+    divisor = np.stack([windows[i] * windows[j] for i, j in sky.fields.pairs])
     least = 1 if weights is None else narrowest_band(weights)
     bands = validate_bands(bins, last, least)
 
-    filled_cl = anafast(sky.values, last) / divisor
-    target_cl = None
+    filled_cl, target_cl = np.atleast_2d(anafast(sky.values, last)) / divisor, None
     if target is not None:
         true = _same_kind(_validate_filled(target, "the target", nest), sky, "the target")
-        target_cl = anafast(true, last) / divisor
+        target_cl = np.atleast_2d(anafast(true, last)) / divisor
     reference = filled_cl if target_cl is None else target_cl
     power, goal = bands.bin(filled_cl), None if target_cl is None else bands.bin(target_cl)
     # What the beam does to a whole band depends on the spectrum within it: take the filled map's.
-    window = _ratio(bands.bin(filled_cl * divisor), power)
-    parts = _observed_bandpowers(seen, weights, bands, sky.nside, window)
-    return SpectraComparison(
-        bands=bands,
-        filled_cl=filled_cl,
-        target_cl=target_cl,
-        filled=power,
-        target=goal,
-        observed_over_fsky=parts[0],
-        observed=parts[1],
-        transfer=None if goal is None else _ratio(power, goal),
-        residual=None if goal is None else power - goal,
-        cosmic_std=_cosmic_std(reference, bands),
-        observed_std=None if weights is None else _cosmic_std(reference, bands, weights),
-        fsky=None if weights is None else masks.fsky(weights),
-        lmax=last,
-        nside=sky.nside,
-        unit=sky.unit,
-        beam_divided=beam is not None,
+    window = np.stack(
+        [
+            _ratio(bands.bin(cl * d), row) if i == j else bands.bin(d)
+            for cl, d, row, (i, j) in zip(filled_cl, divisor, power, sky.fields.pairs, strict=True)
+        ]
     )
+    rough, decoupled = _observed_bandpowers(seen, weights, bands, sky.nside, window)
+    # The powers of the two modes of each spectrum, by which it scatters.
+    own = {pair: cl for pair, cl in zip(sky.fields.pairs, reference, strict=True) if pair[0] == pair[1]}
+    found = {}
+    for n, (name, (i, j)) in enumerate(zip(sky.fields.spectra, sky.fields.pairs, strict=True)):
+        scatter = own[i, i] * own[j, j] + reference[n] ** 2
+        rows = None if weights is None else np.atleast_2d(weights)[[i, j]]
+        found[name] = SpectraComparison(
+            bands=bands,
+            filled_cl=filled_cl[n],
+            target_cl=None if target_cl is None else target_cl[n],
+            filled=power[n],
+            target=None if goal is None else goal[n],
+            observed_over_fsky=None if rough is None else rough[n],
+            observed=None if decoupled is None else decoupled[n],
+            transfer=None if goal is None or i != j else _ratio(power[n], goal[n]),
+            residual=None if goal is None else power[n] - goal[n],
+            cosmic_std=_cosmic_std(scatter, bands),
+            observed_std=None if rows is None else _cosmic_std(scatter, bands, rows),
+            fsky=None if rows is None else masks.fsky(rows),
+            lmax=last,
+            nside=sky.nside,
+            unit=sky.unit,
+            beam_divided=beam is not None,
+            name=name,
+        )
+    return found
 
 
 def _ratio(power: FloatArray, goal: FloatArray) -> FloatArray:
     return np.divide(power, goal, out=np.full_like(power, np.nan), where=goal > 0)
 
 
-def _cosmic_std(cl: FloatArray, bands: Bandpowers, weights: FloatArray | None = None) -> FloatArray:
-    """Return the Gaussian standard deviation of bandpowers: sum of (2 ell + 1) C² over modes, cut by weights."""
+def _cosmic_std(scatter: FloatArray, bands: Bandpowers, weights: FloatArray | None = None) -> FloatArray:
+    """Return the Gaussian standard deviation of bandpowers, of `C_XX C_YY + C_XY²`, with modes cut by weights."""
     modes = bands.n_modes
     if weights is not None:
-        modes = modes * np.mean(weights**2) ** 2 / np.mean(weights**4)
-    return np.sqrt(2 * bands.bin(cl**2) / modes)
+        both = weights[0] * weights[1]
+        modes = modes * np.mean(both) ** 2 / np.mean(both**2)
+    return np.sqrt(bands.bin(scatter) / modes)
 
 
 def _validate_filled(sky: Any, name: str, nest: bool) -> SkyInput:
-    taken = validate_map(sky, nest=nest)
+    taken = validate_map(sky, nest=nest, polarized=True)
     if not taken.known.all():
         raise MapError(
             f"{name} has {int(np.count_nonzero(~taken.known))} pixels that are NaN, UNSEEN or masked; its full-sky "
@@ -260,6 +175,10 @@ def _same_kind(other: SkyInput, sky: SkyInput, name: str) -> FloatArray:
         raise MapError(
             f"{name} has nside {other.nside}, the filled map nside {sky.nside}; they must be equal"
         )
+    if other.fields is not sky.fields:
+        raise MapError(
+            f"{name} is of {', '.join(other.fields.stokes)}, the filled map of {', '.join(sky.fields.stokes)}"
+        )
     if other.unit is None or sky.unit is None:
         return other.values
     return other.values * unit_factor(other.unit, sky.unit)
@@ -271,14 +190,23 @@ def _observed_weights(
     """Return the weights of the observed map, None if nothing is said of one, and its values."""
     if observed is None and mask is None:
         return None, sky.values
-    taken = sky if observed is None else validate_map(observed, nest=nest)
+    taken = sky if observed is None else validate_map(observed, nest=nest, polarized=True)
     values = _same_kind(taken, sky, "the observed map")
     weights = taken.known.astype(np.float64)
     if mask is not None:
-        weights *= _validate_weights(mask, sky.nside, nest)
-    if not weights.any():
+        weights *= _rows_of_weights(mask, sky.nside, nest, sky.fields.n)
+    if weights.ndim == 2:
+        weights[-2:] = weights[-2:].min(axis=0)
+    if not weights.any(axis=-1).all():
         raise MaskError("the observed map has no pixel that is known and has weight; give another mask")
     return weights, values
+
+
+def _rows_of_weights(mask: Any, nside: int, nest: bool, k: int) -> FloatArray:
+    """Return (npix,) for one map or for all, or (k, npix), of masks for T and polarization, or for each."""
+    if k == 1 or np.ndim(mask) < 2 or len(mask) not in {k - 1, k} or len(mask) == 1:
+        return _validate_weights(mask, nside, nest)
+    return np.stack([_validate_weights(mask[min(i, len(mask) - 1)], nside, nest) for i in range(k)])
 
 
 def _validate_weights(mask: Any, nside: int, nest: bool) -> FloatArray:
@@ -291,18 +219,29 @@ def _validate_weights(mask: Any, nside: int, nest: bool) -> FloatArray:
     return masks.validate_mask(mask, nside, nest=nest).astype(np.float64)
 
 
-def _beam_and_lmax(beam: npt.ArrayLike | None, lmax: int | None, nside: int) -> tuple[int, FloatArray]:
-    """Return the highest multipole and what the spectra are divided by."""
+def _beam_and_lmax(
+    beam: npt.ArrayLike | None, lmax: int | None, nside: int, fields: Fields
+) -> tuple[int, FloatArray]:
+    """Return the highest multipole, and (k, lmax+1) what each mode's a_lm are divided by."""
     last = 3 * nside - 1 if lmax is None else int(lmax)
     if not 2 <= last <= 4 * nside:
         raise SpectrumError(f"lmax must be 2 to {4 * nside} at nside {nside}; got {lmax!r}")
     if beam is None:
-        return last, np.ones(last + 1)
-    window = as_numbers(beam, "", "beam")
-    if window.ndim != 1 or not np.isfinite(window).all():
-        raise SpectrumError(f"beam must be finite b_ell (lmax+1,) from ell = 0; got shape {window.shape}")
-    weak = np.flatnonzero(window < _LEAST_BEAM)
-    reach = int(weak[0]) - 1 if weak.size else window.size - 1
+        return last, np.ones((fields.n, last + 1))
+    window = np.atleast_2d(as_numbers(beam, "", "beam"))
+    if (
+        window.ndim != 2
+        or len(window) not in {1, len(fields.spins), fields.n}
+        or not np.isfinite(window).all()
+    ):
+        raise SpectrumError(
+            f"beam must be finite b_ell (lmax+1,) from ell = 0, or a row for T and polarization; got shape "
+            f"{np.shape(beam)}"
+        )
+    window = window[[min(i, len(window) - 1) for i in range(fields.n)]]
+    # E and B have no multipoles below 2, nor a pixel window there.
+    weak = np.flatnonzero(np.any(window < _LEAST_BEAM, axis=0)[2:]) + 2
+    reach = int(weak[0]) - 1 if weak.size else window.shape[1] - 1
     if lmax is None:
         last = min(last, reach)
     if reach < last or last < 2:
@@ -310,7 +249,9 @@ def _beam_and_lmax(beam: npt.ArrayLike | None, lmax: int | None, nside: int) -> 
             f"the beam is known to ell = {reach} (beyond it is missing or below {_LEAST_BEAM}); spectra to {last} were "
             "asked for: lower lmax, or leave the beam in"
         )
-    return last, window[: last + 1] ** 2
+    kept = window[:, : last + 1].copy()
+    kept[:, :2] = np.where(kept[:, :2] > 0, kept[:, :2], 1.0)
+    return last, kept
 
 
 def validate_bands(bins: Bandpowers | Sequence[int] | int | None, lmax: int, least: int) -> Bandpowers:
@@ -332,8 +273,8 @@ def _observed_bandpowers(
     if weights is None:
         return None, None
     lmax = min(max(3 * nside - 1, bands.lmax), bands.lmax + max(_MARGIN, bands.lmax // 5))
-    centered = np.where(
-        weights > 0, values - np.average(np.where(weights > 0, values, 0), weights=weights), 0
-    )
-    rough = pseudo_cl(centered, weights, lmax) / np.mean(weights**2)
-    return bands.bin(rough) / window, master(values, weights, bands, lmax) / window
+    shown = centered(values, weights)
+    rows = np.atleast_2d(weights)
+    overlap = [np.mean(rows[i] * rows[j]) for i, j in Fields.of(len(rows)).pairs]
+    rough = np.atleast_2d(pseudo_cl(shown, weights, lmax)) / np.array(overlap)[:, None]
+    return bands.bin(rough) / window, np.atleast_2d(master(values, weights, bands, lmax)) / window

@@ -11,7 +11,8 @@ import numpy as np
 
 from cmbinpaint._types import FloatArray
 from cmbinpaint.errors import MapError
-from cmbinpaint.pipeline.compare_spectra import SpectraComparison, compare_spectra
+from cmbinpaint.pipeline.compare_spectra import compare_spectra
+from cmbinpaint.pipeline.spectra_comparison import SpectraComparison
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.report.fields import CloseUp, Maps, Panorama
 from cmbinpaint.report.hole_table import HoleTable, hole_table

@@ -7,7 +7,9 @@ import pytest
 
 from cmbinpaint.errors import MapError, MaskError, SpectrumError
 from cmbinpaint.pipeline.compare_spectra import compare_spectra
+from cmbinpaint.sims import fiducial_spectra, simulate_sky
 from cmbinpaint.spectra.bandpowers import Bandpowers
+from cmbinpaint.spectra.mode_coupling import master
 from cmbinpaint.sphere import masks
 from cmbinpaint.sphere.windows import gaussian_beam
 
@@ -157,3 +159,56 @@ def test_what_cannot_be_compared_is_refused(options, error, text):
 def test_holes_in_the_inpainted_map_are_refused():
     with pytest.raises(MapError, match=r"the filled map has .* fill it with inpaint_map"):
         compare_spectra(np.where(VALID, SKY, hp.UNSEEN))
+
+
+class TestPolarization:
+    """T, Q, U: six spectra, each as one of T is."""
+
+    CL = fiducial_spectra(LMAX) + np.array([0, 0, 1e-4, 0])[:, None]
+    IQU = simulate_sky(CL, NSIDE, lmax=LMAX, seed=1)
+    MASKS = np.stack([VALID, np.abs(hp.pix2vec(NSIDE, np.arange(12 * NSIDE**2))[2]) > 0.3])
+
+    def test_full_sky_spectra_are_healpys_with_their_cosmic_scatter(self) -> None:
+        bands = Bandpowers([2, 8, 16, 33])
+        found = compare_spectra(self.IQU, target=1.1 * self.IQU, lmax=LMAX, bins=bands)
+        cl = dict(zip(("TT", "EE", "BB", "TE", "EB", "TB"), hp.anafast(self.IQU, lmax=LMAX), strict=True))
+        assert list(found) == list(cl)
+        for name, result in found.items():
+            scale = np.sqrt(bands.bin(cl[name[0] * 2]) * bands.bin(cl[name[1] * 2]))
+            np.testing.assert_allclose(result.filled / scale, bands.bin(cl[name]) / scale, atol=1e-9)
+            np.testing.assert_allclose(result.target / scale, 1.21 * bands.bin(cl[name]) / scale, atol=1e-9)
+            expected = bands.bin(cl[name[0] * 2] * cl[name[1] * 2] + cl[name] ** 2) / bands.n_modes
+            np.testing.assert_allclose(result.cosmic_std, 1.21 * np.sqrt(expected), rtol=1e-6)
+            assert result.name == name and result.observed is None
+            if name[0] == name[1]:
+                np.testing.assert_allclose(result.transfer, 1 / 1.21, rtol=1e-9)
+            else:
+                assert result.transfer is None
+        assert "transfer" not in found["TE"].table().columns and "sigmas" in found["TE"].table().columns
+        polarization = compare_spectra(self.IQU[1:], lmax=LMAX, bins=bands)
+        np.testing.assert_allclose(polarization["EE"].filled, found["EE"].filled, rtol=1e-9)
+        assert list(polarization) == ["EE", "BB", "EB"]
+
+    def test_the_observed_part_is_masters_and_holes_are_not_read(self) -> None:
+        bands = Bandpowers([2, 8, 16, 33])
+        holes = np.where(self.MASKS[[0, 1, 1]], self.IQU, hp.UNSEEN)
+        found = compare_spectra(self.IQU, observed=holes, lmax=LMAX, bins=bands)
+        same = compare_spectra(self.IQU, mask=self.MASKS, lmax=LMAX, bins=bands)
+        expected = master(self.IQU, self.MASKS, bands, 47)
+        for name, row in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(found[name].observed, row)
+            np.testing.assert_array_equal(same[name].observed, row)
+        assert found["TT"].fsky == self.MASKS[0].mean() and found["BB"].fsky == self.MASKS[1].mean()
+
+    def test_a_beam_of_each(self) -> None:
+        beam = np.stack([gaussian_beam(0.1, LMAX), gaussian_beam(0.2, LMAX, spin=2)])
+        plain = compare_spectra(self.IQU, lmax=20)
+        found = compare_spectra(self.IQU, lmax=20, beam=beam)
+        for name, (i, j) in {"TT": (0, 0), "TE": (0, 1), "BB": (1, 1)}.items():
+            np.testing.assert_allclose(
+                found[name].filled_cl[2:] * (beam[i] * beam[j])[2:21], plain[name].filled_cl[2:], rtol=1e-12
+            )
+
+    def test_other_stokes_parameters_are_refused(self) -> None:
+        with pytest.raises(MapError, match="the target is of T, the filled map of T, Q, U"):
+            compare_spectra(self.IQU, target=SKY)
