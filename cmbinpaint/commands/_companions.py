@@ -1,6 +1,7 @@
 """Maps that belong to the map of a command: its truth, what was made of it, its errors.
 
-Inputs: files, and what is known of the first map. Outputs: (npix,) float64, RING, in its unit of work.
+Inputs: files, and what is known of the first map. Outputs: (npix,) or (k, npix) float64, RING, in its unit of work, U
+in HEALPix's convention.
 """
 
 import warnings
@@ -39,7 +40,7 @@ class Companions:
         self.info, self.unit, self.max_memory, self.declared = info, unit, max_memory, declared
 
     def in_work_unit(self, sky: "AnyArray", info: "MapInfo") -> "FloatArray":
-        """Return (npix,) float64, NaN where nothing is known; a file that gives no unit has the map's."""
+        """Return it as float64, NaN where nothing is known; a file that gives no unit has the map's."""
         import numpy as np
 
         from cmbinpaint.sphere.maps import validate_map
@@ -50,21 +51,25 @@ class Companions:
                 f"{self.info.path} gives no unit and {info.path} is in {info.unit}: they cannot be compared; --unit "
                 "declares it"
             )
-        taken, own = validate_map(sky), info.unit or self.info.unit
+        taken, own = validate_map(sky, polarized=True), info.unit or self.info.unit
         factor = 1.0 if own is None or self.unit is None else unit_factor(own, self.unit)
-        return np.where(taken.known, taken.values * factor, np.nan)
+        values = np.where(taken.known, taken.values * factor, np.nan)
+        if info.fields.n > 1 and (info.polcconv or "").upper() == "IAU":
+            values[-1] *= -1
+        return values
 
     def read(self, path: Path) -> "tuple[FloatArray, MapInfo]":
-        """Read the column named as the map's, or the first; refuse another resolution or frame."""
+        """Read the columns named as the map's, else those of T, Q, U, or of T the first; refuse other resolutions."""
         from cmbinpaint.files import fits
 
-        named = any(c.name == self.info.column for c in fits.describe(path, max_memory=self.max_memory))
+        own = {c.name for c in fits.describe(path, max_memory=self.max_memory)}
+        other = 0 if self.info.fields.n == 1 else self.info.fields.value
         with warnings.catch_warnings():
             if self.info.unit is None:  # said of the map itself already
                 warnings.filterwarnings("ignore", "column .* has no TUNIT", CmbInpaintWarning)
             sky, info = fits.read_map(
                 path,
-                self.info.column if named else 0,
+                self.info.field if own >= set(self.info.names) else other,
                 unit=self.declared[0],
                 ordering=self.declared[1],
                 max_memory=self.max_memory,

@@ -75,7 +75,7 @@ class Request:
         """The file and the columns that say what is observed; None: the map's own pixels do."""
         if not has_mask(self.args):
             return None
-        columns = dict.fromkeys(str(column) for _, column in _masks(self.args, self.info))
+        columns = dict.fromkeys(str(column) for _, column in masks_of(self.args, self.info))
         return self.args.mask or self.args.map, ",".join(columns)
 
     @property
@@ -88,14 +88,7 @@ class Request:
 
 def add_map_arguments(add: Callable[..., Any]) -> None:
     """Declare what says how MAP and its mask are to be read."""
-    add(
-        "--fields",
-        choices=["T", "QU", "TQU"],
-        help="what is filled; default: all that MAP has by its columns' names",
-    )
-    add("--mask-field", metavar="NAMES", type=common.columns,
-        help="the mask's column, in the mask's file or MAP; TMASK,PMASK: of T and of polarization")  # fmt: skip
-    add("--mask-pol", metavar="FILE", type=Path, help="mask of Q and U, if it is in another file than T's")
+    add_column_arguments(add)
     add(
         "--mask-threshold", metavar="X", type=float, help="for a mask not 0 or 1: observed from this value on"
     )
@@ -109,8 +102,6 @@ def add_map_arguments(add: Callable[..., Any]) -> None:
     add(
         "--exclude-threshold", metavar="X", type=float, help="for one not 0 or 1: excluded from this value on"
     )
-    add("--field", metavar="NAMES", type=common.columns,
-        help="column of MAP, or those of Q,U or T,Q,U; default by --fields; of T the first")  # fmt: skip
     add("--hdu", metavar="H", type=common.column, default=1, help="HDU of MAP, number or name; default 1")
     add("--unit", metavar="U", help="declares the unit of MAP (K, mK or uK) where TUNIT is missing or wrong")
     add(
@@ -118,12 +109,26 @@ def add_map_arguments(add: Callable[..., Any]) -> None:
         choices=["RING", "NESTED"],
         help="declares the ordering of MAP where the header lacks it",
     )
+    common.add_max_memory(add)
+
+
+def add_column_arguments(add: Callable[..., Any]) -> None:
+    """Declare which columns are the map's and its masks', and the convention of Q and U."""
+    add(
+        "--fields",
+        choices=["T", "QU", "TQU"],
+        help="what is filled; default: all that MAP has by its columns' names",
+    )
+    add("--mask-field", metavar="NAMES", type=common.columns,
+        help="the mask's column, in the mask's file or MAP; TMASK,PMASK: of T and of polarization")  # fmt: skip
+    add("--mask-pol", metavar="FILE", type=Path, help="mask of Q and U, if it is in another file than T's")
+    add("--field", metavar="NAMES", type=common.columns,
+        help="column of MAP, or those of Q,U or T,Q,U; default by --fields; of T the first")  # fmt: skip
     add(
         "--polconv",
         choices=["COSMO", "IAU"],
         help="declares the convention of Q and U where POLCCONV is missing or wrong",
     )
-    common.add_max_memory(add)
 
 
 def read_sky(args: argparse.Namespace) -> "tuple[AnyArray, MapInfo]":
@@ -200,7 +205,7 @@ def has_mask(args: argparse.Namespace) -> bool:
     return args.mask is not None or args.mask_field is not None or args.mask_pol is not None
 
 
-def _masks(args: argparse.Namespace, info: "MapInfo") -> list[tuple[Path | None, int | str]]:
+def masks_of(args: argparse.Namespace, info: "MapInfo") -> list[tuple[Path | None, int | str]]:
     """Where the masks are, file (None: MAP's) and column: one for all, of T and polarization, or one of each."""
     from cmbinpaint.files.other_columns import column_names
     from cmbinpaint.files.stokes_columns import mask_columns
@@ -247,7 +252,7 @@ def read_observed(args: argparse.Namespace, sky: "AnyArray", info: "MapInfo") ->
         return validate_map(sky, polarized=True).known
     rows = [
         validate_mask(_read_mask(args, path, column, info), info.nside, threshold=args.mask_threshold)
-        for path, column in _masks(args, info)
+        for path, column in masks_of(args, info)
     ]
     return rows[0] if len(rows) == 1 else np.stack(common.for_each_stokes(rows, info.fields, "the mask"))
 

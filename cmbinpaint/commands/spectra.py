@@ -8,10 +8,11 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cmbinpaint._files import write_whole
 from cmbinpaint.commands import _common as common
+from cmbinpaint.commands import _input as source
 from cmbinpaint.commands import _outputs as outputs
 from cmbinpaint.commands._companions import Companions
 from cmbinpaint.errors import CmbInpaintError
@@ -21,25 +22,22 @@ if TYPE_CHECKING:
     from cmbinpaint.files.fits import MapInfo
     from cmbinpaint.pipeline.spectra_comparison import SpectraComparison
 
+    Comparisons = dict[str, SpectraComparison]
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `spectra`."""
     parser.epilog = (
         "example:\n"
         "  cmbinpaint spectra filled.fits --observed sky.fits --mask-field TMASK -o spectra\n"
-        "prints a table of bandpowers and writes spectra.csv and spectra.png."
+        "prints a table of bandpowers and writes spectra.csv and spectra.png; of T, Q, U TT, EE, BB, TE, EB and TB."
     )
     parser.add_argument("map", metavar="MAP", type=Path, help="HEALPix FITS file without holes")
     parser.add_argument("--target", metavar="FILE", type=Path, help="the true full sky, if it is known")
     parser.add_argument("--observed", metavar="FILE", type=Path, help="the map before it was filled")
     parser.add_argument("--mask", metavar="FILE", type=Path, help="FITS mask, 1 = observed, or weights")
-    parser.add_argument("--field", metavar="NAME", type=common.column, default=0, help="column of all maps")
-    parser.add_argument(
-        "--mask-field",
-        metavar="NAME",
-        type=common.column,
-        help="the mask's column, in --mask or else --observed",
-    )
+    source.add_column_arguments(parser.add_argument)
+    parser.set_defaults(hdu=1)
     parser.add_argument("--unit", metavar="U", help="declares the unit of all maps (K, mK or uK)")
     parser.add_argument("--ordering", choices=["RING", "NESTED"], help="declares it where a header lacks it")
     parser.add_argument("--fwhm-arcmin", metavar="X", type=common.positive_float,
@@ -65,8 +63,7 @@ def run(args: argparse.Namespace) -> int:
     outputs.refuse_outputs(args, wanted, overwrite=args.overwrite)
     with common.stage("spectra"):
         comparison = _compare(args)
-    table = comparison.table()
-    print(table.text)
+    print("\n\n".join(_texts(comparison)))
     if table_path is None or figure_path is None:
         return 0
     as_text = _json if table_path.suffix == ".json" else _csv
@@ -87,96 +84,133 @@ def _outputs(text: str | None) -> tuple[Path | None, Path | None]:
     return base.with_name(base.name + ".csv"), base.with_name(base.name + ".png")
 
 
-def _compare(args: argparse.Namespace) -> "SpectraComparison":
-    from cmbinpaint.files import fits
-    from cmbinpaint.pipeline.compare_spectra import compare_spectra
+def _compare(args: argparse.Namespace) -> "Comparisons":
+    from cmbinpaint.pipeline.compare_spectra import compare_all
 
-    sky, info = fits.read_map(
-        args.map, args.field, unit=args.unit, ordering=args.ordering, max_memory=args.max_memory
-    )
+    sky, info = source.read_sky(args)
     files = Companions(info, "uK_CMB" if info.unit else None, args.max_memory, (args.unit, args.ordering))
     observed = None if args.observed is None else files.read(args.observed)[0]
-    comparison = compare_spectra(
+    found = compare_all(
         files.in_work_unit(sky, info),
         target=None if args.target is None else files.read_full(args.target),
         observed=observed,
         mask=_read_mask(args, info),
-        beam=_beam(args, info.nside),
+        beam=_beam(args, info),
         lmax=args.lmax,
         bins=args.bins,
     )
-    return replace(comparison, unit="uK_CMB" if info.unit else None)
+    return {name: replace(one, unit="uK_CMB" if info.unit else None) for name, one in found.items()}
 
 
 def _read_mask(args: argparse.Namespace, info: "MapInfo") -> "AnyArray | None":
+    import numpy as np
+
     from cmbinpaint.files import fits
 
-    if args.mask is None and args.mask_field is None:
+    if not source.has_mask(args):
         return None
-    path = args.mask or args.observed
-    if path is None:
+    if args.mask is None and args.observed is None:
         raise CmbInpaintError("--mask-field names a column of --mask or of --observed, and neither is given")
-    field = 0 if args.mask_field is None else args.mask_field
-    ordering = args.ordering if args.mask is None else None
-    return fits.read_mask(path, field, ordering=ordering, max_memory=args.max_memory, same_frame_as=info)
+    rows = []
+    for path, column in source.masks_of(args, info):
+        ordering = args.ordering if path is None else None
+        rows.append(
+            fits.read_mask(
+                path or args.observed,
+                column,
+                ordering=ordering,
+                max_memory=args.max_memory,
+                same_frame_as=info,
+            )
+        )
+    return rows[0] if len(rows) == 1 else np.stack(common.for_each_stokes(rows, info.fields, "the mask"))
 
 
-def _beam(args: argparse.Namespace, nside: int) -> "FloatArray | None":
+def _beam(args: argparse.Namespace, info: "MapInfo") -> "FloatArray | None":
     if args.fwhm_arcmin is None:
         return None
     import numpy as np
 
-    from cmbinpaint.sphere.windows import gaussian_beam, pixel_window
+    from cmbinpaint.sphere.windows import map_window
 
-    lmax = args.lmax or 3 * nside - 1
-    return gaussian_beam(float(np.radians(args.fwhm_arcmin / 60)), lmax) * pixel_window(nside, lmax)
+    fwhm, lmax = float(np.radians(args.fwhm_arcmin / 60)), args.lmax or 3 * info.nside - 1
+    return np.stack([map_window(info.nside, lmax, fwhm=fwhm, spin=spin) for spin, _ in info.fields.spins])
 
 
-def _csv(comparison: "SpectraComparison") -> str:
-    table = comparison.table()
-    lines = [f"# {comparison.statement}", ",".join(table.columns)]
-    lines += [",".join(f"{value:.8g}" for value in row) for row in table.rows]
+def _texts(comparisons: "Comparisons") -> list[str]:
+    """Return the table of each spectrum, of polarization under its name."""
+    if len(comparisons) == 1:
+        return [one.table().text for one in comparisons.values()]
+    return [f"{name}\n{one.table().text}" for name, one in comparisons.items()]
+
+
+def _csv(comparisons: "Comparisons") -> str:
+    """Return one table: of polarization with the name of the spectrum first, and a column for each that any has."""
+    tables = {name: one.table() for name, one in comparisons.items()}
+    columns = list(dict.fromkeys(column for table in tables.values() for column in table.columns))
+    several = len(tables) > 1
+    lines = [f"# {next(iter(comparisons.values())).statement}", ",".join(["spectrum"] * several + columns)]
+    for name, table in tables.items():
+        for row in table.rows:
+            value = dict(zip(table.columns, row, strict=True))
+            lines.append(",".join([name] * several + [f"{value.get(c, math.nan):.8g}" for c in columns]))
     return "\n".join(lines) + "\n"
 
 
-def _json(comparison: "SpectraComparison") -> str:
+def _json(comparisons: "Comparisons") -> str:
+    bands = {name: _bands(one) for name, one in comparisons.items()}
+    first = next(iter(comparisons.values()))
+    facts = {"statement": first.statement, "nside": first.nside, "lmax": first.lmax, "fsky": first.fsky}
+    facts |= {"bands": bands["TT"]} if len(bands) == 1 else {"spectra": bands}
+    return json.dumps(facts, indent=2) + "\n"
+
+
+def _bands(comparison: "SpectraComparison") -> list[dict[str, float | None]]:
     table = comparison.table()
-    rows = [
+    return [
         {
             name: value if math.isfinite(value) else None
             for name, value in zip(table.columns, row, strict=True)
         }
         for row in table.rows
     ]
-    facts = {"nside": comparison.nside, "lmax": comparison.lmax, "fsky": comparison.fsky}
-    return json.dumps({"statement": comparison.statement, **facts, "bands": rows}, indent=2) + "\n"
 
 
-def _draw(comparison: "SpectraComparison", path: Path, title: str, *, replace: bool) -> None:
-    import numpy as np
-
+def _draw(comparisons: "Comparisons", path: Path, title: str, *, replace: bool) -> None:
     from cmbinpaint import plots
 
-    ell = comparison.bands.centers
-    factor = ell * (ell + 1) / (2 * np.pi)
-    given = {
-        "target": comparison.target,
-        "filled": comparison.filled,
-        "observed part, decoupled": comparison.observed,
+    first = next(iter(comparisons.values()))
+    window = "beam and pixel window divided out" if first.beam_divided else "beam and pixel window included"
+    options: dict[str, Any] = {
+        "unit": "µK" if first.unit else None,
+        "title": title,
+        "note": f"{window}, noise included; nside {first.nside}",
+        "roles": dict(zip(_CURVES.values(), ("target", "filled", "observed"), strict=True)),
     }
-    roles = dict(zip(given, ("target", "filled", "observed"), strict=True))
-    spectra = {name: cl * factor for name, cl in given.items() if cl is not None}
-    reference = comparison.filled if comparison.target is None else comparison.target
-    window = (
-        "beam and pixel window divided out" if comparison.beam_divided else "beam and pixel window included"
-    )
-    figure = plots.draw_comparison(
-        ell,
-        spectra,
-        roles=roles,
-        band=comparison.cosmic_std / reference,
-        unit="µK" if comparison.unit else None,
-        title=title,
-        note=f"{window}, noise included; nside {comparison.nside}",
-    )
+    ell = first.bands.centers
+    if len(comparisons) == 1:
+        figure = plots.draw_comparison(ell, _dl(first), band=_scatter(first), **options)
+    else:
+        spectra = {name: _dl(one) for name, one in comparisons.items()}
+        bands = {name: _scatter(one) for name, one in comparisons.items()}
+        figure = plots.draw_spectra(ell, spectra, bands=bands, **options)
     plots.save_figure(figure, path, replace=replace)
+
+
+# What is drawn, and its name in the legend.
+_CURVES = {"target": "target", "filled": "filled", "observed": "observed part, decoupled"}
+
+
+def _dl(comparison: "SpectraComparison") -> "dict[str, FloatArray]":
+    """Return D_ell of each curve that there is."""
+    import numpy as np
+
+    ell = comparison.bands.centers
+    given = {label: getattr(comparison, name) for name, label in _CURVES.items()}
+    return {label: cl * ell * (ell + 1) / (2 * np.pi) for label, cl in given.items() if cl is not None}
+
+
+def _scatter(comparison: "SpectraComparison") -> "FloatArray":
+    """Return the cosmic scatter, a fraction of the first curve."""
+    reference = comparison.filled if comparison.target is None else comparison.target
+    return comparison.cosmic_std / reference

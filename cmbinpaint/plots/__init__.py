@@ -13,7 +13,7 @@ from cmbinpaint.plots.maps import (
     planck_colormap,
     symmetric_limit,
 )
-from cmbinpaint.plots.spectra import draw_comparison, draw_dl, draw_residual
+from cmbinpaint.plots.spectra import draw_comparison, draw_dl, draw_residual, draw_spectra
 
 __all__ = [
     "draw_before_after",
@@ -25,6 +25,7 @@ __all__ = [
     "draw_patch",
     "draw_residual",
     "draw_sky",
+    "draw_spectra",
     "draw_validation",
     "new_axes",
     "planck_colormap",

@@ -173,3 +173,63 @@ def _ell_axis(ax: Axes, ell: FloatArray) -> None:
     ax.set_xlim(0.93 * float(ell[0]), 1.05 * float(ell[-1]))
     plain_ticks(ax.xaxis, [tick for tick in _ELL_TICKS if ell[0] <= tick <= ell[-1]])
     ax.set_xlabel(r"multipole $\ell$")
+
+
+@styled
+def draw_spectra(
+    ell: FloatArray,
+    spectra: Mapping[str, Mapping[str, FloatArray]],
+    *,
+    bands: Mapping[str, FloatArray] | None = None,
+    roles: Mapping[str, str] | None = None,
+    unit: str | None = "µK",
+    title: str | None = None,
+    note: str | None = None,
+) -> Figure:
+    """Draw D_ell of several spectra, a panel each: TT, EE, BB, TE, EB, TB.
+
+    The first curve of a panel and the cosmic variance around it choose its limits; what else is beyond is cut off.
+
+    Parameters
+    ----------
+    ell
+        (n,) multipoles or centers of bins.
+    spectra
+        Name of the panel to curves, as in `draw_dl`.
+    bands
+        Name of the panel to the (n,) fractional standard deviation of its first curve.
+    roles, unit, title
+        As in `draw_dl`.
+    note
+        Below the panels.
+
+    Returns
+    -------
+    Figure
+        The figure.
+    """
+    columns = min(3, len(spectra))
+    rows = -(-len(spectra) // columns)
+    figure = Figure(figsize=(4.0 * columns, 2.9 * rows + 0.5), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for ax, (name, curves) in zip(panels, spectra.items(), strict=False):
+        band = None if bands is None else bands.get(name)
+        draw_dl(ell, curves, band=band, roles=roles, unit=unit, title=name, ax=ax)
+        first = next(iter(curves.values()))
+        scatter = np.zeros_like(first) if band is None else np.abs(band * first)
+        signed = name[0] != name[-1]
+        low, high = float(np.nanmin(first - scatter)), float(np.nanmax(first + scatter))
+        room = 0.15 * (high - min(low, 0.0)) or 1.0
+        ax.set_ylim(low - room if signed else -room / 3, high + room)
+        ax.axhline(0.0, color=COLORS["target"], lw=0.6)
+        legend = ax.get_legend()
+        if legend is not None:
+            legend.remove()
+        ax.set(xlabel="", ylabel="")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), title=title)
+    figure.supxlabel(r"multipole $\ell$" + (f"\n{note}" if note else ""), fontsize="medium")
+    figure.supylabel(
+        r"$D_\ell = \ell(\ell+1)C_\ell/2\pi$" + (f" [{unit}²]" if unit else ""), fontsize="medium"
+    )
+    return figure

@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 from astropy.io import fits as afits
 
-from cmbinpaint import Draws, cli, error_map, inpaint_map, plan_inpainting, read_map, write_map
+from cmbinpaint import (
+    Draws,
+    cli,
+    compare_spectra,
+    error_map,
+    inpaint_map,
+    plan_inpainting,
+    read_map,
+    write_map,
+)
 from cmbinpaint.files.other_columns import read_other_columns
 from cmbinpaint.sims import fiducial_spectra, simulate_sky
 from tests.planck_files import COVARIANCE, STOKES, component_map, frequency_map
@@ -255,3 +264,38 @@ def test_simulate_makes_files_to_try_it_with(capsys) -> None:
     assert "names 1 columns, --fields QU has 2" in fails(
         "--fields QU --column A -o o.fits", capsys, "simulate"
     )
+
+
+def test_spectra_of_all_six(desk, capsys) -> None:
+    """Files in IAU and COSMO are compared as the same sky; the masks are the file's own."""
+    flip = np.array([[1.0], [1.0], [-1.0]])
+    component_map(desk / "iau.fits", flip * 1.1 * SKY, MASKS, "IAU")
+    words = "smica.fits --target iau.fits --observed smica.fits --mask-field TMASK,PMASK --lmax 20 --bins 4"
+    run(f"{words} -o s.csv", "spectra")
+    out = capsys.readouterr().out
+    lines = Path("s.csv").read_text(encoding="utf-8").splitlines()
+    assert lines[1].startswith("spectrum,ell_min,ell_max,filled,target,observed,")
+    rows = [dict(zip(lines[1].split(","), line.split(","), strict=True)) for line in lines[2:]]
+    assert [row["spectrum"] for row in rows] == [
+        name for name in ("TT", "EE", "BB", "TE", "EB", "TB") for _ in range(4)
+    ]
+    expected = compare_spectra(SKY, target=1.1 * SKY, mask=MASKS, lmax=20, bins=4)
+    for row in rows:
+        one = expected[row["spectrum"]]
+        here = int(np.flatnonzero(one.bands.edges == int(float(row["ell_min"])))[0])
+        factor = one.bands.centers[here] * (one.bands.centers[here] + 1) / (2 * np.pi)
+        for name in ("filled", "target", "observed"):
+            # Single precision of the file.
+            scale = float(np.abs(expected[row["spectrum"][0] * 2].filled[here])) ** 0.5
+            scale *= float(np.abs(expected[row["spectrum"][1] * 2].filled[here])) ** 0.5
+            assert float(row[name]) == pytest.approx(
+                getattr(one, name)[here] * factor, abs=1e-3 * scale * factor
+            )
+        assert float(row["transfer"]) == pytest.approx(1 / 1.21, rel=1e-4) or row["spectrum"] in (
+            "TE",
+            "EB",
+            "TB",
+        )
+    assert Path("s.png").stat().st_size > 10_000 and "\n\nEB\n" in out
+    run(f"{words} --fields T --fwhm-arcmin 100 -o t.json", "spectra")
+    assert len(json.loads(Path("t.json").read_text(encoding="utf-8"))["bands"]) == 4

@@ -93,3 +93,24 @@ def test_a_failing_save_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     with pytest.raises(OSError, match="No space"):
         plots.save_figure(Figure(), path)
     assert path.read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_panel_for_each_spectrum_with_limits_of_its_first_curve() -> None:
+    ell = np.array([3.0, 10.0, 40.0])
+    spectra = {
+        "EE": {"filled": np.array([1.0, 2.0, 3.0]), "observed": np.array([1.0, 2.0, 300.0])},
+        "EB": {"filled": np.array([-1.0, 0.5, 1.0]), "observed": np.array([0.0, 0.0, -50.0])},
+    }
+    figure = plots.draw_spectra(
+        ell,
+        spectra,
+        bands={"EE": np.full(3, 0.5)},
+        roles={"filled": "filled", "observed": "observed"},
+        note="n",
+    )
+    positive, signed = figure.axes
+    assert (positive.get_title(loc="left") or positive.get_title()) == "EE"
+    assert -1 < positive.get_ylim()[0] < 0 and 4.5 < positive.get_ylim()[1] < 6
+    assert -2 < signed.get_ylim()[0] < -1 < 1 < signed.get_ylim()[1] < 2
+    assert len(figure.legends) == 1 and not any(ax.get_legend() for ax in figure.axes)
+    np.testing.assert_array_equal(signed.lines[1].get_ydata(), spectra["EB"]["observed"])
