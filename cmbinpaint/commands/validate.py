@@ -160,7 +160,10 @@ def _setup(args: argparse.Namespace) -> "SimulationSetup":
 def _candidates(args: argparse.Namespace, usual: tuple[str, ...]) -> "list[Candidate]":
     from cmbinpaint.validation.ensemble import Candidate
 
-    return [Candidate.named(name, args.refine, args.device) for name in args.model or usual]
+    candidates = [Candidate.named(name, args.refine, args.device) for name in args.model or usual]
+    for candidate in candidates:
+        candidate.inpainter.check(args.nside)  # before any sky is made
+    return candidates
 
 
 def _do(ensemble: "Series", args: argparse.Namespace) -> None:

@@ -74,6 +74,16 @@ def test_the_command_names_its_option(tmp_path: Path, capsys: pytest.CaptureFixt
     assert not (tmp_path / "out.fits").exists()
 
 
+@pytest.mark.parametrize("more", [[], ["--misspecified"]], ids=["right", "wrong"])
+def test_validation_refuses_before_any_sky_is_made(
+    more: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["validate", "--nside", "64", "--model", "combine128", "--skies", "2", "-o", str(tmp_path / "out")]
+    assert cli.main([*argv, *more]) == 1
+    assert "is for nside 128 to 2048, the map has 64; use --model default" in capsys.readouterr().err
+    assert not list((tmp_path / "out").rglob("*.npz"))
+
+
 def test_a_mask_without_data_within_a_patch(tmp_path: Path) -> None:
     """A patch of the widest level, 54 deg, amid 75 deg of sky that is neither observed nor to be filled."""
     sky, known = sky_at(NSIDE)
