@@ -13,6 +13,7 @@ from cmbinpaint.plots.maps import (
     planck_colormap,
     symmetric_limit,
 )
+from cmbinpaint.plots.polarization import draw_polarization, draw_polarized_patch
 from cmbinpaint.plots.spectra import draw_comparison, draw_dl, draw_residual, draw_spectra
 
 __all__ = [
@@ -23,6 +24,8 @@ __all__ = [
     "draw_field",
     "draw_misspecified",
     "draw_patch",
+    "draw_polarization",
+    "draw_polarized_patch",
     "draw_residual",
     "draw_sky",
     "draw_spectra",

@@ -1,4 +1,4 @@
-"""Power spectra: full-sky and cut-sky estimates, bandpowers, beams and windows; arrays in, arrays out."""
+"""Power spectra: full-sky and cut-sky estimates, bandpowers, E and B, beams and windows; arrays in, arrays out."""
 
 from importlib import import_module
 from typing import Any
@@ -10,8 +10,10 @@ _HOMES = {
     "coupling_matrix": "cmbinpaint.spectra.mode_coupling",
     "decouple": "cmbinpaint.spectra.mode_coupling",
     "dl_from_cl": "cmbinpaint.spectra.full_sky",
+    "eb_maps": "cmbinpaint.spectra.modes",
     "gaussian_beam": "cmbinpaint.sphere.windows",
     "log_bands": "cmbinpaint.spectra.bandpowers",
+    "map_to_alm": "cmbinpaint.spectra.modes",
     "master": "cmbinpaint.spectra.mode_coupling",
     "narrowest_band": "cmbinpaint.spectra.mode_coupling",
     "pixel_window": "cmbinpaint.sphere.windows",
