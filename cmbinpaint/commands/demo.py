@@ -18,8 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from cmbinpaint._files import write_whole
 from cmbinpaint.commands import _common as common
+from cmbinpaint.commands import _demo_polarization as polarization
 from cmbinpaint.commands import _outputs as outputs
+from cmbinpaint.commands._demo_polarization import deepest_direction
 from cmbinpaint.commands._series import realization_paths
+from cmbinpaint.errors import CmbInpaintError
 
 if TYPE_CHECKING:
     from cmbinpaint._types import BoolArray, FloatArray
@@ -57,7 +60,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", metavar="DIR", type=Path, default=Path("demo"), help="default: demo"
     )
-    parser.add_argument("--nside", metavar="N", type=common.positive_int, default=128, help="default 128")
+    parser.add_argument(
+        "--fields", choices=["T", "TQU"], default="T", help="T (default), or polarization too"
+    )
+    parser.add_argument("--nside", metavar="N", type=common.positive_int,
+        help="default 128, with --fields TQU 64")  # fmt: skip
     parser.add_argument(
         "--seed", metavar="S", type=common.natural, default=2024, help="of the sky; default 2024"
     )
@@ -67,8 +74,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Simulate, fill, compare, draw."""
+    from cmbinpaint.sphere.maps import validate_nside
+
     folder: Path = args.output
+    args.nside = validate_nside(args.nside or (64 if args.fields == "TQU" else 128))
+    if args.fields == "TQU" and args.model != "default":
+        raise CmbInpaintError(
+            f"--model {args.model} is for temperature; T, Q, U are filled by the exact answer"
+        )
     outputs.make_folder(folder)
+    if args.fields == "TQU":
+        return polarization.run(args, _fwhm_arcmin(args.nside))
     network = _has_network(args)
     made = files(network)
     outputs.refuse_outputs(args, [folder / name for name in made], overwrite=args.overwrite)
@@ -111,6 +127,13 @@ def _has_network(args: argparse.Namespace) -> bool:
         print("this demo shows the default alone; CoMBInE's network needs pip install 'cmbinpaint[network]'")
         return False
     return True
+
+
+def _fwhm_arcmin(nside: int) -> float:
+    """The beam."""
+    import numpy as np
+
+    return 60 * float(np.degrees(BEAM_PIXELS * np.sqrt(4 * np.pi / (12 * nside**2))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,10 +232,9 @@ def _simulate(args: argparse.Namespace) -> _Sky:
     import numpy as np
 
     from cmbinpaint.sims import fiducial_spectra, simulate_sky
-    from cmbinpaint.sphere.maps import validate_nside
     from cmbinpaint.sphere.planck_mask import planck_like_mask
 
-    nside = validate_nside(args.nside)
+    nside = args.nside
     fwhm = BEAM_PIXELS * float(np.sqrt(4 * np.pi / (12 * nside**2)))
     cl = fiducial_spectra(3 * nside - 1)[0]
     truth = simulate_sky(cl, nside, fwhm=fwhm, noise_std=NOISE_UK, pixwin=True, seed=args.seed)
@@ -287,7 +309,7 @@ def _draw(folder: Path, sky: _Sky, result: _Result) -> None:
     for name, shown, text in (("before", before, title), ("after", filled["default"], after)):
         ax = plots.draw_sky(shown, unit="uK_CMB", limit=limit, title=text)
         plots.save_figure(ax, folder / f"{name}.png")
-    lon, lat = _interesting_direction(sky)
+    lon, lat = deepest_direction(sky.valid)
     figure = plots.draw_before_after(
         before, filled, lon, lat, target=sky.truth, side_deg=24, unit="uK_CMB", limit=limit
     )
@@ -309,20 +331,6 @@ def _draw(folder: Path, sky: _Sky, result: _Result) -> None:
         note="beam, pixel window and noise included",
     )
     plots.save_figure(figure, folder / "spectra.png")
-
-
-def _interesting_direction(sky: _Sky) -> tuple[float, float]:
-    """Return longitude and latitude (deg) of the deepest hole away from the Galactic band."""
-    import numpy as np
-
-    from cmbinpaint.sphere import masks
-    from cmbinpaint.sphere.pixels import pixel_angles
-
-    depth = masks.depth(sky.valid)
-    theta, phi = pixel_angles(sky.nside, np.arange(depth.size))
-    latitude = 90 - np.degrees(theta)
-    deepest = int(np.argmax(np.where(np.abs(latitude) > 30, depth, -1.0)))
-    return float(np.degrees(phi[deepest])), float(latitude[deepest])
 
 
 @contextmanager

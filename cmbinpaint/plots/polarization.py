@@ -38,8 +38,8 @@ def draw_polarization(
     Parameters
     ----------
     rows
-        Name of the row to maps (npix,) by the title of the column, all rows with the same columns; UNSEEN, NaN and
-        masked entries are drawn grey. A row shares one scale, that of its last map; P goes from 0 up.
+        Name of the row to maps (npix,) by title, as many in every row; UNSEEN, NaN and masked entries are drawn grey.
+        A row shares one scale, that of its last map; P goes from 0 up.
     nest, unit, pixels
         As in `draw_sky`.
     outline
@@ -55,12 +55,12 @@ def draw_polarization(
     Raises
     ------
     CmbInpaintError
-        If there is nothing to draw, or rows have other columns.
+        If there is nothing to draw, or rows have other numbers of maps.
     """
-    columns = [list(maps) for maps in rows.values()]
-    if not columns or any(names != columns[0] for names in columns):
-        raise CmbInpaintError(f"rows need the same columns, at least one; got {columns}")
-    n = len(columns[0])
+    numbers = {name: len(maps) for name, maps in rows.items()}
+    n = max(numbers.values(), default=0)
+    if not n or set(numbers.values()) != {n}:
+        raise CmbInpaintError(f"rows need the same number of maps, at least one; got {numbers}")
     figure = Figure(figsize=(_WIDTH * n, 2.75 * len(rows)), layout="constrained")
     axes = figure.subplots(len(rows), n, squeeze=False)
     for line, (name, maps) in zip(axes, rows.items(), strict=True):

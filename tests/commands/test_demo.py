@@ -1,13 +1,14 @@
 """`cmbinpaint demo`: what it says is what is in its files."""
 
 import csv
+import re
 
 import healpy
 import numpy as np
 import pytest
 
-from cmbinpaint import cli
-from cmbinpaint.commands import demo
+from cmbinpaint import cli, spectra
+from cmbinpaint.commands import _demo_polarization, demo
 from cmbinpaint.files import fits
 
 FILLED = [f"filled_{i:03d}" for i in range(8)]
@@ -123,3 +124,28 @@ def test_a_failing_inpaint_fails_the_demo(tmp_path, capsys) -> None:
     assert cli.main(["demo", "-o", str(tmp_path), "--nside", "16", "--model", "nosuch"]) == 1
     assert "unknown model 'nosuch'" in capsys.readouterr().err
     assert not (tmp_path / "filled.fits").exists()
+
+
+def test_polarization(tmp_path, capsys) -> None:
+    folder = tmp_path / "tqu"
+    assert cli.main(["demo", "--fields", "TQU", "-o", str(folder), "--nside", "16"]) == 0
+    assert sorted(p.name for p in folder.iterdir()) == sorted(_demo_polarization.files())
+    said = capsys.readouterr().out
+    for words in ("$ cmbinpaint simulate --fields TQU", "$ cmbinpaint inpaint", "$ cmbinpaint spectra"):
+        assert words in said
+    truth, sky, filled = (
+        fits.read_map(folder / f"{n}.fits", "TQU")[0] for n in ("truth", "sky", "filled_000")
+    )
+    seen = sky > -1e30
+    np.testing.assert_array_equal(filled[seen], truth[seen])
+    assert 0.5 < seen.mean() < 0.9 and np.isfinite(filled).all()
+    numbers = re.search(
+        r"nside / 2: (\S+) µK with zeros in the holes, (\S+) filled, (\S+) in the truth", said
+    )
+    maps = (np.where(seen, sky, 0.0), filled, truth)
+    for number, one in zip(numbers.groups(), maps, strict=True):
+        assert float(number) == pytest.approx(1e6 * spectra.eb_maps(one, 8)[1].std(), rel=1e-2)
+    rows = list(csv.DictReader((folder / "spectra.csv").read_text().splitlines()[1:]))
+    assert {row["spectrum"] for row in rows} == {"TT", "EE", "BB", "TE", "EB", "TB"}
+    assert cli.main(["demo", "--fields", "TQU", "-o", str(folder), "--model", "kriging"]) == 1
+    assert "--model kriging is for temperature" in capsys.readouterr().err

@@ -24,11 +24,9 @@ def test_rows_share_the_scale_of_their_last_map() -> None:
         assert ax.images[0].get_clim() == (0.0 if title[0] == "P" else -limit, limit)
 
 
-@pytest.mark.parametrize(
-    "rows", [{}, {"Q": {"a": np.ones(12)}, "U": {"b": np.ones(12)}}], ids=["none", "other"]
-)
-def test_rows_of_other_columns_are_refused(rows: dict) -> None:
-    with pytest.raises(CmbInpaintError, match="rows need the same columns, at least one"):
+@pytest.mark.parametrize("rows", [{}, {"Q": {"a": np.ones(12)}, "U": {}}], ids=["none", "other"])
+def test_rows_of_other_lengths_are_refused(rows: dict) -> None:
+    with pytest.raises(CmbInpaintError, match="rows need the same number of maps, at least one"):
         plots.draw_polarization(rows)
 
 
