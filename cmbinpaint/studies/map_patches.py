@@ -20,7 +20,7 @@ from cmbinpaint.errors import MapError, UnitsError
 from cmbinpaint.files import fits
 from cmbinpaint.networks.cutting import SmoothMap, known_pixels, patch_angles
 from cmbinpaint.networks.tiling import SIDE, Tiling
-from cmbinpaint.sphere.maps import npix_to_nside
+from cmbinpaint.sphere.maps import is_unseen, npix_to_nside
 from cmbinpaint.sphere.pixels import pixel_vectors
 from cmbinpaint.sphere.units import unit_factor
 from cmbinpaint.studies.clipping import ClippingStudy, study_clipping
@@ -197,5 +197,10 @@ def _read_uK(path: Path) -> FloatArray:
     if info.unit is None:
         raise UnitsError(
             f"{path} does not give its unit, and pictures end at temperatures: TUNIT1 must say it"
+        )
+    unknown = int(np.count_nonzero(is_unseen(sky) | ~np.isfinite(sky)))
+    if unknown:
+        raise MapError(
+            f"{path} has {unknown} unknown pixels (UNSEEN or NaN); patches are cut from maps of the full sky"
         )
     return np.asarray(sky, dtype=np.float64) * unit_factor(info.unit, "uK_CMB")

@@ -152,6 +152,8 @@ def test_a_filled_map_beside_its_truth(tmp_path: Path, capsys: pytest.CaptureFix
         "--target, the map before its pixels were hidden, belongs to `analyze maps`"
         in capsys.readouterr().err
     )
+    assert cli.main(["analyze", "maps", sky, "--target", true, "-o", str(tmp_path / "none")]) == 1
+    assert "sky.fits has 822 unknown pixels (UNSEEN or NaN)" in capsys.readouterr().err
 
 
 def test_a_streamed_training_needs_no_further_words(
