@@ -63,13 +63,17 @@ class Companions:
         from cmbinpaint.files import fits
 
         own = {c.name for c in fits.describe(path, max_memory=self.max_memory)}
+        names: list[str | tuple[str, ...]] = [self.info.field]
+        if self.info.fields.n > 1:  # a standard deviation's, as --std-map names them
+            names.append(tuple(f"{name}_STD" for name in self.info.names))
         other = 0 if self.info.fields.n == 1 else self.info.fields.value
+        chosen = next((n for n in names if own >= ({n} if isinstance(n, str) else set(n))), other)
         with warnings.catch_warnings():
             if self.info.unit is None:  # said of the map itself already
                 warnings.filterwarnings("ignore", "column .* has no TUNIT", CmbInpaintWarning)
             sky, info = fits.read_map(
                 path,
-                self.info.field if own >= set(self.info.names) else other,
+                chosen,
                 unit=self.declared[0],
                 ordering=self.declared[1],
                 max_memory=self.max_memory,

@@ -159,6 +159,7 @@ class Filling:
         return common.provenance_of(args.argv)[0] | {
             "MODEL": (self.model.name, "that filled the holes"),
             "WEIGHTS": (self.model.sha256 or None, "sha256 of the model's weights"),
+            "FIELDS": (request.info.fields.stokes, "Stokes parameters that were filled"),
             "FILL": (args.fill, "realization or prediction"),
             "SEED": (self.seed, "of the realizations"),
             "NOISE": (not args.no_noise, "whether the holes have the map's noise"),

@@ -93,20 +93,18 @@ def page_target(args: argparse.Namespace) -> Path:
 
 
 def refuse_partial_sky(request: Request) -> None:
-    """Refuse a report on a map that has no values where nothing is filled, or on Q and U.
+    """Refuse a report on a map that has no values where nothing is filled, or on Q and U alone.
 
     Raises
     ------
     MapError
-        With the number of such pixels, or that the map is of more than T.
+        With the number of such pixels, or that there is no T.
     """
     from cmbinpaint.sphere.maps import validate_map
 
-    if request.info.fields.n > 1:
-        raise MapError(
-            f"a report is on T; this fill is of {', '.join(request.info.fields.stokes)}: give --fields T"
-        )
-    lost = int((request.plan.excluded & ~validate_map(request.sky).known).sum())
+    if request.info.fields.n == 2:
+        raise MapError("a report is on T, or on T, Q, U; this fill is of Q, U: omit the report")
+    lost = int((request.plan.excluded & ~validate_map(request.sky, polarized=True).known).sum())
     if lost:
         raise MapError(
             f"a report needs a full sky, and {lost} excluded pixels of {request.args.map} have no value; omit the "
@@ -185,13 +183,17 @@ class Page:
         from cmbinpaint.problem.problem import Problem
 
         known = self.known
-        given = known.get("cl") is not None or known.get("noise_std") is not None
+        given = any(known.get(name) is not None for name in ("cl", "noise_std", "noise_cov"))
         request = self.request
         unit = "uK_CMB" if request.info.unit or given else None
         if "sky_model" in known:
             return known["sky_model"], unit
         problem = Problem.make(
-            request.sky, plan=request.plan, unit=request.info.unit, assume_microkelvin=given
+            request.sky,
+            plan=request.plan,
+            unit=request.info.unit,
+            polconv=request.polconv,
+            assume_microkelvin=given,
         )
         return problem.assume_sky(**known), unit
 
@@ -222,8 +224,9 @@ class Page:
 
         info, name = self.request.info, Path(filled.path).name
         source = {
-            "file": Path(info.path).name, "column": f"{info.column} of HDU {info.hdu}", "nside": str(info.nside),
-            "ordering": info.ordering, "unit": info.unit or "not given", "coordinates": info.coord or "not given",
+            "file": Path(info.path).name, "column": f"{', '.join(info.names)} of HDU {info.hdu}",
+            "nside": str(info.nside), "ordering": info.ordering, "unit": info.unit or "not given",
+            "coordinates": info.coord or "not given",
             "type": info.dtype, "sha256": info.sha256, **self._mask_words(),
         }  # fmt: skip
         filling = {"file": name, "sha256": filled.sha256}

@@ -33,7 +33,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("input").add_argument
     add("--mask", metavar="FILE", type=Path, help="FITS mask, 1 = observed")
     source.add_map_arguments(add)
-    parser.set_defaults(fields="T")
     add_sky_arguments(parser)
     pages.add_report_arguments(parser, required=True)
     parser.add_argument("--overwrite", action="store_true", help="replace an existing report")
@@ -43,6 +42,8 @@ def run(args: argparse.Namespace) -> int:
     """Read, compare, write."""
     target = pages.page_target(args)
     header = _header(args)
+    if args.fields is None and args.field is None and header.get("FIELDS") in ("T", "QU", "TQU"):
+        args.fields = header["FIELDS"]  # as it was filled
     with common.stage("read the input"):
         request = source.Request.read(args, guard=_guard(header.get("GUARD", 0)))
     _refuse_no_holes(request, header)

@@ -16,9 +16,11 @@ from cmbinpaint.pipeline.spectra_comparison import SpectraComparison
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.report.fields import CloseUp, Maps, Panorama
 from cmbinpaint.report.hole_table import HoleTable, hole_table
+from cmbinpaint.report.polarization import Polarization
 from cmbinpaint.report.statistics import DepthRow, OnePoint, depth_rows
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.spectra.full_sky import anafast, dl_from_cl
+from cmbinpaint.sphere.fields import Fields
 
 # Highest multipole of a report: at nside 2048 the spectra then take a minute or two for each map.
 HIGHEST_MULTIPOLE = 2000
@@ -50,6 +52,8 @@ class MapReport:
         (n,) mean and standard deviation of the bandpowers of D_ell over several filled maps, else None.
     model_ell, model_dl
         (m,) multipoles and D_ell, noise in, of the sky model; None without one.
+    polarization
+        Of T, Q, U, what is shown of Q and U; all else is of T.
     """
 
     nside: int
@@ -69,6 +73,7 @@ class MapReport:
     std_dl: FloatArray | None
     model_ell: FloatArray | None
     model_dl: FloatArray | None
+    polarization: Polarization | None = None
 
 
 def report_on(
@@ -88,7 +93,8 @@ def report_on(
     Parameters
     ----------
     before
-        (npix,) float64, RING: the map with holes; what it has in holes is not read.
+        (npix,) float64, RING: the map with holes; what it has in holes is not read. Of T, Q, U (3, npix), as
+        are the others.
     filled
         (npix,) float64 maps, RING, each read and dropped in turn: the first is shown, all
         count in the standard deviation.
@@ -122,8 +128,17 @@ def report_on(
     for name, other in (("before", before), ("filled", first), ("target", target), ("error", error)):
         if other is not None and other.shape != plan.valid.shape:
             raise MapError(f"{name} has shape {other.shape}; the plan is for {plan.valid.shape}")
-    holes = hole_table(plan.targets, plan.depth)
     last = min(2 * plan.nside, HIGHEST_MULTIPOLE) if lmax is None else lmax
+    polarization = None
+    if before.ndim == 2:
+        polarization = Polarization.of(
+            before, first, plan, target=target, unit=unit, tolerance=tolerance, lmax=last
+        )
+        before, first = before[0], first[0]
+        target, error = (None if one is None else one[0] for one in (target, error))
+        maps_left, plan = (sky[0] for sky in maps_left), plan.temperature
+        sky_model = None if sky_model is None else sky_model.only(Fields.T)
+    holes = hole_table(plan.targets, plan.depth)
     hidden = np.where(plan.valid, before, np.nan)
     spectra = replace(
         compare_spectra(first, target=target, observed=hidden, mask=plan.valid, lmax=last), unit=unit
@@ -161,6 +176,7 @@ def report_on(
         std_dl=several.std_dl,
         model_ell=model_ell,
         model_dl=model_dl,
+        polarization=polarization,
     )
 
 

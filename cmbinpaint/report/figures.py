@@ -13,7 +13,9 @@ from cmbinpaint._types import FloatArray
 from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.plots.figures import COLORS, add_legend, new_axes, styled
 from cmbinpaint.plots.maps import Colors, draw_field, draw_sky, symmetric_limit
+from cmbinpaint.plots.polarization import draw_polarization
 from cmbinpaint.plots.spectra import draw_dl, draw_residual
+from cmbinpaint.plots.spectra import draw_spectra as draw_panels
 
 if TYPE_CHECKING:  # drawing needs none of what makes the numbers
     from cmbinpaint.report.contents import MapReport
@@ -127,6 +129,32 @@ def draw_spectra(report: "MapReport") -> Figure:
     add_legend(upper, fontsize=9)
     lower.set_ylabel(f"difference from\n{reference} [%]")
     return figure
+
+
+@styled
+def draw_polarization_of(report: "MapReport") -> Figure:
+    """Draw Q, U, P, E and B before and after."""
+    found = report.polarization
+    if found is None:
+        raise CmbInpaintError("the report holds no polarization; it is of T alone")
+    return draw_polarization(found.rows, unit=unit_words(report.unit), pixels=500)
+
+
+@styled
+def draw_six_spectra(report: "MapReport") -> Figure:
+    """Draw TT, EE, BB, TE, EB and TB before and after, with the target where it is known."""
+    found = report.polarization
+    if found is None:
+        raise CmbInpaintError("the report holds no polarization; it is of T alone")
+    curves: dict[str, dict[str, FloatArray]] = {}
+    bands: dict[str, FloatArray] = {}
+    ell = found.spectra["TT"].bands.centers
+    for name, one in found.spectra.items():
+        given = {"target": one.target, "filled": one.filled, "observed part, decoupled": one.observed}
+        curves[name] = {k: cl * ell * (ell + 1) / (2 * np.pi) for k, cl in given.items() if cl is not None}
+        bands[name] = one.cosmic_std / (one.filled if one.target is None else one.target)
+    roles = {"target": "target", "filled": "filled", "observed part, decoupled": "observed"}
+    return draw_panels(ell, curves, bands=bands, roles=roles, unit=_UNITS.get(report.unit or "", report.unit))
 
 
 def _draw_before(

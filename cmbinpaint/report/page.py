@@ -16,11 +16,14 @@ from cmbinpaint.report.figures import (
     draw_close_up,
     draw_one_point_of,
     draw_panorama,
+    draw_polarization_of,
+    draw_six_spectra,
     draw_spectra,
     shared_limit,
     unit_words,
 )
 from cmbinpaint.report.tables import (
+    band_rows,
     band_table,
     citations,
     class_table,
@@ -36,7 +39,8 @@ if TYPE_CHECKING:  # drawing needs none of what makes the numbers
 
 _DPI, _GRAY_DPI = 190.0, 120.0
 _SECTIONS = (
-    ("maps", "Maps"), ("close-ups", "Close-ups"), ("spectrum", "Power spectrum"), ("one-point", "Distribution"),
+    ("maps", "Maps"), ("close-ups", "Close-ups"), ("spectrum", "Power spectrum"),
+    ("polarization", "Polarization"), ("one-point", "Distribution"),
     ("holes", "Holes"), ("error", "Error map"), ("self-check", "Self-check"), ("input", "Input"),
     ("provenance", "Provenance"), ("cite", "How to cite"), ("gray", "In gray"),
 )  # fmt: skip
@@ -100,6 +104,7 @@ def report_page(report: "MapReport", facts: ReportFacts) -> str:
         _maps(report),
         _close_ups(report),
         _spectrum(report),
+        _polarization(report),
         _one_point(report),
         _holes(report),
         _error(report, facts),
@@ -109,7 +114,11 @@ def report_page(report: "MapReport", facts: ReportFacts) -> str:
         html.section("cite", "How to cite", html.listing(citations(facts.filling))),
         _gray(report),
     ]
-    head = [f"<h1>{html.escape(facts.title)}</h1>", html.remark(_subtitle(facts)), html.links(_SECTIONS)]
+    head = [
+        f"<h1>{html.escape(facts.title)}</h1>",
+        html.remark(_subtitle(facts)),
+        html.links(_sections(report)),
+    ]
     footer = html.remark(f"Made by cmbinpaint {__version__}: {facts.command}")
     return html.page(f"{facts.title}: report", header="\n".join(head), parts=parts, footer=footer)
 
@@ -212,6 +221,35 @@ def _spectrum(report: "MapReport") -> str:
         html.remark(" ".join(lines)),
         html.folded("The numbers of this figure", band_table(report)),
     )  # fmt: skip
+
+
+def _sections(report: "MapReport") -> list[tuple[str, str]]:
+    """The sections of this page."""
+    return [s for s in _SECTIONS if s[0] != "polarization" or report.polarization is not None]
+
+
+def _polarization(report: "MapReport") -> str:
+    """Q, U, P, E and B, and the six spectra."""
+    found = report.polarization
+    if found is None:
+        return ""
+    maps = figure_png(draw_polarization_of(report), dpi=_GRAY_DPI)
+    spectra = figure_png(draw_six_spectra(report), dpi=_GRAY_DPI)
+    words = (
+        f"E and B to ell = {found.lmax_eb}, as maps. A sky with zeros in its holes mixes E into B; the filled sky has "
+        "the model's B in the holes, so it is no evidence of B there. Changed in observed pixels of Q and U: "
+        f"{found.n_changed:,} of {found.n_observed:,} values."
+    )
+    lines = (
+        "D_ell of all six spectra, beam, pixel window and noise in; bands are cosmic variance. The observed part is "
+        "decoupled, E and B together: what E leaks into B is taken out on the mean, its scatter is not."
+    )
+    parts = [html.figure(maps, alt="Q, U, P, E and B before and after"), html.remark(words)]
+    if found.n_changed:
+        parts.append(html.note("Not the same sky.", "Observed Q or U differ from the input.", warn=True))
+    parts += [html.figure(spectra, alt="TT, EE, BB, TE, EB and TB before and after"), html.remark(lines)]
+    parts += [html.folded(f"The numbers of {name}", band_rows(one)) for name, one in found.spectra.items()]
+    return html.section("polarization", "Polarization", *parts)
 
 
 def _one_point(report: "MapReport") -> str:

@@ -13,6 +13,8 @@ from cmbinpaint.report import html
 from cmbinpaint.report.figures import unit_words
 
 if TYPE_CHECKING:  # drawing needs none of what makes the numbers
+    from cmbinpaint._types import FloatArray
+    from cmbinpaint.pipeline.spectra_comparison import SpectraComparison
     from cmbinpaint.report.contents import MapReport
 
 _ROUNDING = 1e-6  # of a standard deviation: a mean that was subtracted
@@ -82,8 +84,15 @@ def moment_table(report: "MapReport") -> str:
 
 
 def band_table(report: "MapReport") -> str:
-    """Return the bandpowers of D_ell."""
-    found = report.spectra
+    """Return the bandpowers of D_ell of T."""
+    more = {}
+    if report.mean_dl is not None and report.std_dl is not None:
+        more = {f"mean of {report.n_maps}": report.mean_dl, "std": report.std_dl}
+    return band_rows(report.spectra, more)
+
+
+def band_rows(found: "SpectraComparison", more: "Mapping[str, FloatArray] | None" = None) -> str:
+    """Return the bandpowers of D_ell of one spectrum; `more` are further columns."""
     titles = {
         "ell_min": "ell from", "ell_max": "to",
         "observed": "observed, decoupled", "observed_over_fsky": "holes = 0, over fsky",
@@ -95,12 +104,11 @@ def band_table(report: "MapReport") -> str:
         [str(int(v)) if name.startswith("ell_") else number(v) for name, v in zip(listed.columns, row, strict=True)]
         for row in listed.rows
     ]  # fmt: skip
-    if report.mean_dl is not None and report.std_dl is not None:
-        columns += [f"mean of {report.n_maps}", "std"]
-        for line, mean, std in zip(rows, report.mean_dl, report.std_dl, strict=True):
-            line += [number(mean), number(std)]
-    unit = f"{unit_words(report.unit)}²"
-    return html.table(columns, rows) + html.remark(f"D_ell in {unit}.")
+    for title, values in (more or {}).items():
+        columns.append(title)
+        for line, value in zip(rows, values, strict=True):
+            line.append(number(value))
+    return html.table(columns, rows) + html.remark(f"D_ell in {unit_words(found.unit)}².")
 
 
 _METHODS = {

@@ -189,7 +189,7 @@ def test_a_series_with_mean_and_standard_deviation(capsys) -> None:
         ("smica.fits --mask-field TMASK --model kriging", "use --model default, the exact answer, which fills all"),
         ("smica.fits --mask-field TMASK --model diffusive", "fills temperature only, the map is of T, Q, U"),
         ("smica.fits --mask-field TMASK --model combine128", "fills temperature only, the map is of T, Q, U"),
-        ("smica.fits --mask-field TMASK --report r", "a report is on T; this fill is of T, Q, U: give --fields T"),
+        ("smica.fits --fields QU --mask-field PMASK --report r", "a report is on T, or on T, Q, U; this fill is of Q"),
         ("smica.fits --mask-field TMASK --self-check", "self_check is for temperature"),
         ("smica.fits --field Q_STOKES", "column 'Q_STOKES' is Q by its name, and T was expected: --fields TQU"),
         ("smica.fits --field U_STOKES,Q_STOKES", "column 'U_STOKES' is U by its name, and Q was expected"),
@@ -299,3 +299,29 @@ def test_spectra_of_all_six(desk, capsys) -> None:
     assert Path("s.png").stat().st_size > 10_000 and "\n\nEB\n" in out
     run(f"{words} --fields T --fwhm-arcmin 100 -o t.json", "spectra")
     assert len(json.loads(Path("t.json").read_text(encoding="utf-8"))["bands"]) == 4
+
+
+def test_a_report_has_q_u_e_b_and_six_spectra(desk, monkeypatch) -> None:
+    monkeypatch.setattr("cmbinpaint.report.page._DPI", 30.0)
+    monkeypatch.setattr("cmbinpaint.report.page._GRAY_DPI", 30.0)
+    words = f"smica.fits --mask-field TMASK,PMASK {OPTIONS}"
+    run(f"{words} --realizations 2 --std-map std.fits -o r.fits")
+    run(f"{words} --report once -o o.fits")
+    mask = "--mask-field TMASK,PMASK"
+    run(
+        f"smica.fits r_000.fits r_001.fits {mask} --error-map std.fits --target smica.fits -o twice", "report"
+    )
+    for folder in ("once", "twice"):
+        page = Path(folder, "report.html").read_text(encoding="utf-8")
+        assert 'href="#polarization"' in page and page.count("The numbers of ") == 7
+        assert f"0 of {2 * MASKS[1].sum():,} values" in page and f"0 of {MASKS[0].sum():,}" in page
+        assert "I_STOKES, Q_STOKES, U_STOKES of HDU 1" in page and "Not the same sky" not in page
+    run(f"smica.fits --fields T --mask-field TMASK {OPTIONS.replace('3,0.1', '3')} -o t.fits")
+    run("smica.fits t.fits --mask-field TMASK -o alone", "report")
+    assert "polarization" not in Path("alone", "report.html").read_text(encoding="utf-8")
+    changed = np.array(read_map("o.fits", "TQU")[0])
+    changed[2, np.flatnonzero(MASKS[1])[:5]] += 1e-6
+    write_map("changed.fits", changed, info=read_map("smica.fits", "TQU")[1])
+    run(f"smica.fits changed.fits {mask} -o odd", "report")
+    page = Path("odd", "report.html").read_text(encoding="utf-8")
+    assert f"5 of {2 * MASKS[1].sum():,} values" in page and "Observed Q or U differ from the input." in page
