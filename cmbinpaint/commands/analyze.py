@@ -98,7 +98,7 @@ def _chosen(args: argparse.Namespace, source: Source) -> tuple[list[Study], list
     targets, lack = source.targets(1), source.spectra_lack()
     if lack:
         notes.append(
-            f"spectra: skipped, the data set has {lack} patches too few for {args.split}; --data names another"
+            f"spectra: skipped, the data set has {lack} {args.split} patches too few; --data names another"
         )
     else:
         chosen.append(STUDIES["patch spectra"])
