@@ -15,11 +15,13 @@ from cmbinpaint.commands import _common as common
 from cmbinpaint.commands import _input as source
 from cmbinpaint.commands import _outputs as outputs
 from cmbinpaint.commands._companions import Companions
+from cmbinpaint.commands._optimal import add_optimal_arguments, optimal_of, optimal_table
 from cmbinpaint.errors import CmbInpaintError
 
 if TYPE_CHECKING:
     from cmbinpaint._types import AnyArray, FloatArray
     from cmbinpaint.files.fits import MapInfo
+    from cmbinpaint.pipeline.optimal_spectrum import OptimalSpectrum
     from cmbinpaint.pipeline.spectra_comparison import SpectraComparison
 
     Comparisons = dict[str, SpectraComparison]
@@ -46,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bins", metavar="N", type=common.positive_int, help="how many; default 20, in log ell"
     )
+    add_optimal_arguments(parser.add_argument_group("optimal bandpowers").add_argument)
     parser.add_argument("--max-memory", metavar="B", type=common.memory_size, help="as 8G")
     parser.add_argument(
         "-o",
@@ -59,18 +62,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Compare, print, write."""
     table_path, figure_path = _outputs(args.output)
-    wanted = [path for path in (table_path, figure_path) if path is not None]
+    best_path = (
+        table_path and table_path.with_name(f"{table_path.stem}_optimal.csv") if args.optimal else None
+    )
+    wanted = [path for path in (table_path, figure_path, best_path) if path is not None]
     outputs.refuse_outputs(args, wanted, overwrite=args.overwrite)
-    with common.stage("spectra"):
-        comparison = _compare(args)
-    print("\n\n".join(_texts(comparison)))
+    comparison, best = _compare(args)
+    print("\n\n".join([*_texts(comparison), *([optimal_table(best)] if best else [])]))
     if table_path is None or figure_path is None:
         return 0
+    if best is not None and best_path is not None:
+        write_whole(best_path, best.csv(), replace=args.overwrite)
     as_text = _json if table_path.suffix == ".json" else _csv
     write_whole(table_path, as_text(comparison), replace=args.overwrite)
     with common.stage("figure"):
-        _draw(comparison, figure_path, f"Power spectra of {args.map.name}", replace=args.overwrite)
-    print(f"{table_path}\n{figure_path}")
+        _draw(comparison, best, figure_path, f"Power spectra of {args.map.name}", replace=args.overwrite)
+    print("\n".join(map(str, wanted)))
     return 0
 
 
@@ -84,22 +91,26 @@ def _outputs(text: str | None) -> tuple[Path | None, Path | None]:
     return base.with_name(base.name + ".csv"), base.with_name(base.name + ".png")
 
 
-def _compare(args: argparse.Namespace) -> "Comparisons":
+def _compare(args: argparse.Namespace) -> "tuple[Comparisons, OptimalSpectrum | None]":
     from cmbinpaint.pipeline.compare_spectra import compare_all
 
     sky, info = source.read_sky(args)
     files = Companions(info, "uK_CMB" if info.unit else None, args.max_memory, (args.unit, args.ordering))
     observed = None if args.observed is None else files.read(args.observed)[0]
-    found = compare_all(
-        files.in_work_unit(sky, info),
-        target=None if args.target is None else files.read_full(args.target),
-        observed=observed,
-        mask=_read_mask(args, info),
-        beam=_beam(args, info),
-        lmax=args.lmax,
-        bins=args.bins,
-    )
-    return {name: replace(one, unit="uK_CMB" if info.unit else None) for name, one in found.items()}
+    filled, mask = files.in_work_unit(sky, info), _read_mask(args, info)
+    with common.stage("spectra"):
+        found = compare_all(
+            filled,
+            target=None if args.target is None else files.read_full(args.target),
+            observed=observed,
+            mask=mask,
+            beam=_beam(args, info),
+            lmax=args.lmax,
+            bins=args.bins,
+        )
+    bands = next(iter(found.values())).bands
+    best = optimal_of(args, filled if observed is None else observed, mask, info, bands)
+    return {name: replace(one, unit="uK_CMB" if info.unit else None) for name, one in found.items()}, best
 
 
 def _read_mask(args: argparse.Namespace, info: "MapInfo") -> "AnyArray | None":
@@ -176,7 +187,9 @@ def _bands(comparison: "SpectraComparison") -> list[dict[str, float | None]]:
     ]
 
 
-def _draw(comparisons: "Comparisons", path: Path, title: str, *, replace: bool) -> None:
+def _draw(
+    comparisons: "Comparisons", best: "OptimalSpectrum | None", path: Path, title: str, *, replace: bool
+) -> None:
     from cmbinpaint import plots
 
     first = next(iter(comparisons.values()))
@@ -185,11 +198,13 @@ def _draw(comparisons: "Comparisons", path: Path, title: str, *, replace: bool) 
         "unit": "µK" if first.unit else None,
         "title": title,
         "note": f"{window}, noise included; nside {first.nside}",
-        "roles": dict(zip(_CURVES.values(), ("target", "filled", "observed"), strict=True)),
+        "roles": dict(zip(_CURVES.values(), ("target", "filled", "observed"), strict=True))
+        | {"optimal": "network"},
     }
     ell = first.bands.centers
     if len(comparisons) == 1:
-        figure = plots.draw_comparison(ell, _dl(first), band=_scatter(first), **options)
+        curves = _dl(first) | ({} if best is None else {"optimal": best.to_dl()[1]})
+        figure = plots.draw_comparison(ell, curves, band=_scatter(first), **options)
     else:
         spectra = {name: _dl(one) for name, one in comparisons.items()}
         bands = {name: _scatter(one) for name, one in comparisons.items()}

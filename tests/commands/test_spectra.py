@@ -2,12 +2,13 @@
 
 import csv
 import json
+from itertools import pairwise
 
 import healpy
 import numpy as np
 import pytest
 
-from cmbinpaint import cli
+from cmbinpaint import cli, optimal_spectrum
 from cmbinpaint.files import fits
 from cmbinpaint.sims import fiducial_cl, simulate_sky
 
@@ -128,3 +129,41 @@ def test_existing_output_is_refused(folder, tmp_path, capsys) -> None:
     assert run(folder / "filled.fits", "-o", tmp_path / "a") == 1
     assert "a.png exists already; give another output, or --overwrite" in capsys.readouterr().err
     assert (tmp_path / "a.png").read_text() == "precious"
+
+
+def test_optimal_bandpowers_are_those_of_the_function(folder, tmp_path, capsys) -> None:
+    np.savetxt(tmp_path / "cl.txt", fiducial_cl(3 * NSIDE - 1), header="C_ell [uK^2]")
+    words = ["--observed", folder / "sky.fits", "--mask-field", "M", "--lmax", 40, "--bins", 4]
+    known = ["--cl", tmp_path / "cl.txt", "--noise-std", 1, "--fwhm-arcmin", 345]
+    options = ["--optimal", "--n-sims", 4, "--seed", 5, *known, "-o", tmp_path / "out"]
+    assert run(folder / "filled.fits", *words, *options) == 0
+    said = capsys.readouterr().out
+    sky, valid = (fits.read_map(folder / "sky.fits", name, unit="uK")[0] for name in "TM")
+    edges = [int(row["ell_min"]) for row in rows(tmp_path / "out.csv")] + [41]
+    best = optimal_spectrum(
+        np.where(valid > 0, sky, np.nan), valid, cl=fiducial_cl(3 * NSIDE - 1), fwhm=np.radians(345 / 60),
+        noise_std=1.0, bins=edges, n_sims=4, seed=5, unit="uK",
+    )  # fmt: skip
+    with (tmp_path / "out_optimal.csv").open() as stream:
+        table = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(stream)]
+    np.testing.assert_allclose([row["cl"] for row in table], best.bandpowers, rtol=1e-4)
+    np.testing.assert_allclose([row["cl_error"] for row in table], best.errors, rtol=1e-6)
+    # And they are the sky's: of theory within its errors.
+    bands = [np.average(fiducial_cl(40)[a:b], weights=2 * np.arange(a, b) + 1) for a, b in pairwise(edges)]
+    assert np.all(np.abs(best.bandpowers - bands) < 4 * best.errors)
+    assert f"{best.to_dl()[1][0]:.4g}" in said and "noise bias subtracted (4 simulations, seed 5)" in said
+    assert f"{tmp_path / 'out_optimal.csv'}" in said and (tmp_path / "out.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["--seed", "1"], "--seed is for --optimal; give it too, or omit this"),
+        (["--optimal", "--noise-std", "1"], "--cl and --noise-std say together what --optimal expects"),
+        (["--optimal", "--fwhm-arcmin", "300"], "where --cl says what it smoothed; give --cl"),
+    ],
+)
+def test_what_optimal_needs_is_said(words, text, folder, capsys) -> None:
+    given = ["--observed", folder / "sky.fits", "--mask-field", "M", "--lmax", "40", "--bins", "4"]
+    assert run(folder / "filled.fits", *given, *words) == 1
+    assert text in capsys.readouterr().err

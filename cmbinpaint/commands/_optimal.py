@@ -1,0 +1,86 @@
+"""Bandpowers of least variance beside the spectra of a filled map: `spectra --optimal`.
+
+Inputs: the arguments declared here, a map with holes and its mask. Outputs: `OptimalSpectrum`, its table.
+"""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cmbinpaint.commands import _common as common
+from cmbinpaint.commands._known import add_spectrum_arguments
+from cmbinpaint.errors import CmbInpaintError
+
+if TYPE_CHECKING:
+    from cmbinpaint._types import AnyArray
+    from cmbinpaint.files.fits import MapInfo
+    from cmbinpaint.pipeline.optimal_spectrum import OptimalSpectrum
+    from cmbinpaint.spectra.bandpowers import Bandpowers
+
+
+def add_optimal_arguments(add: Callable[..., Any]) -> None:
+    """Declare `--optimal` and what it needs to know of the sky."""
+    add("--optimal", action="store_true",
+        help="bandpowers of least variance too, of T where it is observed; with -o OUT in OUT_optimal.csv")  # fmt: skip
+    add("--cl", metavar="FILE", type=Path, help="C_ell that the sky is expected to have; default: estimated")
+    add_spectrum_arguments(add)
+    add("--noise-std", metavar="X", type=common.positive_float, help="white noise per pixel in µK, with --cl")
+    add("--n-sims", metavar="N", type=common.positive_int, help="simulations of noise; default 100")
+    add("--seed", metavar="S", type=common.natural, help="of the simulations; default: a fresh one, shown")
+
+
+def optimal_of(
+    args: argparse.Namespace, sky: "AnyArray", mask: "AnyArray | None", info: "MapInfo", bands: "Bandpowers"
+) -> "OptimalSpectrum | None":
+    """Estimate the bandpowers of a map in the unit of the work, if they are wanted."""
+    if not args.optimal:
+        _refuse_alone(args)
+        return None
+    import numpy as np
+
+    from cmbinpaint.commands._known import read_spectrum
+    from cmbinpaint.pipeline.optimal_spectrum import optimal_spectrum
+
+    if info.fields.n > 1:
+        raise CmbInpaintError("--optimal is of T; choose it with --fields T")
+    if (args.cl is None) != (args.noise_std is None):
+        raise CmbInpaintError(
+            "--cl and --noise-std say together what --optimal expects; give both, or neither"
+        )
+    if args.cl is None and args.fwhm_arcmin is not None:
+        raise CmbInpaintError(
+            "--optimal divides by the beam of --fwhm-arcmin where --cl says what it smoothed; give --cl"
+        )
+    known: dict[str, Any] = {}
+    if args.cl is not None:
+        fwhm = None if args.fwhm_arcmin is None else float(np.radians(args.fwhm_arcmin / 60))
+        known = {"cl": read_spectrum(args, info.fields), "fwhm": fwhm, "noise_std": args.noise_std}
+    seed = common.fresh_seed() if args.seed is None else args.seed
+    with common.progress_bar("optimal spectrum") as bar:
+        return optimal_spectrum(
+            sky, mask, bins=bands, unit="uK" if info.unit else None, n_sims=args.n_sims or 100, seed=seed,
+            progress=lambda progress: bar.set_postfix_str(str(progress)), **known,
+        )  # fmt: skip
+
+
+def _refuse_alone(args: argparse.Namespace) -> None:
+    """Refuse options that say something to `--optimal` where it is not given."""
+    for option in ("cl", "cl_kind", "cl_unit", "noise_std", "n_sims", "seed"):
+        if getattr(args, option) is not None:
+            raise CmbInpaintError(f"--{option.replace('_', '-')} is for --optimal; give it too, or omit this")
+
+
+def optimal_table(best: "OptimalSpectrum") -> str:
+    """Return D_ell of each band with its error, as text."""
+    _, d_ell, errors = best.to_dl()
+    edges = best.bands.edges
+    lines = [f"{'ell_min':>7}  {'ell_max':>7}  {'optimal':>9}  {'error':>9}"]
+    lines += [
+        f"{low:>7}  {high - 1:>7}  {value:>9.4g}  {error:>9.4g}"
+        for low, high, value, error in zip(edges[:-1], edges[1:], d_ell, errors, strict=True)
+    ]
+    window = "beam and pixel window divided out" if best.beam_divided else "beam and pixel window in"
+    unit = f"{best.unit}^2" if best.unit else "the map's unit squared"
+    said = f"optimal: D_ell in {unit}, {window}, noise bias subtracted ({best.n_sims} simulations, seed {best.seed})"
+    return "\n".join([*lines, said])
