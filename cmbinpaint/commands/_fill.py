@@ -175,6 +175,7 @@ class Filling:
             "MAPSHA": (request.info.sha256, "its sha256"),
             "MASKFILE": ((args.mask or args.map).name, f"holes: {holes}"),
             "MASKSHA": (request.mask_sha256, "its sha256"),
+            "MASKPOL": (args.mask_pol and args.mask_pol.name, "mask of Q and U, if it is another file"),
             "EXCLFILE": (
                 None if args.exclude is None else args.exclude.name,
                 "what was neither used nor filled",

@@ -153,7 +153,10 @@ class Problem:
     def _checked(self, sky_model: SkyModel) -> SkyModel:
         """The model, if its power is that of the data; of a constant map any model serves."""
         if self.constant is None and self.fields is Fields.TQU:
-            check_power(self.observed[0], self.plan.valid[0], sky_model.only(Fields.T), self.work_unit)
+            for fields, part in ((Fields.T, 0), (Fields.QU, slice(1, 3))):
+                check_power(
+                    self.observed[part], self.plan.valid[part], sky_model.only(fields), self.work_unit
+                )
         elif self.constant is None:
             check_power(self.observed, self.plan.valid, sky_model, self.work_unit)
         return sky_model

@@ -52,11 +52,12 @@ def check_power(observed: FloatArray, valid: BoolArray, sky_model: SkyModel, uni
     Parameters
     ----------
     observed
-        (npix,) RING, without monopole and dipole; never read where not valid.
+        (npix,) RING, without monopole and dipole, or (2, npix) Q, U, of which the power of E and B together is looked
+        at; never read where not valid.
     valid
-        (npix,) bool, RING; True where observed.
+        Bool, RING, of the same shape; True where observed.
     sky_model
-        In the same unit; of T alone (others are not checked).
+        In the same unit, of T or of Q and U.
     unit
         The unit's name, for messages.
 
@@ -71,15 +72,15 @@ def check_power(observed: FloatArray, valid: BoolArray, sky_model: SkyModel, uni
     CmbInpaintWarning
         Instead, where too little sky is observed to be certain, or where only the noise tells.
     """
-    bands = _measure(observed, valid, sky_model) if sky_model.signal_cl.ndim == 1 else None
+    bands = _measure(observed, valid, sky_model)
     if bands is None or not bands.wrong.any():
         return
-    what = f"{bands.evidence(unit)}: {bands.likeness()}"
+    what, of = f"{bands.evidence(unit)}: {bands.likeness()}", "the map" if observed.ndim == 1 else "Q and U"
     if (bands.wrong & bands.certain).any():
-        raise SpectrumError(f"the sky model does not fit the map: {what}. {_REMEDY}")
+        raise SpectrumError(f"the sky model does not fit {of}: {what}. {_REMEDY}")
     why = "noise dominates" if bands.many.any() else "little sky is observed"
     warnings.warn(
-        f"the sky model may not fit the map ({why}, so it is not certain): {what}. {_REMEDY}",
+        f"the sky model may not fit {of} ({why}, so it is not certain): {what}. {_REMEDY}",
         CmbInpaintWarning,
         stacklevel=3,
     )
@@ -178,20 +179,31 @@ class _Bands:
 
 def _measure(observed: FloatArray, valid: BoolArray, sky_model: SkyModel) -> _Bands | None:
     """Measure the power of the map in bands; None if it holds too few modes for one."""
-    nside, npix, fsky = sky_model.nside, valid.size, float(np.mean(valid))
+    rows, here = np.atleast_2d(observed), np.atleast_2d(valid)[-1]
+    nside, npix, fsky = sky_model.nside, here.size, float(np.mean(here))
     lmax = min(2 * nside, HIGHEST_ELL, sky_model.lmax)
     # Monopole and dipole that are fitted to a patch take its longest waves along.
     bands = _bands(int(np.ceil(3 / np.sqrt(fsky))), lmax, fsky)
     if bands is None:
         return None
-    seen = np.where(valid, observed - np.mean(observed[valid]), 0.0)
-    cl = alm_to_cl(Harmonics(nside, lmax).adjoint(seen) * (4 * np.pi / npix), lmax)
+    # Of Q and U the power of E and B together: that is mixed among multipoles, not among modes.
+    spins, modes = (
+        ((0, 0), [sky_model.signal_cl]) if len(rows) == 1 else ((2, 2), np.diagonal(sky_model.signal_cl).T)
+    )
+    seen = np.where(here, rows - (np.mean(rows[:, here]) if len(rows) == 1 else 0.0), 0.0)
+    alm = Harmonics(nside, lmax).adjoint(seen) * (4 * np.pi / npix)
+    cl = np.sum([alm_to_cl(row, lmax) for row in alm], axis=0)
     power = np.maximum(bands.bin(cl), 1e-300)
-    signal = sky_model.signal_cl[: lmax + 1].copy()
+    signal = np.sum([mode[: lmax + 1] for mode in modes], axis=0)
     signal[:2] = 0.0
-    variance = np.broadcast_to(np.square(sky_model.noise_std), (npix,))
-    most = min(noise_power(_roughness(observed, valid, nside), npix) * fsky, float(power.min()))
-    coupling = coupling_matrix(valid, lmax)
+    variance = np.broadcast_to(np.square(sky_model.noise_std).reshape(len(rows), -1), rows.shape).sum(axis=0)
+    rough = np.sqrt(np.sum([_roughness(row, here, nside) ** 2 for row in rows]))
+    most = min(noise_power(rough, npix) * fsky, float(power.min()))
+    coupling = coupling_matrix(here, lmax, spins=spins).reshape(-1, lmax + 1, lmax + 1).sum(axis=0)
+    noise = 4 * np.pi / npix**2 * float(np.sum(variance, where=here))
+    # E of a wide band is that of its lowest multipoles: there are fewer modes than there seem.
+    total = signal + noise / fsky
+    alike = 1.0 if len(rows) == 1 else bands.bin(total) ** 2 / np.maximum(bands.bin(total**2), 1e-300)
     seen_signal, seen_if_dl = (
         np.maximum(bands.bin(coupling @ cl), 1e-300) for cl in (signal, cl_from_dl(signal))
     )
@@ -200,8 +212,8 @@ def _measure(observed: FloatArray, valid: BoolArray, sky_model: SkyModel) -> _Ba
         power=power,
         signal=seen_signal,
         signal_if_dl=seen_if_dl,
-        noise=4 * np.pi / npix**2 * float(np.sum(variance, where=valid)),
-        scatter=np.sqrt(2 / (bands.n_modes * fsky)),
+        noise=noise,
+        scatter=np.sqrt(2 / (bands.n_modes * alike * fsky)),
         clear=power > NO_NOISE * most,
     )
 

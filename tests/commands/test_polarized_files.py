@@ -158,6 +158,7 @@ def test_masks_in_files_of_their_own() -> None:
     ):
         run(f"smica.fits {words} {OPTIONS} -o o{i}.fits")
         np.testing.assert_array_equal(read_map(f"o{i}.fits", "TQU")[0], expected)
+    assert afits.getheader("o0.fits", 1)["MASKPOL"] == "p.fits"
 
 
 def test_a_series_with_mean_and_standard_deviation(capsys) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cmbinpaint import inpaint_map
 from cmbinpaint.errors import CmbInpaintWarning, SpectrumError
-from cmbinpaint.sims import SkyModel, fiducial_cl, simulate_sky
+from cmbinpaint.sims import SkyModel, fiducial_cl, fiducial_spectra, simulate_sky
 from cmbinpaint.sims.estimate import _DipoleFit
 from cmbinpaint.sims.power_check import check_power
 from cmbinpaint.sphere.masks import planck_like_mask
@@ -158,3 +159,44 @@ def test_planck_s_own_map_fits_planck_s_own_spectrum() -> None:
     check_power(seen, valid, model_of(cl, 128, fwhm=np.radians(5 / 60)), "uK_CMB")
     with pytest.raises(SpectrumError, match="the map looks to be in K, not µK"):
         check_power(1e-6 * seen, valid, model_of(cl, 128, fwhm=np.radians(5 / 60)), "uK_CMB")
+
+
+class TestPolarization:
+    """Of Q and U the power of E and B together is looked at."""
+
+    SPECTRA = fiducial_spectra(3 * NSIDE - 1)
+
+    def test_right_models_pass(self) -> None:
+        rng = np.random.default_rng(7)
+        for _ in range(40):
+            nside = int(rng.choice([16, 32]))
+            cl = fiducial_spectra(3 * nside - 1)[1:3] * rng.uniform(0.8, 1.2)
+            fwhm, noise = rng.choice([1, 3, 6]) * pixel_size(nside), rng.choice([0.02, 0.3, 3.0])
+            valid = random_mask(nside, rng)
+            sky = simulate_sky(cl, nside, fwhm=fwhm, noise_std=noise, pixwin=True, seed=rng)
+            both = np.stack([valid, valid])
+            check_power(
+                np.where(both, sky, np.nan), both, model_of(cl, nside, fwhm=fwhm, noise_std=noise), "uK"
+            )
+
+    @pytest.mark.parametrize(
+        ("factor", "words"),
+        [
+            (1e-6, "the map looks to be in K, not µK"),
+            (1e-3, "the map looks to be in mK, not µK"),
+            (3.0, "times too small"),
+            (0.3, "times too large"),
+        ],
+    )
+    def test_another_unit_or_level_is_named(self, factor: float, words: str) -> None:
+        model = model_of(self.SPECTRA[1:3], fwhm=FWHM, noise_std=0.01)
+        sky = factor * simulate_sky(self.SPECTRA[1:3], NSIDE, fwhm=FWHM, noise_std=0.01, pixwin=True, seed=1)
+        both = np.stack([MASK, MASK])
+        with pytest.raises(SpectrumError, match=f"does not fit Q and U: .*{words}"):
+            check_power(np.where(both, sky, np.nan), both, model, "uK")
+
+    def test_t_q_u_are_checked_apart(self) -> None:
+        sky = simulate_sky(self.SPECTRA, NSIDE, fwhm=FWHM, noise_std=[3, 0.01, 0.01], pixwin=True, seed=2)
+        sky[1:] *= 4
+        with pytest.raises(SpectrumError, match="does not fit Q and U"):
+            inpaint_map(sky, MASK, cl=self.SPECTRA, fwhm=FWHM, noise_std=[3, 0.01, 0.01], unit="uK", seed=1)
