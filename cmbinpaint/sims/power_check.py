@@ -52,8 +52,8 @@ def check_power(observed: FloatArray, valid: BoolArray, sky_model: SkyModel, uni
     Parameters
     ----------
     observed
-        (npix,) RING, without monopole and dipole, or (2, npix) Q, U, of which the power of E and B together is looked
-        at; never read where not valid.
+        (npix,) RING, without monopole and dipole, or (2, npix) Q, U, whose E and B power together is compared; never
+        read where not valid.
     valid
         Bool, RING, of the same shape; True where observed.
     sky_model

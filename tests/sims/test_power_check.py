@@ -162,7 +162,7 @@ def test_planck_s_own_map_fits_planck_s_own_spectrum() -> None:
 
 
 class TestPolarization:
-    """Of Q and U the power of E and B together is looked at."""
+    """Of Q and U the power of E and B together is compared."""
 
     SPECTRA = fiducial_spectra(3 * NSIDE - 1)
 
