@@ -72,8 +72,8 @@ class SkyStream:
     batch_size: int = 16
     side: int = SIDE
     nside: int = 128
-    spheres: int = 3
-    skies: int = 4
+    spheres: int = 8
+    skies: int = 2
     step_arcmin: tuple[float, float] = (0.86, 13.75)
     beam_px: tuple[float, float] = (0.0, 5.0)
     noise_over_rms: tuple[float, float] = (1e-2, 0.5)
