@@ -125,16 +125,21 @@ def _simulated(seed: int) -> np.ndarray:
 
 
 def _judged(found: np.ndarray, simulated: np.ndarray, paired: np.ndarray, published: np.ndarray) -> dict:
-    """Ratios to the simulations' mean, and whether they agree with the published ones as simulations do."""
+    """Ratios to the simulations' mean, and whether they agree with the published ones but for a window."""
     ratios, others = simulated / simulated.mean(axis=0), paired / paired.mean(axis=0)
     ratio, off = found / simulated.mean(axis=0), found / simulated.mean(axis=0) - published
     n, k = ratios.shape
     cov = np.cov(ratios - others, rowvar=False)
-    value = float(off @ np.linalg.solve(cov, off)) * (n - k - 2) / (n - 1)  # Hartlap, Simon & Schneider 2007
+    # What smoothed the public map besides its beam is not known: its window, exp(-ell² s²) in power, is fitted.
+    shape, inverse = np.square(BANDS.centers), np.linalg.inv(cov)
+    smoothing = -float(shape @ inverse @ off) / float(shape @ inverse @ shape)
+    off = off + smoothing * shape
+    value = float(off @ inverse @ off) * (n - k - 2) / (n - 1)  # Hartlap, Simon & Schneider 2007
     return {
-        "ratio": ratio.tolist(), "scatter": ratios.std(axis=0, ddof=1).tolist(),
+        "smoothing_fwhm_arcmin": float(np.sign(smoothing) * np.degrees(np.sqrt(8 * np.log(2) * abs(smoothing))) * 60),
+        "ratio": (ratio + smoothing * shape).tolist(), "scatter": ratios.std(axis=0, ddof=1).tolist(),
         "difference": off.tolist(), "difference_scatter": np.sqrt(np.diag(cov)).tolist(),
-        "chi2": value, "p": float(chi2.sf(value, k)),
+        "chi2": value, "p": float(chi2.sf(value, k - 1)),
     }  # fmt: skip
 
 

@@ -186,7 +186,7 @@ def test_what_ships_is_near_the_exact_mean(plan: InpaintingPlan, sky_model: SkyM
         assert errors[0] < limit * errors[1], (low, high)
 
 
-EXCESS_LIMITS = (2.6, 1.7, 1.35, 1.25)
+EXCESS_LIMITS = (2.0, 1.5, 1.25, 1.15)
 
 
 def test_progress_counts_patches(predictor: NetworkPredictor, observation) -> None:
