@@ -26,9 +26,10 @@ LEVELS = {"T": (20.0, 20.0), "TQU": (3.0, 0.3)}  # µK; Q, U of TQU second
 def main() -> None:
     parser = arguments(__doc__ or "")
     parser.add_argument("--estimated", action="store_true", help="estimate spectra and noise from the splits")
+    parser.add_argument("--fields", nargs="+", choices=LEVELS, default=list(LEVELS))
     args = parser.parse_args()
     results = []
-    for fields in ("T", "TQU"):
+    for fields in args.fields:
         for ratio in (1.0, 3.0):
             found = [_sky(args, fields, ratio, seed) for seed in range(args.skies)]
             for number, name in enumerate(("together", "apart", "difference over noise")):
