@@ -7,10 +7,12 @@ argument and `except CmbInpaintError` tells it from a bug. A message says what w
 expected and what to do.
 """
 
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from types import FrameType
 
 # What the extras of the package bring; the core does without.
 EXTRAS = {"network": ("torch", "safetensors", "PIL"), "theory": ("camb",)}
@@ -105,5 +107,19 @@ def kept_warnings() -> Iterator[list[str]]:
             yield kept
     finally:
         kept += dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, CmbInpaintWarning))
+        place = _callers_place()
         for w in caught:
-            warnings.warn_explicit(w.message, w.category, w.filename, w.lineno)
+            own = place is not None and issubclass(w.category, CmbInpaintWarning)
+            warnings.warn_explicit(w.message, w.category, *(place if own else (w.filename, w.lineno)))  # type: ignore[arg-type]
+
+
+def _callers_place() -> tuple[str, int] | None:
+    """Return file and line of whoever called the package; None if it calls itself, from the command line."""
+    frame: FrameType | None = sys._getframe()
+    outermost = frame
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").partition(".")[0] == __package__:
+            outermost = frame
+        frame = frame.f_back
+    caller = None if outermost is None else outermost.f_back
+    return None if caller is None else (caller.f_code.co_filename, caller.f_lineno)

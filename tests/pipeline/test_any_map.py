@@ -1,5 +1,6 @@
 """Maps of any size and scale, arguments of any type: the right fill, or the package's error."""
 
+import sys
 from typing import Any
 
 import healpy as hp
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from cmbinpaint import Draws, inpaint_map, plan_inpainting
-from cmbinpaint.errors import CmbInpaintError, MapError
+from cmbinpaint.errors import CmbInpaintError, CmbInpaintWarning, MapError
 from cmbinpaint.sims.sky_model import SkyModel
 
 NSIDE = 16
@@ -163,3 +164,11 @@ def test_lists_are_arrays() -> None:
     lists = {name: value.tolist() for name, value in known.items()}
     filled = inpaint_map(SKY.tolist(), MASK.tolist(), seed=1, model="kriging", **lists)
     np.testing.assert_array_equal(filled, expected)
+
+
+def test_warnings_show_the_line_of_the_user() -> None:
+    sky = np.exp(2 * np.random.default_rng(1).standard_normal(3072))
+    with pytest.warns(CmbInpaintWarning, match="take the logarithm") as warned:
+        line = sys._getframe().f_lineno + 1
+        inpaint_map(sky, np.arange(3072) > 40, seed=1)
+    assert {(w.filename, w.lineno) for w in warned} == {(__file__, line)}
