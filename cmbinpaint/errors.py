@@ -109,8 +109,10 @@ def kept_warnings() -> Iterator[list[str]]:
         kept += dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, CmbInpaintWarning))
         place = _callers_place()
         for w in caught:
-            own = place is not None and issubclass(w.category, CmbInpaintWarning)
-            warnings.warn_explicit(w.message, w.category, *(place if own else (w.filename, w.lineno)))  # type: ignore[arg-type]
+            file, line = w.filename, w.lineno
+            if place is not None and issubclass(w.category, CmbInpaintWarning):
+                file, line = place
+            warnings.warn_explicit(w.message, w.category, file, line)
 
 
 def _callers_place() -> tuple[str, int] | None:

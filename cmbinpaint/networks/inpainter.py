@@ -40,7 +40,9 @@ FAMILY = "pconv"
 NSIDES = (128, 2048)
 # Patches a pass, always padded to it, so that a fill does not depend on how patches fall into batches.
 _BATCH = 8
-_CUT = 512  # patches evaluated at a time: each evaluation costs a transform of the whole sphere beforehand
+# Patches evaluated at a time, four times as many of large spheres: each evaluation begins with a transform of all of
+# it, at nside 2048 30 s of processor time.
+_CUT, _LARGE_NSIDE = 512, 1024
 
 
 class NetworkInpainter(Inpainter):
@@ -212,7 +214,7 @@ class NetworkPredictor(Predictor):
     posterior: HolePosterior | None
 
     def predict(self, observed: FloatArray, *, watch: Watch | None = None) -> FloatArray:
-        """Fill the targets (see `Predictor`); `watch` is called every 512 patches."""
+        """Fill the targets (see `Predictor`); `watch` is called every 512 patches or 2048."""
         observed = validate_observed(observed, self.plan.valid)
         filled = np.where(self.plan.valid, observed, 0.0)
         if self.posterior is None:
@@ -233,8 +235,9 @@ class NetworkPredictor(Predictor):
     ) -> Iterator[tuple[int, AnyArray, AnyArray, FloatArray]]:
         """Of some patches at a time: how many, and of their pixels numbers, weights and values."""
         sky = SmoothMap.of(level_map(filled, self.plan.nside, level.nside), level.nside)
-        for start in range(0, len(level.tiling), _CUT):
-            chunk = slice(start, start + _CUT)
+        cut = _CUT if level.nside < _LARGE_NSIDE else 4 * _CUT
+        for start in range(0, len(level.tiling), cut):
+            chunk = slice(start, start + cut)
             planes, members = level.tiling.planes[chunk], level.tiling.members[chunk]
             fields = sky.at(*patch_angles(planes))
             known = known_pixels(level.known, level.nside, planes)
