@@ -143,7 +143,7 @@ def _top_parser() -> Parser:
     parser = Parser(
         prog="cmbinpaint",
         usage="cmbinpaint COMMAND ...",
-        description="Fill the holes of HEALPix CMB temperature maps, with power spectra you can trust.",
+        description="Fill the holes of HEALPix CMB maps, T or T, Q, U, with power spectra you can trust.",
         epilog=f"commands:\n{rows}\n\n`cmbinpaint COMMAND --help` describes one.",
     )
     parser.add_argument("--version", action="version", version=f"cmbinpaint {__version__}")

@@ -152,6 +152,8 @@ class Problem:
 
     def _checked(self, sky_model: SkyModel) -> SkyModel:
         """The model, if its power is that of the data; of a constant map any model serves."""
+        if self.constant is None and self.fields is not Fields.T and sky_model.is_estimated:
+            return sky_model  # of a map like this: what did for one realization does for the next
         if self.constant is None and self.fields is Fields.TQU:
             for fields, part in ((Fields.T, 0), (Fields.QU, slice(1, 3))):
                 check_power(

@@ -17,7 +17,7 @@ from cmbinpaint.errors import MapError
 from cmbinpaint.sims.estimate import FEWEST, LEAST_NSIDE, SEED, believed_noise, estimate_sky_model
 from cmbinpaint.sims.map_signal import lowest_lmax
 from cmbinpaint.sims.power_fit import Observer, PowerFit, band_means, fit_observed, interpolated
-from cmbinpaint.sims.sky_model import SkyModel
+from cmbinpaint.sims.sky_model import ESTIMATED, SkyModel
 from cmbinpaint.sims.smooth_fill import smooth_fill
 from cmbinpaint.sims.theory import fiducial_cl, fiducial_spectra
 from cmbinpaint.sphere.ell_matrix import EllMatrix
@@ -117,7 +117,7 @@ def _fit(
     reach = lowest_lmax(one.signal, float(plateau) if std is None else np.sqrt(np.mean(std**2)), nside)
     last = one.signal.size - 1 if whole else reach
     ratio = _ratio(fit.signal[: last + 1] * scale**2, both)
-    sky = f"estimated from the observed {count / npix:.3g} of the sky: Planck 2018's EE and lensing BB, smoothed ratio"
+    sky = f"{ESTIMATED} {count / npix:.3g} of the sky: Planck 2018's EE and lensing BB, smoothed ratio"
     return ratio, noise, f"{sky} of the observed power to them, {words}"
 
 

@@ -29,6 +29,9 @@ from cmbinpaint.sphere.power import (
     validate_noise_cov,
 )
 
+# What the source of a model that was estimated from a map begins with.
+ESTIMATED = "estimated from the observed"
+
 
 @dataclass(frozen=True, eq=False)
 class SkyModel:
@@ -107,6 +110,11 @@ class SkyModel:
     def lmax(self) -> int:
         """The highest multipole of the signal."""
         return int(self.signal_cl.shape[-1]) - 1
+
+    @property
+    def is_estimated(self) -> bool:
+        """Whether it was estimated from a map, as its `source` says."""
+        return ESTIMATED in self.source
 
     @property
     def fields(self) -> Fields:

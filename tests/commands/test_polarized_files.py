@@ -326,3 +326,17 @@ def test_a_report_has_q_u_e_b_and_six_spectra(desk, monkeypatch) -> None:
     run(f"smica.fits changed.fits {mask} -o odd", "report")
     page = Path("odd", "report.html").read_text(encoding="utf-8")
     assert f"5 of {2 * MASKS[1].sum():,} values" in page and "Observed Q or U differ from the input." in page
+
+
+def test_realizations_follow_from_the_model_that_was_estimated(tmp_path: Path) -> None:
+    """Power of Q and U that no lensed sky has, as foregrounds have it: the first fill's model serves the second."""
+    rng = np.random.default_rng(3)
+    steep = hp.smoothing(rng.standard_normal(12 * 32**2), np.radians(8)) * 600
+    sky = np.stack([70 * rng.standard_normal(steep.size), steep, np.roll(steep, 9000)])
+    sky += rng.standard_normal(sky.shape)
+    sky[:, :1000] = hp.UNSEEN
+    hp.write_map(tmp_path / "wmap.fits", sky, column_units="uK_CMB", coord="G")
+    words = ["inpaint", tmp_path / "wmap.fits", "-o", tmp_path / "f.fits", "--seed", 1, "--realizations", 2]
+    assert cli.main([str(word) for word in words]) == 0
+    first, second = (read_map(tmp_path / f"f_00{i}.fits", "TQU")[0] for i in (0, 1))
+    assert np.array_equal(first[:, 1000:], second[:, 1000:]) and not np.array_equal(first, second)
