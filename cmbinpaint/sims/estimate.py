@@ -21,7 +21,7 @@ from cmbinpaint._types import BoolArray, FloatArray
 from cmbinpaint.errors import MapError
 from cmbinpaint.sims.map_signal import lowest_lmax, with_broad_prior
 from cmbinpaint.sims.power_fit import LOW_ELL, Observer, PowerFit, band_means, fit_observed, interpolated
-from cmbinpaint.sims.sky_model import ESTIMATED, SkyModel
+from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sims.smooth_fill import smooth_fill
 from cmbinpaint.sims.theory import fiducial_cl
 from cmbinpaint.sphere import maps
@@ -96,10 +96,10 @@ def estimate_sky_model(
     last = fit.signal.size - 1 if whole else lowest_lmax(fit.signal, noise, nside)
     signal = with_broad_prior(fit.signal[: last + 1], noise, nside)
     source = (
-        f"{ESTIMATED} {np.mean(valid):.3g} of the sky: Planck 2018 shape below "
+        f"estimated from the observed {np.mean(valid):.3g} of the sky: Planck 2018 shape below "
         f"ell = {LOW_ELL}, smoothed ratio to it above, {words}"
     )
-    return SkyModel(nside, signal, noise, source).scaled(scale)
+    return SkyModel(nside, signal, noise, source, is_estimated=True).scaled(scale)
 
 
 def believed_noise(
@@ -195,4 +195,4 @@ def _model_of_constant(nside: int, level: float, known: float | FloatArray | Non
     cl *= (1e-3 * level) ** 2 / pixel_variance(cl)
     noise = 1e-3 * NOISE_FLOOR * level if known is None else known
     source = "the observed sky is constant: Planck 2018 shape, a thousandth of the constant in size"
-    return SkyModel(nside, with_broad_prior(cl, noise, nside), noise, source)
+    return SkyModel(nside, with_broad_prior(cl, noise, nside), noise, source, is_estimated=True)

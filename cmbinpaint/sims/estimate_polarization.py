@@ -17,7 +17,7 @@ from cmbinpaint.errors import MapError
 from cmbinpaint.sims.estimate import FEWEST, LEAST_NSIDE, SEED, believed_noise, estimate_sky_model
 from cmbinpaint.sims.map_signal import lowest_lmax
 from cmbinpaint.sims.power_fit import Observer, PowerFit, band_means, fit_observed, interpolated
-from cmbinpaint.sims.sky_model import ESTIMATED, SkyModel
+from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sims.smooth_fill import smooth_fill
 from cmbinpaint.sims.theory import fiducial_cl, fiducial_spectra
 from cmbinpaint.sphere.ell_matrix import EllMatrix
@@ -67,7 +67,7 @@ def estimate_polarized_model(
         ratio, noise, words = _fit(values, valid[0], nside, known, None, whole)
         n = ratio.size
         signal = np.array([[ratio * ee[:n], np.zeros(n)], [np.zeros(n), ratio * bb[:n]]])
-        return SkyModel(nside, signal, _stacked(noise), words)
+        return SkyModel(nside, signal, _stacked(noise), words, is_estimated=True)
     temperature = estimate_sky_model(values[0], valid[0], nside=nside, noise_std=known[0], whole=whole)
     of_t = _ratio(temperature.signal_cl, fiducial_cl(3 * nside - 1))
     of_p, noise, words = _fit(values[1:], valid[1], nside, known[1:], _continued(of_t, 3 * nside), whole)
@@ -77,7 +77,7 @@ def estimate_polarized_model(
     signal[0, 0], signal[1, 1], signal[2, 2] = tt, of_p * ee[:n], of_p * bb[:n]
     signal[0, 1] = signal[1, 0] = np.sqrt(of_t * of_p) * te[:n]
     source = f"T {temperature.source}; E and B {words}"
-    return SkyModel(nside, signal, _stacked([temperature.noise_std, *noise]), source)
+    return SkyModel(nside, signal, _stacked([temperature.noise_std, *noise]), source, is_estimated=True)
 
 
 def _fit(
@@ -117,7 +117,7 @@ def _fit(
     reach = lowest_lmax(one.signal, float(plateau) if std is None else np.sqrt(np.mean(std**2)), nside)
     last = one.signal.size - 1 if whole else reach
     ratio = _ratio(fit.signal[: last + 1] * scale**2, both)
-    sky = f"{ESTIMATED} {count / npix:.3g} of the sky: Planck 2018's EE and lensing BB, smoothed ratio"
+    sky = f"estimated from the observed {count / npix:.3g} of the sky: Planck 2018's EE and lensing BB, smoothed ratio"
     return ratio, noise, f"{sky} of the observed power to them, {words}"
 
 

@@ -29,9 +29,6 @@ from cmbinpaint.sphere.power import (
     validate_noise_cov,
 )
 
-# What the source of a model that was estimated from a map begins with.
-ESTIMATED = "estimated from the observed"
-
 
 @dataclass(frozen=True, eq=False)
 class SkyModel:
@@ -53,6 +50,8 @@ class SkyModel:
         Where the model came from, in words.
     noise_cov
         Instead of `noise_std` of Q, U or T, Q, U: (3, npix) QQ, QU, UU, or (6, npix) II, IQ, IU, QQ, QU, UU, unit².
+    is_estimated
+        Whether it was estimated from a map.
 
     Raises
     ------
@@ -75,6 +74,7 @@ class SkyModel:
     noise_std: float | FloatArray = 0.0
     source: str = "given"
     noise_cov: FloatArray | None = None
+    is_estimated: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "nside", validate_nside(self.nside))
@@ -110,11 +110,6 @@ class SkyModel:
     def lmax(self) -> int:
         """The highest multipole of the signal."""
         return int(self.signal_cl.shape[-1]) - 1
-
-    @property
-    def is_estimated(self) -> bool:
-        """Whether it was estimated from a map, as its `source` says."""
-        return ESTIMATED in self.source
 
     @property
     def fields(self) -> Fields:
