@@ -191,6 +191,7 @@ def _draw(
     comparisons: "Comparisons", best: "OptimalSpectrum | None", path: Path, title: str, *, replace: bool
 ) -> None:
     from cmbinpaint import plots
+    from cmbinpaint.plots.spectra import COMPARED
 
     first = next(iter(comparisons.values()))
     window = "beam and pixel window divided out" if first.beam_divided else "beam and pixel window included"
@@ -198,34 +199,14 @@ def _draw(
         "unit": "µK" if first.unit else None,
         "title": title,
         "note": f"{window}, noise included; nside {first.nside}",
-        "roles": dict(zip(_CURVES.values(), ("target", "filled", "observed"), strict=True))
-        | {"optimal": "network"},
+        "roles": COMPARED | {"optimal": "network"},
     }
     ell = first.bands.centers
     if len(comparisons) == 1:
-        curves = _dl(first) | ({} if best is None else {"optimal": best.to_dl()[1]})
-        figure = plots.draw_comparison(ell, curves, band=_scatter(first), **options)
+        curves = first.d_ell | ({} if best is None else {"optimal": best.to_dl()[1]})
+        figure = plots.draw_comparison(ell, curves, band=first.cosmic_fraction, **options)
     else:
-        spectra = {name: _dl(one) for name, one in comparisons.items()}
-        bands = {name: _scatter(one) for name, one in comparisons.items()}
+        spectra = {name: one.d_ell for name, one in comparisons.items()}
+        bands = {name: one.cosmic_fraction for name, one in comparisons.items()}
         figure = plots.draw_spectra(ell, spectra, bands=bands, **options)
     plots.save_figure(figure, path, replace=replace)
-
-
-# What is drawn, and its name in the legend.
-_CURVES = {"target": "target", "filled": "filled", "observed": "observed part, decoupled"}
-
-
-def _dl(comparison: "SpectraComparison") -> "dict[str, FloatArray]":
-    """Return D_ell of each curve that there is."""
-    import numpy as np
-
-    ell = comparison.bands.centers
-    given = {label: getattr(comparison, name) for name, label in _CURVES.items()}
-    return {label: cl * ell * (ell + 1) / (2 * np.pi) for label, cl in given.items() if cl is not None}
-
-
-def _scatter(comparison: "SpectraComparison") -> "FloatArray":
-    """Return the cosmic scatter, a fraction of the first curve."""
-    reference = comparison.filled if comparison.target is None else comparison.target
-    return comparison.cosmic_std / reference

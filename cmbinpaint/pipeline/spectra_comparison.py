@@ -79,6 +79,20 @@ class SpectraComparison:
     name: str = "TT"
 
     @property
+    def d_ell(self) -> dict[str, FloatArray]:
+        """D_ell at the bands' centers of each curve that there is, by its name in a legend."""
+        center = self.bands.centers
+        given = {"target": self.target, "filled": self.filled, "observed part, decoupled": self.observed}
+        return {
+            name: cl * center * (center + 1) / (2 * np.pi) for name, cl in given.items() if cl is not None
+        }
+
+    @property
+    def cosmic_fraction(self) -> FloatArray:
+        """(n,) `cosmic_std` over the target's bandpowers, or the filled map's."""
+        return self.cosmic_std / (self.filled if self.target is None else self.target)
+
+    @property
     def statement(self) -> str:
         """What is and is not in these spectra, in one sentence."""
         window = (

@@ -13,6 +13,8 @@ from cmbinpaint._types import FloatArray
 from cmbinpaint.plots.figures import COLORS, add_legend, new_axes, plain_ticks, styled
 
 _MARKERS = {"target": "", "filled": "o", "observed": "s", "network": "D"}
+# The role of each curve of a `SpectraComparison`.
+COMPARED = {"target": "target", "filled": "filled", "observed part, decoupled": "observed"}
 _ELL_TICKS = (2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 

@@ -14,7 +14,7 @@ from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.plots.figures import COLORS, add_legend, new_axes, styled
 from cmbinpaint.plots.maps import Colors, draw_field, draw_sky, symmetric_limit
 from cmbinpaint.plots.polarization import draw_polarization
-from cmbinpaint.plots.spectra import draw_dl, draw_residual
+from cmbinpaint.plots.spectra import COMPARED, draw_dl, draw_residual
 from cmbinpaint.plots.spectra import draw_spectra as draw_panels
 
 if TYPE_CHECKING:  # drawing needs none of what makes the numbers
@@ -104,18 +104,15 @@ def draw_spectra(report: "MapReport") -> Figure:
     """
     found = report.spectra
     ell = found.bands.centers
-    factor = ell * (ell + 1) / (2 * np.pi)
-    given = {"target": found.target, "filled": found.filled, "observed part, decoupled": found.observed}
-    roles = dict(zip(given, ("target", "filled", "observed"), strict=True))
-    spectra = {name: cl * factor for name, cl in given.items() if cl is not None}
-    roles = {name: roles[name] for name in spectra}
+    factor, spectra, band = ell * (ell + 1) / (2 * np.pi), found.d_ell, found.cosmic_fraction
     reference = "target" if "target" in spectra else "filled"
-    band = found.cosmic_std * factor / spectra[reference]
     figure = Figure(figsize=(6.2, 6.0))
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2.2, 1))
     unit = _UNITS.get(report.unit or "", report.unit)
-    draw_dl(ell, spectra, band=band, reference=reference, roles=roles, unit=unit, ax=upper)
-    draw_residual(ell, spectra, reference=reference, band=band, roles=roles, limit=_RESIDUAL_LIMIT, ax=lower)
+    draw_dl(ell, spectra, band=band, reference=reference, roles=COMPARED, unit=unit, ax=upper)
+    draw_residual(
+        ell, spectra, reference=reference, band=band, roles=COMPARED, limit=_RESIDUAL_LIMIT, ax=lower
+    )
     _draw_before(report, ell, factor, spectra[reference], upper, lower)
     if report.model_ell is not None and report.model_dl is not None:
         shown = (report.model_ell >= ell[0]) & (report.model_ell <= ell[-1])
@@ -146,15 +143,10 @@ def draw_six_spectra(report: "MapReport") -> Figure:
     found = report.polarization
     if found is None:
         raise CmbInpaintError("the report holds no polarization; it is of T alone")
-    curves: dict[str, dict[str, FloatArray]] = {}
-    bands: dict[str, FloatArray] = {}
-    ell = found.spectra["TT"].bands.centers
-    for name, one in found.spectra.items():
-        given = {"target": one.target, "filled": one.filled, "observed part, decoupled": one.observed}
-        curves[name] = {k: cl * ell * (ell + 1) / (2 * np.pi) for k, cl in given.items() if cl is not None}
-        bands[name] = one.cosmic_std / (one.filled if one.target is None else one.target)
-    roles = {"target": "target", "filled": "filled", "observed part, decoupled": "observed"}
-    return draw_panels(ell, curves, bands=bands, roles=roles, unit=_UNITS.get(report.unit or "", report.unit))
+    curves = {name: one.d_ell for name, one in found.spectra.items()}
+    bands = {name: one.cosmic_fraction for name, one in found.spectra.items()}
+    unit = _UNITS.get(report.unit or "", report.unit)
+    return draw_panels(found.spectra["TT"].bands.centers, curves, bands=bands, roles=COMPARED, unit=unit)
 
 
 def _draw_before(
