@@ -58,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
     """Fill the splits together and write them."""
     from cmbinpaint.pipeline.inpaint_splits import inpaint_splits
 
+    each = _each(args)
     outputs.make_folder(args.output)
     paths = [_paths(args, path) for path in args.maps]
     every = [path for of_split in paths for path in of_split]
@@ -65,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     outputs.refuse_outputs(args, every, overwrite=args.overwrite)
     seed = common.fresh_seed() if args.seed is None else args.seed
     with common.stage("read the input"):
-        requests = [source.Request.read(one) for one in _each(args)]
+        requests = [source.Request.read(one) for one in each]
     _refuse_differences(requests)
     known = {name: value for name, value in requests[0].known.items() if name != "noise_std"}
     noise = None if args.noise_std is None else [request.known["noise_std"] for request in requests]

@@ -130,12 +130,10 @@ def _problems(splits: Sequence[Any], mask: Any, **options: Any) -> list[Problem]
         raise MapError(
             f"{len(splits)} splits and {len(masks)} masks were given; give one mask for all, or one each"
         )
-    problems = [
-        Problem.make(sky, plan=one, **options)
-        if isinstance(one, InpaintingPlan)
-        else Problem.make(sky, one, **options)
-        for sky, one in zip(splits, masks, strict=True)
-    ]
+    problems = []
+    for sky, one in zip(splits, masks, strict=True):
+        name = "plan" if isinstance(one, InpaintingPlan) else "mask"
+        problems.append(Problem.make(sky, **{name: one}, **options))
     first = problems[0]
     for i, other in enumerate(problems[1:], start=2):
         for what, a, b in (

@@ -111,6 +111,9 @@ def test_what_is_wrong_is_said(words: str, text: str, splits, capsys) -> None:
     fits.write_map("c.fits", splits[1] * 1e6, unit="uK_CMB", coord="G")
     assert run(words) == 1
     assert text in capsys.readouterr().err
+    assert Path("out").exists() == (
+        text in {"would be written twice", "differ in unit: K_CMB, uK_CMB", "nothere.fits"}
+    )
 
 
 def test_no_split_is_ever_replaced(splits, capsys) -> None:
