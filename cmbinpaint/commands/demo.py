@@ -133,7 +133,9 @@ def _fwhm_arcmin(nside: int) -> float:
     """The beam."""
     import numpy as np
 
-    return 60 * float(np.degrees(BEAM_PIXELS * np.sqrt(4 * np.pi / (12 * nside**2))))
+    from cmbinpaint.sphere.pixels import pixel_size
+
+    return 60 * float(np.degrees(BEAM_PIXELS * pixel_size(nside)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,10 +234,11 @@ def _simulate(args: argparse.Namespace) -> _Sky:
     import numpy as np
 
     from cmbinpaint.sims import fiducial_spectra, simulate_sky
+    from cmbinpaint.sphere.pixels import pixel_size
     from cmbinpaint.sphere.planck_mask import planck_like_mask
 
     nside = args.nside
-    fwhm = BEAM_PIXELS * float(np.sqrt(4 * np.pi / (12 * nside**2)))
+    fwhm = BEAM_PIXELS * pixel_size(nside)
     cl = fiducial_spectra(3 * nside - 1)[0]
     truth = simulate_sky(cl, nside, fwhm=fwhm, noise_std=NOISE_UK, pixwin=True, seed=args.seed)
     # What the file holds is the truth: single precision, as Planck's.
