@@ -40,10 +40,10 @@ LABELS = ("≤ 1.3 px", "to 2.3 px", "to 4.3 px", "deeper")
 class Exam:
     """Skies and their exact means; the patches, which no network changes."""
 
-    def __init__(self, skies: int) -> None:
+    def __init__(self, skies: range) -> None:
         self.setting = Setting.at(NSIDE, None)
         plan, model = self.setting.plan, self.setting.sky_model
-        self.skies = [self.setting.sky(seed) for seed in range(skies)]
+        self.skies = [self.setting.sky(seed) for seed in skies]
         exact = GaussianInpainter().prepare(plan, model)
         self.exact = [exact.predict(sky) for sky, _ in self.skies]
         self.prepared: NetworkPredictor | None = None
@@ -125,7 +125,7 @@ def grade_run(exam: Exam, text: str) -> list[dict[str, Any]]:
         )  # fmt: skip
         network = NetworkInpainter(card, trained.network(state), "cpu")
         step = state.step + int(before or 0)
-        rows.append({"step": step, "patches": batch * step, "excess": exam.excess(network)})
+        rows.append({"step": step, "patches": batch * step, **exam.grade(network)})
         print(folder, rows[-1], flush=True)
     return rows
 
@@ -172,11 +172,12 @@ def main() -> None:
     parser.add_argument("--start", default="combine128", help="the weights that the runs began with")
     parser.add_argument("--picture", help="a network to draw")
     parser.add_argument("--skies", type=int, default=2)
+    parser.add_argument("--first-sky", type=int, default=0, help="seed of the first; the others follow")
     parser.add_argument("--into-cards", action="store_true", help="put the figures into the cards that ship")
     parser.add_argument("-o", "--output", type=Path, required=True)
     args = parser.parse_args()
     args.output.mkdir(parents=True, exist_ok=True)
-    exam = Exam(args.skies)
+    exam = Exam(range(args.first_sky, args.first_sky + args.skies))
     start = exam.excess(load_network(args.start, "cpu"))
     print("start", start, flush=True)
     runs = {name: grade_run(exam, folder) for name, _, folder in (r.partition("=") for r in args.run)}
@@ -199,7 +200,8 @@ def main() -> None:
             )
     write(
         {
-            "what": "combine on the sphere", "nside": NSIDE, "skies": args.skies, "edges_px": [*EDGES[:-1]],
+            "what": "combine on the sphere", "nside": NSIDE, "skies": args.skies, "first_sky": args.first_sky,
+            "edges_px": [*EDGES[:-1]],
             "targets": TARGETS, "bands": BANDS, "start": start, "runs": runs, "shipped": shipped,
         },
         args.output / "combine_on_sphere.json",
