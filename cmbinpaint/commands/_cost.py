@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 # Measured with `benchmarks/speed.py`, one thread, on the demo's kind of sky (fsky 0.76), start included: processor time
 # 3.1, 9.6 and 39 s (gaussian) at nside 128, 256 and 512; 13 and 47 s (kriging), the first as long as there are few
-# pixels; 1.2 and 3.6 s (diffusive); 10 s (combine128) at nside 128. Peak memory 0.87 GiB at nside 512. Another processor
+# pixels; 1.2 and 3.6 s (diffusive); 10 s (combine128) at 128. Peak memory 0.87 GiB at nside 512. Another processor
 # may take half or twice as long.
 _BASE_SECONDS = 1.0  # Python and its libraries
 _SECONDS_PER_PIXEL = 1.8e-6  # the sky model
