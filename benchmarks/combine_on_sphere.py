@@ -40,10 +40,10 @@ LABELS = ("≤ 1.3 px", "to 2.3 px", "to 4.3 px", "deeper")
 class Exam:
     """Skies and their exact means; the patches, which no network changes."""
 
-    def __init__(self, skies: range) -> None:
+    def __init__(self, skies: int, first: int = 0) -> None:
         self.setting = Setting.at(NSIDE, None)
         plan, model = self.setting.plan, self.setting.sky_model
-        self.skies = [self.setting.sky(seed) for seed in skies]
+        self.skies = [self.setting.sky(seed) for seed in range(first, first + skies)]
         exact = GaussianInpainter().prepare(plan, model)
         self.exact = [exact.predict(sky) for sky, _ in self.skies]
         self.prepared: NetworkPredictor | None = None
@@ -177,7 +177,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     args = parser.parse_args()
     args.output.mkdir(parents=True, exist_ok=True)
-    exam = Exam(range(args.first_sky, args.first_sky + args.skies))
+    exam = Exam(args.skies, args.first_sky)
     start = exam.excess(load_network(args.start, "cpu"))
     print("start", start, flush=True)
     runs = {name: grade_run(exam, folder) for name, _, folder in (r.partition("=") for r in args.run)}
