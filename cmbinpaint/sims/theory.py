@@ -8,6 +8,7 @@ CAMB is imported when `theory_spectra` is called; the fiducial ones need none.
 from dataclasses import asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.interpolate import CubicSpline
@@ -16,6 +17,8 @@ from cmbinpaint._types import FloatArray
 from cmbinpaint.errors import SpectrumError, requires
 from cmbinpaint.sims.fiducial_table import FIDUCIAL_DL
 from cmbinpaint.sphere.power import validate_lmax
+
+HIGHEST_TENSOR = 1000  # where tensor B is 1e-2 of lensing's for r = 1
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ _LIMITS = {
 
 
 def theory_spectra(
-    cosmology: Cosmology | None = None, *, lmax: int = 3000, lensed: bool = True
+    cosmology: Cosmology | None = None, *, lmax: int = 3000, lensed: bool = True, r: float = 0.0
 ) -> FloatArray:
     """Compute the power spectra of a cosmology with CAMB.
 
@@ -86,6 +89,9 @@ def theory_spectra(
         Highest multipole, 2 to 10000.
     lensed
         Whether the spectra are lensed, as the sky's are.
+    r
+        Tensor-to-scalar ratio at 0.05/Mpc; above 0 adds the spectra of scale-invariant (n_t = 0) tensor modes up to
+        ell = 1000, where their B is far below lensing's. They are not lensed.
 
     Returns
     -------
@@ -95,7 +101,7 @@ def theory_spectra(
     Raises
     ------
     SpectrumError
-        If lmax is out of range.
+        If lmax or r is out of range.
     MissingExtraError
         If CAMB is not installed.
 
@@ -108,7 +114,7 @@ def theory_spectra(
     ----------
     Lewis, Challinor & Lasenby 2000, arXiv astro-ph/9911177.
     """
-    lmax = validate_lmax(lmax, 10_000, lowest=2)
+    lmax, r = validate_lmax(lmax, 10_000, lowest=2), _validate_r(r)
     requires("theory")
     import camb
 
@@ -126,7 +132,39 @@ def theory_spectra(
     spectra = results.get_lensed_scalar_cls if lensed else results.get_unlensed_scalar_cls
     cl = np.array(spectra(lmax=lmax, CMB_unit="muK", raw_cl=True).T, dtype=np.float64)
     cl[:, :2] = 0.0
+    if r:
+        _add(cl, _tensor_spectra(parameters, r))
     return cl
+
+
+def _tensor_spectra(parameters: Any, r: float) -> FloatArray:
+    """(4, 1001) C_ell of tensor modes alone in CAMB's cosmology, µK²."""
+    import camb
+
+    tensor = parameters.copy()
+    tensor.WantScalars, tensor.WantTensors, tensor.DoLensing = False, True, False
+    tensor.InitPower.set_params(As=parameters.InitPower.As, ns=parameters.InitPower.ns, r=r, nt=0.0)
+    # With ell and k to half as much again and accuracy 2, BB is the same within 0.8 % from ell = 2 to 600.
+    tensor.max_l = tensor.max_l_tensor = HIGHEST_TENSOR
+    tensor.max_eta_k_tensor = 3 * HIGHEST_TENSOR
+    results = camb.get_results(tensor)
+    cl = np.array(
+        results.get_tensor_cls(lmax=HIGHEST_TENSOR, CMB_unit="muK", raw_cl=True).T, dtype=np.float64
+    )
+    cl[:, :2] = 0.0
+    return cl
+
+
+def _add(cl: FloatArray, tensor: FloatArray) -> None:
+    """Add tensor spectra, which end, to scalar ones in place."""
+    common = min(cl.shape[1], tensor.shape[1])
+    cl[:, :common] += tensor[:, :common]
+
+
+def _validate_r(r: float) -> float:
+    if isinstance(r, bool) or not isinstance(r, int | float | np.number) or not 0 <= float(r) <= 10:
+        raise SpectrumError(f"r is {r!r}; expected a tensor-to-scalar ratio, a number from 0 to 10")
+    return float(r)
 
 
 def theory_cl(cosmology: Cosmology | None = None, *, lmax: int = 3000, lensed: bool = True) -> FloatArray:
@@ -150,13 +188,15 @@ def theory_cl(cosmology: Cosmology | None = None, *, lmax: int = 3000, lensed: b
     return theory_spectra(cosmology, lmax=lmax, lensed=lensed)[0]
 
 
-def fiducial_spectra(lmax: int) -> FloatArray:
+def fiducial_spectra(lmax: int, *, r: float = 0.0) -> FloatArray:
     """Return the lensed spectra of `Cosmology()` as CAMB computed them, without CAMB.
 
     Parameters
     ----------
     lmax
         Highest multipole, 2 to 6200 (3*nside-1 is 6143 at nside 2048).
+    r
+        Tensor-to-scalar ratio, as in `theory_spectra`.
 
     Returns
     -------
@@ -167,11 +207,14 @@ def fiducial_spectra(lmax: int) -> FloatArray:
     Raises
     ------
     SpectrumError
-        If lmax is out of range.
+        If lmax or r is out of range.
     """
-    table = _fiducial_table()
-    lmax = validate_lmax(lmax, table.shape[1] - 1, lowest=2)
-    return table[:, : lmax + 1].copy()
+    table = _fiducial_table("dl")
+    lmax, r = validate_lmax(lmax, table.shape[1] - 1, lowest=2), _validate_r(r)
+    cl = table[:, : lmax + 1].copy()
+    if r:
+        _add(cl, r * _fiducial_table("tensor_dl"))
+    return cl
 
 
 def fiducial_cl(lmax: int) -> FloatArray:
@@ -209,10 +252,10 @@ def fiducial_cl(lmax: int) -> FloatArray:
 
 
 @cache
-def _fiducial_table() -> FloatArray:
-    """Return (4, 6201) C_ell; the file holds D_ell in single precision."""
+def _fiducial_table(name: str) -> FloatArray:
+    """Return (4, 6201) C_ell "dl", or (4, 1001) "tensor_dl" of r = 1; the file holds D_ell in single precision."""
     with np.load(Path(__file__).with_name("fiducial_spectra.npz")) as stored:
-        dl = stored["dl"].astype(np.float64)
+        dl = stored[name].astype(np.float64)
     ell = np.arange(dl.shape[1], dtype=np.float64)
     return dl * 2 * np.pi / np.maximum(ell * (ell + 1), 1.0)
 

@@ -77,6 +77,50 @@ def test_the_packaged_spectra_at_known_places() -> None:
     np.testing.assert_array_equal(fiducial_spectra(100), fiducial_spectra(2500)[:, :101])
 
 
+def test_tensor_modes_at_known_places() -> None:
+    """For r = 1: BB's bump of reionization, the hill of recombination near ell = 80, 6.5e-2 µK² high; TT's plateau."""
+    lensing, tensor = (
+        dl_of(fiducial_spectra(2500)),
+        dl_of(fiducial_spectra(2500, r=1.0) - fiducial_spectra(2500)),
+    )
+    bb = tensor[2]
+    assert bb[30:].argmax() + 30 == pytest.approx(80, abs=8)
+    assert bb[80] == pytest.approx(0.065, rel=0.03) and bb[2] > 2 * bb[6]
+    assert bb[80] / lensing[2, 80] == pytest.approx(31, rel=0.05)
+    assert tensor[0, 2:30].min() > 300 and tensor[0, 200] < 60
+    assert not tensor[:, 1001:].any() and not tensor[:, :2].any()
+
+
+def test_tensor_modes_are_linear_in_r() -> None:
+    less, more = (fiducial_spectra(300, r=r) - fiducial_spectra(300) for r in (0.001, 0.01))
+    np.testing.assert_allclose(10 * less, more, rtol=1e-9, atol=1e-15)
+    with pytest.raises(SpectrumError, match=r"r is -0\.1; expected a tensor-to-scalar ratio"):
+        fiducial_spectra(300, r=-0.1)
+
+
+def test_the_packaged_tensor_modes_are_camb_s() -> None:
+    """What CAMB's sum has beyond its lensed scalars; 2 %, as it is less accurate by default than the table."""
+    pars = camb.set_params(
+        H0=67.36, ombh2=0.02237, omch2=0.12, tau=0.0544, ns=0.9649, As=2.1e-9, mnu=0.06, r=0.1, nt=0.0,
+        WantTensors=True, lmax=700, lens_potential_accuracy=4, max_l_tensor=600, max_eta_k_tensor=2000,
+    )  # fmt: skip
+    results = camb.get_results(pars)
+    bb = (results.get_total_cls(300, CMB_unit="muK") - results.get_lensed_scalar_cls(300, CMB_unit="muK"))[
+        :, 2
+    ]
+    packaged = dl_of(fiducial_spectra(300, r=0.1) - fiducial_spectra(300))[2]
+    np.testing.assert_allclose(packaged[2:], bb[2:], rtol=0.02)
+
+
+def test_theory_spectra_add_tensor_modes() -> None:
+    """Those of the packaged table, for the same cosmology."""
+    added = theory_spectra(lmax=200, r=0.5) - theory_spectra(lmax=200)
+    packaged = fiducial_spectra(200, r=0.5) - fiducial_spectra(200)
+    np.testing.assert_allclose(added[:3, 2:], packaged[:3, 2:], rtol=1e-4)
+    with pytest.raises(SpectrumError, match="r is True"):
+        theory_spectra(lmax=200, r=True)
+
+
 def test_the_smooth_spectrum_is_the_packaged_one() -> None:
     """Up to ell = 2000; above, it lacks the lensing by small scales."""
     np.testing.assert_allclose(fiducial_cl(2000)[2:], fiducial_spectra(2000)[0, 2:], rtol=1e-3)
