@@ -30,6 +30,7 @@ _HOMES = {
     "inpaint_map": "cmbinpaint.pipeline.inpaint",
     "inpaint_splits": "cmbinpaint.pipeline.inpaint_splits",
     "list_models": "cmbinpaint.networks.store",
+    "load_plan": "cmbinpaint.pipeline.planning",
     "load_model": "cmbinpaint.pipeline.models",
     "optimal_spectrum": "cmbinpaint.pipeline.optimal_spectrum",
     "plan_inpainting": "cmbinpaint.pipeline.planning",

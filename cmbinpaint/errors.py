@@ -30,6 +30,10 @@ class MaskError(CmbInpaintError):
     """A mask that does not fit its map, or is not a mask."""
 
 
+class PlanError(CmbInpaintError):
+    """A plan's file that is damaged, of another version, or for another mask or sky model."""
+
+
 class UnitsError(CmbInpaintError):
     """A unit that is unknown, or not a thermodynamic temperature."""
 

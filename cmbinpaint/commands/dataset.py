@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Make, complete or verify the data set; 0 when it is whole."""
     requires("network")
-    from cmbinpaint.sphere.harmonics import available_cores
+    from cmbinpaint._machine import available_cores
     from cmbinpaint.training.data.reader import StoredSkies
     from cmbinpaint.training.data.shards import build_dataset
     from cmbinpaint.training.data.skies import DataSetRecipe

@@ -103,7 +103,9 @@ class CoarseToFineInpainter(Inpainter):
         if nearest is None:
             many = np.count_nonzero(~plan.valid) > MANY
             nearest = FEWER if to_refine or many else NEAREST
-        factor = hole_factor(plan.valid, sky_model, nearest=nearest, quiet=to_refine, threads=self.threads)
+        factor = hole_factor(
+            plan.valid, sky_model, nearest=nearest, quiet=to_refine, threads=self.threads, kept=plan.factors
+        )
         return CoarseToFinePredictor(plan, factor)
 
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
+from cmbinpaint._machine import available_cores
 from cmbinpaint._types import AnyArray, BoolArray, FloatArray, IntArray
 from cmbinpaint.gaussian.ordering import coarse_to_fine
 from cmbinpaint.sphere import maps
-from cmbinpaint.sphere.harmonics import available_cores
 from cmbinpaint.sphere.holes import grow
 from cmbinpaint.sphere.pixels import pixel_vectors, ring_to_nest
 

@@ -40,7 +40,7 @@ class GaussianInpainter(Inpainter):
         self, plan: InpaintingPlan, sky_model: SkyModel, *, to_refine: bool = False
     ) -> "GaussianPredictor":
         """Set up the solver for one mask and sky model."""
-        solver = GaussianSolver(plan.valid, sky_model, threads=self.threads)
+        solver = GaussianSolver(plan.valid, sky_model, threads=self.threads, kept=plan.factors)
         return GaussianPredictor(plan, solver, self.tolerance, self.max_steps, self.power_tolerance)
 
 

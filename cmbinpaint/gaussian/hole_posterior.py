@@ -3,7 +3,9 @@
 Inputs: a mask and a sky model. Outputs: `HoleFactor`, and the signal's standard deviation at each depth.
 """
 
+import hashlib
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 
@@ -13,6 +15,7 @@ from cmbinpaint.gaussian.pixel_noise import floored_noise, signal_rms, stokes_rm
 from cmbinpaint.gaussian.vecchia import HoleFactor, factor_holes
 from cmbinpaint.gaussian.vecchia_polarization import factor_polarization
 from cmbinpaint.problem.model import HolePosterior
+from cmbinpaint.problem.plan import Factors
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere.fields import Fields
 
@@ -30,6 +33,7 @@ def hole_factor(
     targets: BoolArray | None = None,
     quiet: bool = True,
     threads: int | None = None,
+    kept: Factors | None = None,
 ) -> HoleFactor:
     """Condition the hole pixels on the data and on one another, coarse to fine.
 
@@ -46,14 +50,34 @@ def hole_factor(
         Without a warning of noise below the floor, for the solver warns of it itself.
     threads
         None: all available cores.
+    kept
+        A plan's factors: one that fits is taken from there, else the one made is put there.
 
     Raises
     ------
     SpectrumError
         If there is no signal.
     """
-    if sky_model.fields is Fields.QU:
-        return _factor_polarization(valid, sky_model, nearest, quiet, threads)
+    kept = {} if kept is None else kept
+    slot, key = f"{sky_model.fields.value}{nearest}", _key(valid, sky_model, targets)
+    if slot not in kept or kept[slot][0] != key:
+        make = _factor_polarization if sky_model.fields is Fields.QU else _factor_temperature
+        kept[slot] = key, make(valid, sky_model, nearest, targets, quiet, threads)
+    return cast(HoleFactor, kept[slot][1])
+
+
+def _key(valid: BoolArray, sky_model: SkyModel, targets: BoolArray | None) -> str:
+    """A hash of what a factor follows from but the number of neighbors."""
+    state = hashlib.sha256(sky_model.digest.encode())
+    for mask in (valid, targets):
+        state.update(b"" if mask is None else np.packbits(mask).tobytes())
+    return state.hexdigest()
+
+
+def _factor_temperature(
+    valid: BoolArray, sky_model: SkyModel, nearest: int, targets: BoolArray | None, quiet: bool,
+    threads: int | None,
+) -> HoleFactor:  # fmt: skip
     signal_cl = sky_model.signal_cl
     std = floored_noise(sky_model.noise_std, valid, signal_rms(signal_cl), quiet=quiet)
     in_holes = float(np.mean(1.0 / np.square(std))) ** -0.5
@@ -63,8 +87,9 @@ def hole_factor(
 
 
 def _factor_polarization(
-    valid: BoolArray, sky_model: SkyModel, nearest: int, quiet: bool, threads: int | None
-) -> HoleFactor:
+    valid: BoolArray, sky_model: SkyModel, nearest: int, targets: BoolArray | None, quiet: bool,
+    threads: int | None,
+) -> HoleFactor:  # fmt: skip
     noise, weight = np.zeros((2, valid.size)), []
     for row, level, rms in zip(noise, np.asarray(sky_model.noise_std), stokes_rms(sky_model), strict=True):
         row[valid] = floored_noise(level, valid, rms, quiet=quiet)

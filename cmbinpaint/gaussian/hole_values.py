@@ -12,6 +12,7 @@ from cmbinpaint.gaussian.hole_posterior import hole_factor, std_by_depth
 from cmbinpaint.gaussian.pixel_noise import stokes_rms
 from cmbinpaint.gaussian.preconditioner import Part
 from cmbinpaint.problem.model import HolePosterior
+from cmbinpaint.problem.plan import Factors
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere.fields import Fields
 
@@ -31,6 +32,8 @@ class HoleValues:
         The distribution of T's, if there is one already.
     threads
         None: all available cores.
+    kept
+        As in `hole_factor`.
 
     Attributes
     ----------
@@ -48,6 +51,7 @@ class HoleValues:
         factored: bool,
         temperature: HolePosterior | None = None,
         threads: int | None = None,
+        kept: Factors | None = None,
     ) -> None:
         self.parts: list[Part] = []
         self.places = []
@@ -59,7 +63,7 @@ class HoleValues:
                 factor = None if spin else temperature
                 if factor is None:
                     model = sky_model.only(Fields.QU if spin else Fields.T)
-                    factor = hole_factor(here[0], model, threads=threads)
+                    factor = hole_factor(here[0], model, threads=threads, kept=kept)
                 self.parts.append((rows, factor))
                 places = factor.holes
             self.places.append(places + rows.start * self._npix if rows.start else places)

@@ -29,6 +29,7 @@ from cmbinpaint.gaussian.missing_power import MissingPower
 from cmbinpaint.gaussian.pixel_noise import PixelNoise, mask_of_each
 from cmbinpaint.gaussian.preconditioner import Preconditioner
 from cmbinpaint.problem.model import HolePosterior
+from cmbinpaint.problem.plan import Factors
 from cmbinpaint.problem.progress import Progress, Watch
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere.fields import Fields
@@ -68,6 +69,8 @@ class GaussianSolver:
         The distribution of T's hole pixels, if there is one already (`hole_factor` of the same mask and sky model).
     threads
         None: all available cores.
+    kept
+        A plan's factors (`hole_factor`).
 
     Attributes
     ----------
@@ -96,6 +99,7 @@ class GaussianSolver:
         precondition: Preconditioning = "holes",
         factor: HolePosterior | None = None,
         threads: int | None = None,
+        kept: Factors | None = None,
     ) -> None:
         if precondition not in get_args(Preconditioning):
             known = ", ".join(get_args(Preconditioning))
@@ -111,7 +115,12 @@ class GaussianSolver:
         broad = (False, False) if temperature is None else temperature[:2] > BROAD * temperature[2:].max()
         self._monopole_is_broad = bool(broad[0])
         self._holes = HoleValues(
-            self.valid, sky_model, factored=precondition == "holes", temperature=factor, threads=threads
+            self.valid,
+            sky_model,
+            factored=precondition == "holes",
+            temperature=factor,
+            threads=threads,
+            kept=kept,
         )
         self.factor = self._holes.temperature
         self._bins = self._holes.bins(DEPTH_EDGES)

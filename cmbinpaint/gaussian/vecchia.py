@@ -12,20 +12,24 @@ With B the weights between hole pixels, strictly lower triangular in that order,
 few neighbors suffice in this order). What is predicted is the observation of a hole pixel, noise included.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from scipy import sparse
 
+from cmbinpaint._machine import available_cores
 from cmbinpaint._ticks import expect
 from cmbinpaint._types import AnyArray, BoolArray, Float32Array, FloatArray, IntArray
 from cmbinpaint.gaussian.conditioning_sets import NEAREST, Conditioning, Group
 from cmbinpaint.gaussian.kriging_weights import neighbor_weights
 from cmbinpaint.sphere import maps
-from cmbinpaint.sphere.harmonics import available_cores
 from cmbinpaint.sphere.pixel_covariance import CovarianceTable
 from cmbinpaint.sphere.pixels import pixel_size
+
+# What a sparse matrix by rows is made of.
+_CSR = ("data", "indices", "indptr")
 
 
 class Step(NamedTuple):
@@ -95,6 +99,37 @@ class HoleFactor:
         return self._propagated(self.std * rng.standard_normal(self.std.size, dtype=np.float32)).astype(
             np.float64
         )
+
+    def to_arrays(self) -> tuple[dict[str, Any], dict[str, AnyArray]]:
+        """Numbers and arrays that it can be made of again, by `of_arrays`."""
+        numbers = {"npix": self.npix, "noise_std": self.noise_std, "free_constant": self.free_constant}
+        arrays: dict[str, AnyArray] = {
+            name: getattr(self, name) for name in ("holes", "data", "std", "depth")
+        }
+        arrays["steps"] = np.array([(step.start, step.stop) for step in self.steps])
+        for i, step in enumerate(self.steps):
+            for name, matrix in (("data", step.of_data), ("holes", step.of_holes)):
+                arrays |= {f"{i}.{name}.{part}": getattr(matrix, part) for part in _CSR}
+        return numbers, arrays
+
+    @classmethod
+    def of_arrays(cls, numbers: Mapping[str, Any], arrays: Mapping[str, AnyArray]) -> Self:
+        """The factor of `to_arrays`; it shares the arrays."""
+
+        def matrix(name: str, shape: tuple[int, int]) -> Any:
+            return sparse.csr_array(tuple(arrays[f"{name}.{part}"] for part in _CSR), shape=shape)
+
+        steps = tuple(
+            Step(
+                start,
+                stop,
+                matrix(f"{i}.data", (stop - start, arrays["data"].size)),
+                matrix(f"{i}.holes", (stop - start, start)),
+            )
+            for i, (start, stop) in enumerate(arrays["steps"].tolist())
+        )
+        own: dict[str, Any] = {name: arrays[name] for name in ("holes", "data", "std", "depth")}
+        return cls(**numbers, **own, steps=steps)
 
     def _propagated(self, values: Float32Array) -> Float32Array:
         """`(1 - B)⁻¹ values`, in place."""

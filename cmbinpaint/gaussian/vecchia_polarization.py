@@ -9,13 +9,13 @@ a row.
 
 import numpy as np
 
+from cmbinpaint._machine import available_cores
 from cmbinpaint._ticks import expect
 from cmbinpaint._types import AnyArray, BoolArray, FloatArray, IntArray
 from cmbinpaint.gaussian.conditioning_sets import NEAREST, Conditioning, Group
 from cmbinpaint.gaussian.polarization_weights import pair_weights
 from cmbinpaint.gaussian.vecchia import HoleFactor, Step, sparse_rows
 from cmbinpaint.sphere import maps
-from cmbinpaint.sphere.harmonics import available_cores
 from cmbinpaint.sphere.pixel_covariance import CovarianceTable, Frames
 from cmbinpaint.sphere.pixels import pixel_size
 

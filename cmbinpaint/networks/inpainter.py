@@ -120,7 +120,7 @@ class NetworkInpainter(Inpainter):
         if plan.valid.all():
             return NetworkPredictor(self, plan, (), None)
         warn_beyond_card(self.card, sky_model, refined=to_refine)
-        posterior = hole_factor(plan.valid, sky_model, quiet=to_refine)
+        posterior = hole_factor(plan.valid, sky_model, quiet=to_refine, kept=plan.factors)
         depth = np.zeros(plan.valid.size, np.float32)
         depth[posterior.holes] = posterior.depth
         return NetworkPredictor(self, plan, lay_levels(plan, depth), posterior)

@@ -83,8 +83,9 @@ def inpaint_map(
         (npix,) 1/True = observed, in the map's ordering; None: the holes are the map's own. Of T, Q, U also (2, npix),
         for T and for polarization; or a row for each Stokes parameter.
     plan
-        From `plan_inpainting`, instead of `mask`: for apodized masks, regions not to be filled, or guard rings;
-        and to be reused: the second map with a plan takes a fraction of the first one's time.
+        From `plan_inpainting` or `load_plan`, instead of `mask`: for apodized masks, regions not to be filled, or guard
+        rings; and to be reused: the second map with a plan takes a fraction of the first one's time. A plan with a sky
+        model says what is assumed, too.
     model
         ``"default"`` is ``"gaussian"``, the exact answer. ``"kriging"``: approximate; ``"diffusive"``: a baseline; else
         the name of a network, the path of its card, or an `Inpainter`.
@@ -93,7 +94,8 @@ def inpaint_map(
         model asks for: networks are refined to an estimated 0.1 posterior standard deviations, others not at all.
     sky_model
         What is assumed of the map, in µK where the map's unit is known, else in the map's own. `InpaintInfo.sky_model`
-        of an earlier call fits: one estimate, many calls. None: made of the next four, or estimated from the map.
+        of an earlier call fits: one estimate, many calls. None: the plan's, made of the next four, or estimated from
+        the map.
     cl
         Theory C_ell (lensed, of the sky, not D_ell) from ell = 0, µK². Of T, Q, U (4, lmax+1) TT, EE, BB, TE (healpy's
         ``new=True`` order; CAMB's columns are read too) or (6, lmax+1) with EB, TB; of Q, U (2, lmax+1) EE, BB or
@@ -167,7 +169,8 @@ def inpaint_map(
     }
     validate_known(**known, sky_model=sky_model)
     noise_given = noise_std is not None or noise_cov is not None
-    refuse_unknown_noise(draws.with_noise, noise_given or sky_model is not None)
+    planned = plan is not None and plan.sky_model is not None
+    refuse_unknown_noise(draws.with_noise, noise_given or sky_model is not None or planned)
     clock = Clock(progress)
     with kept_warnings() as warned, one_blas_thread():
         with clock.timed("input"):
@@ -175,6 +178,8 @@ def inpaint_map(
                 sky, mask, plan=plan, nest=nest, unit=unit, polconv=polconv,
                 assume_microkelvin=cl is not None or noise_given,
             )  # fmt: skip
+            if sky_model is None and not any(value is not None for value in known.values()):
+                sky_model = problem.plan.sky_model
             validate_known(**known, sky_model=sky_model, nside=problem.plan.nside)
             inpainter = load_model(model)
             inpainter.check(problem.plan.nside, problem.fields)
@@ -182,6 +187,7 @@ def inpaint_map(
             source = _source(problem, fill, seed, draws, total)
         with clock.stage("sky model"):
             assumed = problem.assume_sky(sky_model, **known)
+            problem.plan.refuse_other(assumed)
         with clock.stage("plan"):
             filler, uncertain = None, 0.0
             if problem.has_targets and problem.constant is None:

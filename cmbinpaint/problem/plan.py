@@ -4,16 +4,35 @@ Inputs: boolean masks in RING order. Outputs: `InpaintingPlan`, reusable for eve
 """
 
 import hashlib
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
-from cmbinpaint._types import BoolArray, FloatArray
-from cmbinpaint.errors import MaskError
+from cmbinpaint._types import AnyArray, BoolArray, FloatArray
+from cmbinpaint.errors import MaskError, PlanError
+from cmbinpaint.problem.array_file import read_arrays, write_arrays
+from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere import masks
 from cmbinpaint.sphere.fields import Fields
 from cmbinpaint.sphere.maps import npix_to_nside, validate_nside
+
+
+class Factor(Protocol):
+    """What takes the time of a first map and can be kept in a file."""
+
+    def to_arrays(self) -> tuple[dict[str, Any], dict[str, AnyArray]]:
+        """Numbers and arrays that it can be made of again."""
+        ...
+
+
+# Of each kind the last that was made, and a hash of what it was made for.
+Factors = dict[str, tuple[str, Factor]]
+_PARTS = ("valid", "targets", "excluded")
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +52,8 @@ class InpaintingPlan:
         Bool, RING; True where a value is wanted.
     excluded
         Bool, RING; neither data nor target, returned untouched.
+    sky_model
+        What is assumed of all maps that are filled with this plan; None: each call says it.
 
     Raises
     ------
@@ -44,10 +65,11 @@ class InpaintingPlan:
     valid: BoolArray
     targets: BoolArray
     excluded: BoolArray
+    sky_model: SkyModel | None = None
 
     def __post_init__(self) -> None:
         npix = 12 * validate_nside(self.nside) ** 2
-        for name in ("valid", "targets", "excluded"):
+        for name in _PARTS:
             array = np.array(getattr(self, name), dtype=bool)
             rows = {(npix,), (2, npix), (3, npix)}
             if array.shape not in rows or array.shape != np.shape(self.valid):
@@ -56,6 +78,10 @@ class InpaintingPlan:
             object.__setattr__(self, name, array)
         if np.any(self.valid & (self.targets | self.excluded)) or np.any(self.targets & self.excluded):
             raise MaskError("valid, targets and excluded overlap; each pixel belongs to one of them at most")
+        if self.sky_model is not None and self.sky_model.nside != self.nside:
+            raise MaskError(
+                f"the sky model is for nside {self.sky_model.nside}, the mask has {self.nside}; make one for the mask's"
+            )
         if not self.valid.any(axis=-1).all():
             of = "" if self.valid.ndim == 1 else " of one Stokes parameter"
             raise MaskError(f"all pixels{of} are masked: nothing is observed, so nothing can be filled")
@@ -104,7 +130,9 @@ class InpaintingPlan:
                 for array in (self.valid, self.targets, self.excluded)
             )
             valid[-2:] = valid[-2:].all(axis=0)
-            self._rows[fields] = InpaintingPlan(self.nside, valid, targets, excluded)
+            made = InpaintingPlan(self.nside, valid, targets, excluded, self.sky_model)
+            made.__dict__["factors"] = self.factors
+            self._rows[fields] = made
         return self._rows[fields]
 
     @cached_property
@@ -113,6 +141,91 @@ class InpaintingPlan:
         if self.valid.ndim == 1:
             return self
         return InpaintingPlan(self.nside, self.valid[0], self.targets[0], self.excluded[0])
+
+    def refuse_other(self, sky_model: SkyModel) -> None:
+        """Refuse a sky model that is not the plan's, if it has one.
+
+        Raises
+        ------
+        PlanError
+            If they differ.
+        """
+        if self.sky_model is not None and self.sky_model.only(sky_model.fields).digest != sky_model.digest:
+            raise PlanError(
+                f"the plan is for another sky model ({self.sky_model.source}); omit what is said of the sky, which the "
+                "plan holds, or make a plan for it"
+            )
+
+    @cached_property
+    def factors(self) -> Factors:
+        """What was prepared last, for the next map and for `save`."""
+        return {}
+
+    def save(
+        self, path: str | os.PathLike[str], *, sky_model: SkyModel | None = None, overwrite: bool = False
+    ) -> Path:
+        """Write the plan, its sky model and what was prepared for them into one file, for `load_plan`.
+
+        Parameters
+        ----------
+        path
+            The file; nothing is under this name until all is written. It is as large as what was prepared takes
+            memory: 1.4 GiB at nside 2048 with 12 million hole pixels.
+        sky_model
+            That of the maps; None: the plan's own, from `plan_inpainting`.
+        overwrite
+            Whether an existing file is replaced.
+
+        Returns
+        -------
+        Path
+            The file.
+
+        Raises
+        ------
+        PlanError
+            If the file exists already.
+        """
+        path, model = Path(path), self.sky_model if sky_model is None else sky_model
+        if path.exists() and not overwrite:
+            raise PlanError(f"{path} exists already; give another name, or overwrite=True")
+        said: dict[str, Any] = {"nside": self.nside, "digest": self.digest, "sky_model": None, "factors": {}}
+        arrays: dict[str, AnyArray] = {name: np.packbits(getattr(self, name), axis=-1) for name in _PARTS}
+        if model is not None:
+            said["sky_model"], own = model.to_arrays()
+            arrays |= {f"sky.{name}": array for name, array in own.items()}
+        for slot, (key, factor) in self.factors.items():
+            numbers, own = factor.to_arrays()
+            said["factors"][slot] = [key, numbers]
+            arrays |= {f"{slot}.{name}": array for name, array in own.items()}
+        write_arrays(path, said, arrays)
+        return path
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        factor_of: Callable[[dict[str, Any], dict[str, AnyArray]], Factor],
+    ) -> "InpaintingPlan":
+        """The plan of a file, its factors made by `factor_of`; see `load_plan`."""
+        said, arrays = read_arrays(Path(path))
+
+        def below(name: str) -> dict[str, AnyArray]:
+            return {n.removeprefix(f"{name}."): a for n, a in arrays.items() if n.startswith(f"{name}.")}
+
+        try:
+            count = 12 * int(said["nside"]) ** 2
+            parts = {name: np.unpackbits(arrays[name], axis=-1, count=count).astype(bool) for name in _PARTS}
+            model = None if said["sky_model"] is None else SkyModel.of_arrays(said["sky_model"], below("sky"))
+            plan = cls(said["nside"], **parts, sky_model=model)
+            for slot, (key, numbers) in said["factors"].items():
+                plan.factors[slot] = key, factor_of(numbers, below(slot))
+            whole = plan.digest == said["digest"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise PlanError(f"{path} does not hold a plan ({error}); make it again") from error
+        if not whole:
+            raise PlanError(f"{path} is damaged: its mask is not the one it names; make the plan again")
+        return plan
 
     @cached_property
     def _rows(self) -> "dict[Fields, InpaintingPlan]":

@@ -212,9 +212,9 @@ def plan_for(
         CmbInpaintWarning,
         stacklevel=4,
     )
-    return InpaintingPlan(plan.nside, plan.valid & taken.known, plan.targets | missing, plan.excluded).of(
-        taken.fields
-    )
+    return InpaintingPlan(
+        plan.nside, plan.valid & taken.known, plan.targets | missing, plan.excluded, plan.sky_model
+    ).of(taken.fields)
 
 
 def spectra_of(cl: Any, fields: Fields) -> Any:

@@ -9,13 +9,14 @@ of one level or a level per pixel; colored noise is not modeled. Of T, Q, U the 
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
-from cmbinpaint._types import FloatArray
+from cmbinpaint._types import AnyArray, FloatArray
 from cmbinpaint.errors import SpectrumError
 from cmbinpaint.sims.map_signal import map_signal, with_broad_prior
 from cmbinpaint.sphere.ell_matrix import EllMatrix, validate_spectra
@@ -166,6 +167,20 @@ class SkyModel:
         if self.noise_cov is not None:
             state.update(self.noise_cov.tobytes())
         return state.hexdigest()
+
+    def to_arrays(self) -> tuple[dict[str, Any], dict[str, AnyArray]]:
+        """Texts, and arrays that it can be made of again, by `of_arrays`."""
+        said = {"nside": self.nside, "source": self.source, "is_estimated": self.is_estimated}
+        name, noise = (
+            ("noise_std", self.noise_std) if self.noise_cov is None else ("noise_cov", self.noise_cov)
+        )
+        return said, {"signal_cl": self.signal_cl, name: np.asarray(noise)}
+
+    @classmethod
+    def of_arrays(cls, said: Mapping[str, Any], arrays: Mapping[str, AnyArray]) -> Self:
+        """The sky model of `to_arrays`."""
+        own: dict[str, Any] = {n: array if array.ndim else float(array) for n, array in arrays.items()}
+        return cls(**said, **own)
 
     @classmethod
     def from_theory(

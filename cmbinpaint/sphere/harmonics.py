@@ -10,7 +10,6 @@ unit-power field have unit variance. The transforms follow Reinecke & Seljebotn 
 """
 
 import functools
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 import ducc0
 import numpy as np
 
+from cmbinpaint._machine import available_cores
 from cmbinpaint._types import AnyArray, ComplexArray, FloatArray, IntArray
 from cmbinpaint.errors import MapError, SpectrumError
 from cmbinpaint.sphere.fields import Fields
@@ -32,13 +32,6 @@ CACHED_LMAX = 1024
 _GROUPS = 16
 # Up to this lmax starting threads takes longer than the transform.
 _SMALL_LMAX = 127
-
-
-def available_cores() -> int:
-    """The number of cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return max(1, len(os.sched_getaffinity(0)))
-    return max(1, os.cpu_count() or 1)
 
 
 def alm_size(lmax: int) -> int:

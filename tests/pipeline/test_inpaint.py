@@ -196,11 +196,22 @@ def test_one_plan_serves_several_threads() -> None:
         np.testing.assert_array_equal(filled, fill(sky, mask))
 
 
+def test_one_plan_that_was_used_serves_several_threads() -> None:
+    """A solver has one map at hand: each thread has its own."""
+    plan, skies = plan_inpainting(hole_mask()), [smooth_sky(seed) for seed in range(8)]
+    known: dict[str, Any] = {"cl": spectrum(), "noise_std": NOISE, "plan": plan, "model": "gaussian"}
+    expected = [fill(sky, **known) for sky in skies]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda sky: fill(sky, **known), skies))
+    for one, other in zip(together, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_what_was_prepared_goes_with_the_plan() -> None:
     plan = plan_inpainting(hole_mask())
     fill(smooth_sky(5), plan=plan)
-    assert plan in prepared._kept
-    gone = weakref.ref(prepared._kept[plan][1])
+    assert plan in prepared._kept.of
+    gone = weakref.ref(prepared._kept.of[plan][1])
     del plan
     gc.collect()
     assert gone() is None
