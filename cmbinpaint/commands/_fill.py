@@ -39,6 +39,8 @@ class Filling:
         Lines of HISTORY.
     checked
         All numbers of the self-check, if it ran.
+    assumed
+        The line on the sky model, once it is known.
     steps, remaining, remaining_power
         Of the last map's conjugate gradients.
     """
@@ -49,6 +51,7 @@ class Filling:
     known: dict[str, Any]
     history: list[str]
     checked: str = ""
+    assumed: str = ""
     steps: int = 0
     remaining: float | None = None
     remaining_power: float | None = None
@@ -123,7 +126,8 @@ class Filling:
         given = any(self.known.get(name) is not None for name in ("cl", "noise_std", "noise_cov"))
         unit = "uK_CMB" if self.request.info.unit or given else "the map's unit"
         self.known = {"sky_model": sky_model}
-        self.history = [*self.history, f"sky model, in {unit}: {sky_model.source}"]
+        self.assumed = f"sky model, in {unit}: {sky_model.source}"
+        self.history = [*self.history, self.assumed]
 
     def remember(self, warned: Iterable[str]) -> None:
         """Let outputs say in their HISTORY what was warned of, once each."""

@@ -37,7 +37,7 @@ def add_sky_arguments(parser: argparse.ArgumentParser) -> None:
     add_spectrum_arguments(add)
     add("--fwhm-arcmin", metavar="X", type=common.positive_float, help="Gaussian beam; only with --cl")
     add("--noise-std", metavar="X|FILE", help="white noise per pixel in µK, or a FITS map of it; of T, Q, U one for "
-        "all, X,Y for T and polarization, or three")  # fmt: skip
+        "all, X,Y for T and polarization, or three; without it estimated, with --cl too; 0: none")  # fmt: skip
     add("--noise-field", metavar="NAMES", type=common.columns, help="its column or columns; default by name, or "
         "the first")  # fmt: skip
     add("--noise-cov", metavar="FILE", type=Path, help="FITS file, MAP's own perhaps, of noise covariances: II_COV, "

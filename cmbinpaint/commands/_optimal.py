@@ -25,7 +25,12 @@ def add_optimal_arguments(add: Callable[..., Any]) -> None:
         help="bandpowers of least variance too, of T where it is observed; with -o OUT in OUT_optimal.csv")  # fmt: skip
     add("--cl", metavar="FILE", type=Path, help="C_ell that the sky is expected to have; default: estimated")
     add_spectrum_arguments(add)
-    add("--noise-std", metavar="X", type=common.positive_float, help="white noise per pixel in µK, with --cl")
+    add(
+        "--noise-std",
+        metavar="X",
+        type=common.positive_float,
+        help="white noise per pixel in µK; default: estimated",
+    )
     add("--n-sims", metavar="N", type=common.positive_int, help="simulations of noise; default 100")
     add("--seed", metavar="S", type=common.natural, help="of the simulations; default: a fresh one, shown")
 
@@ -44,18 +49,14 @@ def optimal_of(
 
     if info.fields.n > 1:
         raise CmbInpaintError("--optimal is of T; choose it with --fields T")
-    if (args.cl is None) != (args.noise_std is None):
-        raise CmbInpaintError(
-            "--cl and --noise-std say together what --optimal expects; give both, or neither"
-        )
     if args.cl is None and args.fwhm_arcmin is not None:
         raise CmbInpaintError(
             "--optimal divides by the beam of --fwhm-arcmin where --cl says what it smoothed; give --cl"
         )
-    known: dict[str, Any] = {}
+    known: dict[str, Any] = {"noise_std": args.noise_std}
     if args.cl is not None:
         fwhm = None if args.fwhm_arcmin is None else float(np.radians(args.fwhm_arcmin / 60))
-        known = {"cl": read_spectrum(args, info.fields), "fwhm": fwhm, "noise_std": args.noise_std}
+        known |= {"cl": read_spectrum(args, info.fields), "fwhm": fwhm}
     seed = common.fresh_seed() if args.seed is None else args.seed
     with common.progress_bar("optimal spectrum") as bar:
         return optimal_spectrum(

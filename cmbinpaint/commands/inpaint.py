@@ -106,6 +106,8 @@ def run(args: argparse.Namespace) -> int:
             filling.write(paths[index], filled, index)
             bar.update()
             bar.write(filling.summary(paths[index], seconds))
+    if filling.assumed:
+        print(filling.assumed)
     for path in write_moments(filling, paths, wanted):
         print(path)
     if target is not None:

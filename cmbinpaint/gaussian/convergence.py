@@ -16,6 +16,11 @@ from cmbinpaint._types import AnyArray, ComplexArray, FloatArray
 
 # The slowest convergence (ratio of successive changes) that the estimate of what remains assumes.
 SLOWEST_RATIO = 0.95
+# What helps, of what every caller can do.
+_ADVICE = (
+    "Noise that is given far too small is the usual cause, or power in the map beyond the beam that is given: give "
+    "noise_std as it is in the map (left out, it is estimated)"
+)
 # Changes looked back on: conjugate gradients advance in bursts.
 _RECENT = 4
 
@@ -122,11 +127,10 @@ def describe_shortfall(steps: int, convergence: Convergence, tolerance: float) -
     if remaining <= tolerance:
         return (
             f"after {steps} steps what is still to change in the holes has an estimated {convergence.power:.1e} of the "
-            f"sky's E or B power in some band; asked for {convergence.power_tolerance:.1e}. Raise max_steps, or accept "
-            "a larger power_tolerance"
+            f"sky's E or B power in some band; asked for {convergence.power_tolerance:.1e}. {_ADVICE}"
         )
     if np.isnan(remaining):
         rest = "too little is known to say how much is still to change in the holes"
     else:
         rest = f"an estimated {remaining:.1e} posterior standard deviations are still to change in the holes"
-    return f"after {steps} steps {rest}; asked for {tolerance:.1e}. Raise max_steps, or accept a larger tolerance"
+    return f"after {steps} steps {rest}; asked for {tolerance:.1e}. {_ADVICE}"

@@ -53,9 +53,7 @@ def floored_noise(
     floor = LEAST_NOISE * rms
     n_low = int(np.sum(std < floor))
     if n_low and not quiet:
-        none = (
-            "" if std.any() else ". Noise is estimated only without cl: if the map has noise, give noise_std"
-        )
+        none = "" if std.any() else ". If the map has noise, give its noise_std"
         warnings.warn(
             f"{name} is below {LEAST_NOISE:g} of the signal's rms in {n_low} observed pixels; taken as "
             f"{floor:.3g} there, because without noise the problem is singular{none}",

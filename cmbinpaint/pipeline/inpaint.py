@@ -106,7 +106,8 @@ def inpaint_map(
         or three.
     noise_std
         White noise per pixel, µK when the map's unit is known or a `cl` is given: a number or (npix,) in the
-        map's ordering. With Q and U a number for all, (k,), one for each Stokes parameter, or (k, npix).
+        map's ordering. With Q and U a number for all, (k,), one for each Stokes parameter, or (k, npix). None: from
+        the map, with a `cl` too; 0 says that there is none. `InpaintInfo.sky_model.source` says what was assumed.
     noise_cov
         Instead, with Q and U: (3, npix) QQ, QU, UU or (6, npix) II, IQ, IU, QQ, QU, UU, µK².
     fill

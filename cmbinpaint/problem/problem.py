@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from cmbinpaint._types import BoolArray, FloatArray
-from cmbinpaint.errors import CmbInpaintWarning, MaskError, SpectrumError
+from cmbinpaint.errors import CmbInpaintWarning, MapError, MaskError, SpectrumError
 from cmbinpaint.problem.monopole_dipole import fit_monopole_dipole, monopole_dipole_map
 from cmbinpaint.problem.noise import noise_cov_of, noise_of
 from cmbinpaint.problem.options import validate_polconv
@@ -130,12 +130,27 @@ class Problem:
             cov = cov * _flipped(self.fields)
         if cl is None:
             return self._estimated(std, cov, whole)
-        lmax = 3 * plan.nside - 1 if whole else None
+        spectra, noise_source = spectra_of(cl, self.fields), "noise given"
+        if std is None and cov is None:
+            std, noise_source = self._noise_of_the_map()
         made = SkyModel.from_theory(
-            spectra_of(cl, self.fields), plan.nside, fwhm=fwhm, beam=beam, noise_std=0.0 if std is None else std,
-            noise_cov=cov, lmax=lmax,
+            spectra, plan.nside, fwhm=fwhm, beam=beam, noise_std=0.0 if std is None else std, noise_cov=cov,
+            lmax=3 * plan.nside - 1 if whole else None, source=f"given cl, {noise_source}",
         )  # fmt: skip
-        return self._checked(made)
+        return self._checked(replace(made, noise_source=noise_source))
+
+    def _noise_of_the_map(self) -> tuple[Any, str]:
+        """The noise that the observed pixels show, as it is estimated without a given cl, and words for it."""
+        if self.constant is not None:
+            return 0.0, "no noise: the observed sky is constant"
+        try:
+            estimated = self._estimated(None, None, whole=False)
+        except MapError as error:
+            raise MapError(
+                f"cl was given without noise_std, which is then estimated from the map, and cannot be: {error}. "
+                "noise_std=0 says that there is no noise"
+            ) from None
+        return estimated.noise_std, estimated.noise_source
 
     def _estimated(self, noise_std: Any, noise_cov: FloatArray | None, whole: bool) -> SkyModel:
         """The sky model of the observed pixels alone."""

@@ -36,6 +36,7 @@ NOISE_FLOOR = 5.0e-3
 BELIEVED_PLATEAU = 0.15
 # With fewer pixels, or multipoles, there is nothing to tell a signal from noise by.
 FEWEST, LEAST_NSIDE = 32, 4
+NO_PLATEAU = "no noise plateau found, a small noise assumed"
 SEED = 20180717  # of the simulation that measures leakage: estimates are reproducible
 
 
@@ -99,7 +100,8 @@ def estimate_sky_model(
         f"estimated from the observed {np.mean(valid):.3g} of the sky: Planck 2018 shape below "
         f"ell = {LOW_ELL}, smoothed ratio to it above, {words}"
     )
-    return SkyModel(nside, signal, noise, source, is_estimated=True).scaled(scale)
+    model = SkyModel(nside, signal, noise, source, is_estimated=True, noise_source=words)
+    return model.scaled(scale)
 
 
 def believed_noise(
@@ -111,7 +113,7 @@ def believed_noise(
         return known, "noise given"
     if fit.noise > BELIEVED_PLATEAU * leak and plateau > NOISE_FLOOR * rms:
         return plateau, f"noise {plateau * scale:.3g} per pixel from the plateau"
-    return max(NOISE_FLOOR * rms, plateau), "no noise plateau found, a small noise assumed"
+    return max(NOISE_FLOOR * rms, plateau), NO_PLATEAU
 
 
 def _checked(values: FloatArray, valid: BoolArray, nside: int) -> tuple[FloatArray, BoolArray]:

@@ -24,6 +24,10 @@ from cmbinpaint.sphere.ell_matrix import EllMatrix
 from cmbinpaint.sphere.harmonics import alm_to_cl
 from cmbinpaint.sphere.power import noise_power, pixel_variance
 
+_SOURCE = (
+    "estimated from the observed {seen:.3g} of the sky: Planck 2018's EE and lensing BB, smoothed ratio of the "
+    "observed power to them"
+)
 # Of one Stokes parameter: of all pixels, or of each.
 Level = float | FloatArray
 
@@ -67,7 +71,8 @@ def estimate_polarized_model(
         ratio, noise, words = _fit(values, valid[0], nside, known, None, whole)
         n = ratio.size
         signal = np.array([[ratio * ee[:n], np.zeros(n)], [np.zeros(n), ratio * bb[:n]]])
-        return SkyModel(nside, signal, _stacked(noise), words, is_estimated=True)
+        source = f"{_SOURCE.format(seen=np.mean(valid[0]))}, {words}"
+        return SkyModel(nside, signal, _stacked(noise), source, is_estimated=True, noise_source=words)
     temperature = estimate_sky_model(values[0], valid[0], nside=nside, noise_std=known[0], whole=whole)
     of_t = _ratio(temperature.signal_cl, fiducial_cl(3 * nside - 1))
     of_p, noise, words = _fit(values[1:], valid[1], nside, known[1:], _continued(of_t, 3 * nside), whole)
@@ -76,8 +81,11 @@ def estimate_polarized_model(
     signal = np.zeros((3, 3, n))
     signal[0, 0], signal[1, 1], signal[2, 2] = tt, of_p * ee[:n], of_p * bb[:n]
     signal[0, 1] = signal[1, 0] = np.sqrt(of_t * of_p) * te[:n]
-    source = f"T {temperature.source}; E and B {words}"
-    return SkyModel(nside, signal, _stacked([temperature.noise_std, *noise]), source, is_estimated=True)
+    source = f"T {temperature.source}; E and B {_SOURCE.format(seen=np.mean(valid[1]))}, {words}"
+    return SkyModel(
+        nside, signal, _stacked([temperature.noise_std, *noise]), source, is_estimated=True,
+        noise_source=f"T: {temperature.noise_source}; Q and U: {words}",
+    )  # fmt: skip
 
 
 def _fit(
@@ -88,7 +96,7 @@ def _fit(
     shape: FloatArray | None,
     whole: bool,
 ) -> tuple[FloatArray, list[Level], str]:
-    """The ratio of EE and of BB to Planck 2018's in the map, the noise of Q and of U, and words for both.
+    """The ratio of EE and of BB to Planck 2018's in the map, the noise of Q and of U, and words for it.
 
     `shape` is what the ratio is expected to be; None: that of an amplitude and a beam.
     """
@@ -117,8 +125,7 @@ def _fit(
     reach = lowest_lmax(one.signal, float(plateau) if std is None else np.sqrt(np.mean(std**2)), nside)
     last = one.signal.size - 1 if whole else reach
     ratio = _ratio(fit.signal[: last + 1] * scale**2, both)
-    sky = f"estimated from the observed {count / npix:.3g} of the sky: Planck 2018's EE and lensing BB, smoothed ratio"
-    return ratio, noise, f"{sky} of the observed power to them, {words}"
+    return ratio, noise, words
 
 
 class _Observer(Observer):

@@ -53,6 +53,8 @@ class SkyModel:
         Instead of `noise_std` of Q, U or T, Q, U: (3, npix) QQ, QU, UU, or (6, npix) II, IQ, IU, QQ, QU, UU, unit².
     is_estimated
         Whether it was estimated from a map.
+    noise_source
+        Where the noise came from, in words.
 
     Raises
     ------
@@ -76,6 +78,7 @@ class SkyModel:
     source: str = "given"
     noise_cov: FloatArray | None = None
     is_estimated: bool = False
+    noise_source: str = "noise given"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "nside", validate_nside(self.nside))

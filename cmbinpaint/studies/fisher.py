@@ -42,8 +42,8 @@ def fisher_scatter(valid: BoolArray, sky_model: SkyModel, bands: Bandpowers) -> 
     pixels = np.flatnonzero(valid)
     if pixels.size > MOST_PIXELS:
         raise MaskError(
-            f"{pixels.size} pixels are observed; the exact limit is computed for at most {MOST_PIXELS}: take a lower "
-            "nside, or count modes (mode_scatter)"
+            f"{pixels.size} pixels are observed; the exact limit is computed for at most {MOST_PIXELS}: take a "
+            "lower nside"
         )
     vectors = pixel_vectors(npix_to_nside(valid.size), pixels)
     cosine = vectors @ vectors.T

@@ -124,7 +124,13 @@ def self_check(
     nature = (
         assumed
         if cl is None
-        else problem.assume_sky(cl=cl, fwhm=fwhm, beam=beam, noise_std=noise_std, whole=True)
+        else problem.assume_sky(
+            cl=cl,
+            fwhm=fwhm,
+            beam=beam,
+            noise_std=assumed.noise_std if noise_std is None else noise_std,
+            whole=True,
+        )
     )
     null = []
     for i in range(n_simulations):

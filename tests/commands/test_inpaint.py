@@ -1,6 +1,7 @@
 """`cmbinpaint inpaint`, run as a user runs it, on small files."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -56,7 +57,8 @@ def test_a_planck_file_comes_back_filled(planck_file, tmp_path, sky, valid, caps
     words = [planck_file, "--field", "I_STOKES", "--mask-field", "TMASK", "-o", out, "--seed", 7]
     assert run(*words) == 0
     said = capsys.readouterr()
-    assert said.err == "" and said.out.count("\n") == 1
+    assert said.err == "" and said.out.count("\n") == 2
+    assert said.out.splitlines()[1].startswith("sky model, in uK_CMB: estimated from the observed 0.")
     assert said.out.startswith(f"{out}: ") and "holes filled" in said.out and "seed 7" in said.out
     filled, info = fits.read_map(out)
     assert (info.ordering, info.unit, info.column, info.coord, info.dtype) == (
@@ -162,10 +164,11 @@ def test_self_check_says_whether_noise_fits(noise, planck_file, tmp_path, sky, v
     words = [planck_file, "--mask-field", "TMASK", "--cl", tmp_path / "cl.txt", "--noise-std", noise]
     words += ["--fwhm-arcmin", 0.2 * 60 * 180 / np.pi, "--seed", 1]
     assert run(*words, "--self-check", "-o", tmp_path / "a.fits") == 0
-    first, second = capsys.readouterr().out.splitlines()
+    first, second, third = capsys.readouterr().out.splitlines()
     expected = "fit" if noise == 1.0 else "do NOT fit"
     assert first.startswith(f"self-check: beam, noise and sky model {expected} this map (")
     assert second.startswith(f"{tmp_path / 'a.fits'}: ")
+    assert third == "sky model, in uK_CMB: given cl, noise given"
     history = "".join(afits.getheader(tmp_path / "a.fits", 1)["HISTORY"]).replace("\n", "")
     assert f"self-check: beam, noise and sky model {expected} this map" in history
     # The check changes nothing in the fill.
@@ -173,6 +176,17 @@ def test_self_check_says_whether_noise_fits(noise, planck_file, tmp_path, sky, v
     np.testing.assert_array_equal(
         fits.read_map(tmp_path / "a.fits")[0], fits.read_map(tmp_path / "b.fits")[0]
     )
+
+
+def test_noise_is_estimated_beside_a_given_spectrum_and_said(planck_file, tmp_path, capsys) -> None:
+    np.savetxt(tmp_path / "cl.txt", fiducial_cl(3 * NSIDE - 1), header="C_ell")
+    words = [planck_file, "--mask-field", "TMASK", "--cl", tmp_path / "cl.txt", "--seed", 1]
+    words += ["--fwhm-arcmin", 0.2 * 60 * 180 / np.pi, "-o", tmp_path / "a.fits"]
+    assert run(*words) == 0
+    said = capsys.readouterr().out.splitlines()[-1]
+    found = re.fullmatch(r"sky model, in uK_CMB: given cl, noise (\S+) per pixel from the plateau", said)
+    assert found is not None and 0.85 < float(found[1]) < 1.15  # the sky's is 1 µK
+    assert said in "".join(afits.getheader(tmp_path / "a.fits", 1)["HISTORY"]).replace("\n", "")
 
 
 def test_noise_beyond_all_the_power_of_the_map_is_refused_before_a_self_check(

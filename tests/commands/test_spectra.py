@@ -159,7 +159,6 @@ def test_optimal_bandpowers_are_those_of_the_function(folder, tmp_path, capsys) 
     ("words", "text"),
     [
         (["--seed", "1"], "--seed is for --optimal; give it too, or omit this"),
-        (["--optimal", "--noise-std", "1"], "--cl and --noise-std say together what --optimal expects"),
         (["--optimal", "--fwhm-arcmin", "300"], "where --cl says what it smoothed; give --cl"),
     ],
 )

@@ -50,7 +50,8 @@ def test_a_shortfall_says_both_numbers():
     watch, _ = follow([0.04, 0.02, 0.01])
     assert describe_shortfall(30, watch, 1e-3) == (
         "after 30 steps an estimated 1.0e-02 posterior standard deviations are still to change in the holes; asked "
-        "for 1.0e-03. Raise max_steps, or accept a larger tolerance"
+        "for 1.0e-03. Noise that is given far too small is the usual cause, or power in the map beyond the beam that "
+        "is given: give noise_std as it is in the map (left out, it is estimated)"
     )
     assert "too little is known to say" in describe_shortfall(10, follow([1.0])[0], 1e-3)
     watch = Convergence(np.zeros(2, int), np.ones(1), power_tolerance=0.01)

@@ -339,7 +339,7 @@ def test_noise_free_data_are_served_with_a_warning():
     sky, valid = Sky(8, 0.0), random_mask(8, 0)
     with pytest.warns(
         CmbInpaintWarning,
-        match=r"noise_std is below 0.01 of the signal's rms in \d+ observed.*if the map has noise, give noise_std$",
+        match=r"noise_std is below 0.01 of the signal's rms in \d+ observed.*If the map has noise, give its noise_std$",
     ):
         solver = solver_of(valid, sky)
     observed = observe(sky, 1)
@@ -360,7 +360,8 @@ def test_errors_say_what_came():
     with pytest.raises(MaskError, match="all pixels are masked: nothing is observed"):
         solver_of(np.zeros(192, dtype=bool), sky)
     with pytest.raises(
-        ConvergenceError, match=r"after 4 steps an estimated .* asked for 1.0e-12. Raise max_steps"
+        ConvergenceError,
+        match=r"after 4 steps an estimated .* asked for 1.0e-12. Noise that is given far too small",
     ):
         solver.solve(observed, tolerance=1e-12, max_steps=4)
     with pytest.raises(ConvergenceError, match="after 2 steps too little is known"):
