@@ -110,6 +110,7 @@ class Filling:
                 model=self.model,
                 refine=request.args.refine,
                 unit=request.info.unit,
+                polconv=request.polconv,
                 **self.known,
             )
         except MaskError as error:  # the mask leaves no room for it: the fill does not depend on that

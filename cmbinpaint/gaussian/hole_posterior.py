@@ -45,7 +45,7 @@ def hole_factor(
         Of T, or of Q and U. Noise below the floor of the solvers is raised to it. A hole pixel's observation has the
         mean weight of data.
     nearest, targets
-        As in `factor_holes`; targets of T only.
+        As in `factor_holes`.
     quiet
         Without a warning of noise below the floor, for the solver warns of it itself.
     threads
@@ -95,7 +95,9 @@ def _factor_polarization(
         row[valid] = floored_noise(level, valid, rms, quiet=quiet)
         weight.append(np.mean(1.0 / np.square(row[valid])))
     in_holes = float(np.mean(weight)) ** -0.5
-    return factor_polarization(valid, sky_model.signal_cl, noise, in_holes, nearest=nearest, threads=threads)
+    return factor_polarization(
+        valid, sky_model.signal_cl, noise, in_holes, nearest=nearest, targets=targets, threads=threads
+    )
 
 
 def std_by_depth(

@@ -27,6 +27,7 @@ def factor_polarization(
     hole_noise_std: float,
     *,
     nearest: int = NEAREST,
+    targets: BoolArray | None = None,
     threads: int | None = None,
 ) -> HoleFactor:
     """Condition Q and U of all hole pixels on the data and on one another.
@@ -39,7 +40,7 @@ def factor_polarization(
         (2, 2, lmax+1) spectra of E and B in the map, unit²; EB is taken for zero.
     noise_std
         (2, npix) white noise of the data, RING, unit; never read in holes.
-    hole_noise_std, nearest, threads
+    hole_noise_std, nearest, targets, threads
         As in `vecchia.factor_holes`.
 
     Returns
@@ -48,7 +49,7 @@ def factor_polarization(
         Of the hole pixels' observations, Q and U.
     """
     threads = available_cores() if threads is None else threads
-    conditioning = Conditioning(valid, nearest)
+    conditioning = Conditioning(valid, nearest, targets)
     n_data, n_holes, npix = conditioning.data.size, conditioning.holes.size, valid.size
     extra = hole_noise_std**2
     expect(n_holes)

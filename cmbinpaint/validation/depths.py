@@ -13,6 +13,7 @@ import numpy as np
 from cmbinpaint._types import BoolArray, FloatArray, IntArray
 from cmbinpaint.errors import MaskError
 from cmbinpaint.problem.plan import InpaintingPlan
+from cmbinpaint.sphere.fields import Fields
 from cmbinpaint.sphere.holes import hole_labels, hole_sizes
 
 # Upper edges in pixels; the last bin is open. Depths of one-pixel holes go from 0.80 to 1.04.
@@ -26,14 +27,18 @@ HOLE_WIDTHS = ("holes of one pixel", "up to 10 px wide", "up to 70 px wide", "wi
 class DepthBins:
     """The targets of a plan, sorted by depth: bin i holds `edges[i-1] < depth <= edges[i]`, the last is open.
 
+    Of several Stokes parameters each has bins of its own, one parameter's after the other's.
+
     Parameters
     ----------
     pixels
-        (n,) int64, RING: the pixels, in ascending order.
+        (n,) int64, RING: the pixels, in ascending order; of maps (k, npix) as if they were one row.
     bin_of
         (n,) int64: the bin of each.
     edges
         Upper edges of all bins but the last, in pixels, ascending and above 0.
+    stokes
+        The Stokes parameters, one letter each.
 
     Raises
     ------
@@ -50,6 +55,7 @@ class DepthBins:
     pixels: IntArray
     bin_of: IntArray
     edges: tuple[float, ...] = DEPTH_EDGES
+    stokes: str = "T"
     counts: IntArray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -62,34 +68,37 @@ class DepthBins:
             raise MaskError(
                 f"got {self.pixels.shape} pixels and {self.bin_of.shape} bins; expected a bin for each pixel"
             )
-        if self.bin_of.size and not 0 <= self.bin_of.min() <= self.bin_of.max() <= len(edges):
-            raise MaskError(f"the bins go beyond 0 to {len(edges)}, which {len(edges)} edges make")
         object.__setattr__(self, "edges", edges)
+        if self.bin_of.size and not 0 <= self.bin_of.min() <= self.bin_of.max() < self.n:
+            raise MaskError(f"the bins go beyond 0 to {self.n - 1}, which {len(edges)} edges make")
         object.__setattr__(self, "counts", np.bincount(self.bin_of, minlength=self.n))
 
     @classmethod
     def of(
         cls, plan: InpaintingPlan, edges: Sequence[float] = DEPTH_EDGES, *, within: BoolArray | None = None
     ) -> Self:
-        """Sort the targets of a plan, or those of them that lie `within` a (npix,) bool RING region."""
+        """Sort the targets of a plan, or those of them that lie `within` a bool RING region, as the plan's arrays."""
         chosen = plan.targets if within is None else plan.targets & within
         pixels = np.flatnonzero(chosen)
-        return cls(pixels, np.digitize(plan.depth[pixels], edges, right=True), tuple(edges))
+        bin_of = np.digitize(plan.depth.reshape(-1)[pixels], edges, right=True)
+        stokes = Fields.of(len(np.atleast_2d(plan.targets))).stokes
+        bin_of += pixels // chosen.shape[-1] * (len(edges) + 1)
+        return cls(pixels, bin_of, tuple(edges), stokes)
 
     @property
     def n(self) -> int:
         """How many bins."""
-        return len(self.edges) + 1
+        return len(self.stokes) * (len(self.edges) + 1)
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Labels of the bins, depths in pixels: `(0, 1.3]`, ..., `(8.3, ∞)`."""
+        """Labels of the bins of one Stokes parameter, depths in pixels: `(0, 1.3]`, ..., `(8.3, ∞)`."""
         limits = ["0", *(f"{edge:g}" for edge in self.edges), "∞"]
         return tuple(f"({low}, {high}{')' if high == '∞' else ']'}" for low, high in pairwise(limits))
 
     def at(self, sky: FloatArray) -> FloatArray:
-        """(n,) the values of a (npix,) RING map in `pixels`."""
-        return sky[self.pixels]
+        """(n,) the values of a RING map, (npix,) or (k, npix), in `pixels`."""
+        return sky.reshape(-1)[self.pixels]
 
     def mean(self, values: FloatArray) -> FloatArray:
         """Means by bin of values in `pixels`, (n,) to (bins,); NaN in empty bins."""
@@ -97,7 +106,7 @@ class DepthBins:
         return np.divide(total, self.counts, out=np.full(self.n, np.nan), where=self.counts > 0)
 
     def mean_square(self, sky: FloatArray) -> FloatArray:
-        """(bins,) mean squares of a (npix,) RING map, an error say; NaN in empty bins."""
+        """(bins,) mean squares of a RING map, an error say; NaN in empty bins."""
         return self.mean(np.square(self.at(sky)))
 
 

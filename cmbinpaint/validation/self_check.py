@@ -9,10 +9,11 @@ correlated, and predictions are not quite the exact mean; so the expectation and
 from simulated skies of the same sky model, held out and filled alike.
 
 The prediction is kriging's, coarse to fine: within a few percent of the exact mean's error, prepared once and applied
-in milliseconds, which pays for the simulations. The model that fills the holes is run once, on the map, for comparison.
+in milliseconds, which pays for the simulations; of T alone, and of Q and U together. The model that fills the holes is
+run once, on the map, for comparison.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,32 +21,20 @@ from scipy.stats import f as fisher
 from scipy.stats import t as student
 
 from cmbinpaint._types import AnyArray, FloatArray
-from cmbinpaint.errors import CmbInpaintError, MapError
-from cmbinpaint.gaussian.hole_posterior import hole_factor
-from cmbinpaint.gaussian.vecchia import HoleFactor
+from cmbinpaint.errors import CmbInpaintError, MaskError
 from cmbinpaint.pipeline.filler import Filler, draw_observation, realization_rng
 from cmbinpaint.pipeline.models import load_model
 from cmbinpaint.problem.model import Inpainter
-from cmbinpaint.problem.options import refuse_old_names, validate_known
+from cmbinpaint.problem.options import Polconv, refuse_old_names, validate_known
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.problem.problem import Problem
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere.fields import Fields
-from cmbinpaint.validation.depths import DepthBins
-from cmbinpaint.validation.holdout import Holdout, hold_out
-from cmbinpaint.validation.self_check_result import SelfCheck
+from cmbinpaint.validation.self_check_result import ErrorSpectra, SelfCheck
+from cmbinpaint.validation.self_check_trials import QUINTILES, Trials, error_spectra
 
 # With fewer simulations their scatter is known too poorly.
 LEAST_SIMULATIONS = 10
-QUINTILES = 5
-# Rotations in one trial: they leave room for few more. The next ones are another trial; skies are simulated once.
-ROTATIONS_PER_TRIAL = 4
-# Held-out pixels beyond which no more trials are made: the edge ring's errors are known to 1 %.
-ENOUGH = 20_000
-# Neighbors of a pixel that is kriged.
-_NEAREST = 32
-# Draws from kriging's posterior that give the standard deviation of each prediction, to 7 %: it only weights.
-_DRAWS = 100
 
 
 @refuse_old_names(
@@ -64,10 +53,12 @@ def self_check(
     fwhm: float | None = None,
     beam: FloatArray | None = None,
     noise_std: float | FloatArray | None = None,
+    noise_cov: FloatArray | None = None,
     sky_model: SkyModel | None = None,
     refine: int | None = None,
     nest: bool = False,
     unit: str | None = None,
+    polconv: Polconv | None = None,
     n_rotations: int = 32,
     n_simulations: int = 60,
     seed: int = 0,
@@ -76,7 +67,7 @@ def self_check(
 
     Parameters
     ----------
-    sky, mask, plan, cl, fwhm, beam, noise_std, sky_model, refine, nest, unit
+    sky, mask, plan, cl, fwhm, beam, noise_std, noise_cov, sky_model, refine, nest, unit, polconv
         As in `inpaint_map`; without anything known the sky model that it would estimate is tested.
     model
         The model that is to fill the map; it is run once, beside kriging, which the test itself rests on.
@@ -106,129 +97,140 @@ def self_check(
     scales of holes; residuals, if they are there in the clean sky too. It cannot see what is in the holes only.
     """
     _check_numbers(n_rotations, n_simulations)
-    validate_known(cl, fwhm, beam, noise_std, sky_model)
+    known: dict[str, Any] = {
+        "cl": cl,
+        "fwhm": fwhm,
+        "beam": beam,
+        "noise_std": noise_std,
+        "noise_cov": noise_cov,
+    }
+    validate_known(**known, sky_model=sky_model)
+    given = cl is not None or noise_std is not None or noise_cov is not None
     problem = Problem.make(
-        sky, mask, plan=plan, nest=nest, unit=unit, assume_microkelvin=cl is not None or noise_std is not None
+        sky, mask, plan=plan, nest=nest, unit=unit, polconv=polconv, assume_microkelvin=given
     )
-    if problem.fields is not Fields.T:
-        raise MapError(
-            f"self_check is for temperature; the map is of {', '.join(problem.fields.stokes)}: pass map[0]"
-        )
-    validate_known(cl, fwhm, beam, noise_std, sky_model, problem.plan.nside)
+    validate_known(**known, sky_model=sky_model, nside=problem.plan.nside)
     inpainter = load_model(model)
-    inpainter.check(problem.plan.nside)
-    holdouts = _holdouts(problem.plan, realization_rng(seed, 0), n_rotations)
-    assumed = problem.assume_sky(sky_model, cl=cl, fwhm=fwhm, beam=beam, noise_std=noise_std)
-    trials = [_Trial.prepare(one.plan, assumed) for one in holdouts]
+    inpainter.check(problem.plan.nside, problem.fields)
+    plans = _plans(problem)
+    assumed = problem.assume_sky(sky_model, **known)
+    parts = [
+        Trials.prepare(one, assumed.only(fields), rows, realization_rng(seed, 0), n_rotations)
+        for fields, rows, one in plans
+    ]
     # The fill leaves out power beyond the model's lmax that is small beside the noise; a sky does not.
-    nature = (
-        assumed
-        if cl is None
-        else problem.assume_sky(
-            cl=cl,
-            fwhm=fwhm,
-            beam=beam,
-            noise_std=assumed.noise_std if noise_std is None else noise_std,
-            whole=True,
-        )
+    if noise_std is None and noise_cov is None:
+        known["noise_std"] = assumed.noise_std
+    nature = assumed if cl is None else problem.assume_sky(**known, whole=True)
+    skies = (np.add(*draw_observation(nature, realization_rng(seed, 1 + i))) for i in range(n_simulations))
+    found, found_spectra = _statistics(parts, problem.observed)
+    null, null_spectra = (
+        np.stack(part) for part in zip(*(_statistics(parts, one) for one in skies), strict=True)
     )
-    null = []
-    for i in range(n_simulations):
-        signal, noise = draw_observation(nature, realization_rng(seed, 1 + i))
-        null.append(_statistics(trials, signal + noise))
-    numbers = _compared(trials, _statistics(trials, problem.observed), np.stack(null))
     return SelfCheck(
-        **numbers,
-        depths=trials[0].bins.labels,
-        counts=_total([t.bins.counts for t in trials]),
+        **_compared(found, null),
+        stokes="".join(part.stokes for part in parts),
+        spectra=_compared_spectra(found_spectra, null_spectra, Fields.of(len(found))),
+        depths=parts[0].trials[0].bins.labels,
+        counts=_squeezed(np.concatenate([part.counts for part in parts])),
         model=inpainter.name,
-        model_ratio=_beside_kriging(trials[0], problem.observed, inpainter, refine),
+        model_ratio=_beside_kriging(parts, problem, inpainter, assumed, refine),
         sky_model=assumed,
-        n_holes=sum(one.n_holes for one in holdouts),
-        n_discs=sum(one.n_discs for one in holdouts),
+        n_holes=sum(one.n_holes for part in parts for one in part.holdouts),
+        n_discs=sum(one.n_discs for part in parts for one in part.holdouts),
         n_simulations=n_simulations,
     )
 
 
-def _holdouts(plan: InpaintingPlan, rng: np.random.Generator, n_rotations: int) -> list[Holdout]:
-    """Trials of a few rotations each, until they hold enough pixels."""
-    trials: list[Holdout] = []
-    for done in range(0, n_rotations, ROTATIONS_PER_TRIAL):
-        trials.append(hold_out(plan, rng, min(ROTATIONS_PER_TRIAL, n_rotations - done)))
-        if sum(int(trial.plan.targets.sum()) for trial in trials) >= ENOUGH:
-            break
-    return trials
+def _plans(problem: Problem) -> list[tuple[Fields, slice, InpaintingPlan]]:
+    """What has holes: T, or Q and U, its rows in a map, and its plan (npix,).
 
-
-@dataclass(frozen=True, eq=False)
-class _Trial:
-    """Kriging from the remaining data, and the errors to expect in the held-out pixels."""
-
-    plan: InpaintingPlan
-    sky_model: SkyModel
-    factor: HoleFactor
-    bins: DepthBins
-    std: FloatArray  # (n,) of a held-out observation about its prediction
-
-    @classmethod
-    def prepare(cls, plan: InpaintingPlan, sky_model: SkyModel) -> "_Trial":
-        factor, bins = (
-            hole_factor(plan.valid, sky_model, nearest=_NEAREST, targets=plan.targets),
-            DepthBins.of(plan),
+    Raises
+    ------
+    MaskError
+        If nothing has.
+    """
+    plan, fields, found = problem.plan, problem.fields, []
+    for spin, rows in fields.spins:
+        kind = Fields.T if spin == 0 else Fields.QU
+        valid, targets, excluded = (
+            np.atleast_2d(array)[rows] for array in (plan.valid, plan.targets, plan.excluded)
         )
-        rng = np.random.default_rng(0)
-        drawn = np.zeros(factor.holes.size)
-        for _ in range(_DRAWS):
-            drawn += np.square(factor.draw(rng)) / _DRAWS
-        # Draws contain the holes' mean noise; each pixel has its own.
-        variance = np.zeros(plan.valid.size)
-        variance[factor.holes] = np.maximum(drawn - factor.noise_std**2, 0.0)
-        noise = np.broadcast_to(np.asarray(sky_model.noise_std), variance.shape)
-        std = np.sqrt(bins.at(variance) + np.square(np.maximum(bins.at(noise), factor.noise_std * 1e-3)))
-        return cls(plan, sky_model, factor, bins, std)
-
-    def predict(self, observed: FloatArray) -> FloatArray:
-        """(n,) kriging's predictions of the held-out pixels."""
-        filled = np.zeros(self.plan.valid.size)
-        filled[self.factor.holes] = self.factor.mean(observed)
-        return self.bins.at(filled)
+        # Where one of Q and U is observed, and the other filled, there is a hole.
+        wanted = np.asarray(targets.any(axis=0))
+        if wanted.any():
+            excluded = np.asarray(excluded.any(axis=0)) & ~wanted
+            alone = InpaintingPlan(plan.nside, valid[0], wanted, excluded)
+            found.append((kind, rows, plan if fields is Fields.T else alone))
+    if not found:
+        raise MaskError("no pixel is filled with this mask, so there is nothing to check")
+    return found
 
 
-def _statistics(trials: list[_Trial], observation: FloatArray) -> FloatArray:
-    """(bins + 5,) half the log of the mean square of x by depth, then coverage in quintiles of the prediction."""
-    means = [trial.predict(observation) for trial in trials]
-    pulls = [(t.bins.at(observation) - mean) / t.std for t, mean in zip(trials, means, strict=True)]
-    sums = _total(
-        [np.bincount(t.bins.bin_of, np.square(x), t.bins.n) for t, x in zip(trials, pulls, strict=True)]
+def _statistics(parts: Sequence[Trials], observation: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """(k, bins + 5) by depth and by quintile of the prediction; and the errors' spectra, of T alone none."""
+    errors = [part.errors(observation) for part in parts]
+    rows = [part.statistics(*one) for part, one in zip(parts, errors, strict=True)]
+    polarized = parts[-1].stokes != "T"
+    spectra = error_spectra(parts, [pulls for _, pulls in errors]) if polarized else np.empty(0)
+    return np.concatenate(rows), spectra
+
+
+def _compared(found: FloatArray, null: FloatArray) -> dict[str, Any]:
+    """The map's statistics (k, bins + 5) beside those of simulations, by the names of `SelfCheck`."""
+    bins = found.shape[-1] - QUINTILES
+    mean, error, p = _beside(found, null)
+    ratio = np.exp(found - mean)[:, :bins]
+    depth_p = np.array(
+        [
+            _together(one, rows)
+            for one, rows in zip(found[:, :bins], null[..., :bins].swapaxes(0, 1), strict=True)
+        ]
     )
-    counts = _total([trial.bins.counts for trial in trials])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        half_log = 0.5 * np.log(sums / counts)
-    within = np.abs(np.concatenate(pulls))[np.argsort(np.concatenate(means), kind="stable")] < 1.0
-    coverage = [float(part.mean()) if part.size else np.nan for part in np.array_split(within, QUINTILES)]
-    return np.concatenate([half_log, coverage])
+    all_p = np.array(
+        [
+            _together(one, rows)
+            for one, rows in zip(found[:, bins:], null[..., bins:].swapaxes(0, 1), strict=True)
+        ]
+    )
+    compared = {
+        "ratio": ratio,
+        "ratio_error": ratio * error[:, :bins],
+        "ratio_p": p[:, :bins],
+        "depth_p": depth_p,
+        "coverage": found[:, bins:],
+        "expected_coverage": mean[:, bins:],
+        "coverage_error": error[:, bins:],
+        "coverage_p": p[:, bins:],
+        "all_coverage_p": all_p,
+    }
+    return {name: _squeezed(values) for name, values in compared.items()}
 
 
-def _compared(trials: list[_Trial], found: FloatArray, null: FloatArray) -> dict[str, Any]:
-    """The map's statistics beside those of simulations, by the names of `SelfCheck`."""
-    n, bins = len(null), trials[0].bins.n
-    mean = null.mean(axis=0)
+def _compared_spectra(found: FloatArray, null: FloatArray, fields: Fields) -> ErrorSpectra | None:
+    """The spectra of the errors beside those of simulations."""
+    if not found.size:
+        return None
+    mean, error, p = _beside(found, null)
+    auto = np.array([i == j for i, j in fields.pairs])
+    value = np.where(auto, np.exp(found - mean), found)
+    return ErrorSpectra(
+        fields.spectra,
+        value,
+        np.where(auto, 1.0, mean),
+        np.where(auto, value * error, error),
+        p,
+        _together(found, null),
+    )
+
+
+def _beside(found: FloatArray, null: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """The mean of simulated statistics, the scatter of one more, and the two-sided p-value of what is found."""
+    n, mean = len(null), null.mean(axis=0)
     # Student's t: one more draw beside n, whose mean and scatter are estimated.
     error = null.std(axis=0, ddof=1) * np.sqrt(1 + 1 / n)
     pull = np.divide(found - mean, error, out=np.full_like(found, np.nan), where=error > 0)
-    p = 2 * student.sf(np.abs(pull), n - 1)
-    ratio = np.exp(found[:bins] - mean[:bins])
-    return {
-        "ratio": ratio,
-        "ratio_error": ratio * error[:bins],
-        "ratio_p": p[:bins],
-        "depth_p": _together(found[:bins], null[:, :bins]),
-        "coverage": found[bins:],
-        "expected_coverage": mean[bins:],
-        "coverage_error": error[bins:],
-        "coverage_p": p[bins:],
-        "all_coverage_p": _together(found[bins:], null[:, bins:]),
-    }
+    return mean, error, 2 * student.sf(np.abs(pull), n - 1)
 
 
 def _together(found: FloatArray, null: FloatArray) -> float:
@@ -244,13 +246,30 @@ def _together(found: FloatArray, null: FloatArray) -> float:
 
 
 def _beside_kriging(
-    trial: _Trial, observed: FloatArray, inpainter: Inpainter, refine: int | None
+    parts: Sequence[Trials], problem: Problem, inpainter: Inpainter, sky_model: SkyModel, refine: int | None
 ) -> FloatArray:
-    """(bins,) rms of a model's errors on the held-out pixels over kriging's."""
-    filled = Filler.prepare(inpainter, trial.plan, trial.sky_model, refine).predict(observed)
-    target = trial.bins.at(observed)
-    errors = [np.square(mean - target) for mean in (trial.bins.at(filled), trial.predict(observed))]
-    return np.sqrt(np.divide(*(trial.bins.mean(squares) for squares in errors)))
+    """(bins,) or (k, bins) rms of a model's errors on the held-out pixels over kriging's, in the first trials."""
+    observed, plan = problem.observed, _first_trials(parts, problem.plan)
+    filled = Filler.prepare(inpainter, plan, sky_model, refine).predict(observed)
+    ratios = []
+    for part in parts:
+        trial, target = part.trials[0], part.of(observed)
+        bins, known = trial.bins, trial.bins.at(target)
+        errors = [np.square(mean - known) for mean in (bins.at(part.of(filled)), trial.predict(target))]
+        ratio = np.sqrt(np.divide(*(bins.mean(squares) for squares in errors)))
+        ratios.append(ratio.reshape(len(part.stokes), -1))
+    return _squeezed(np.concatenate(ratios))
+
+
+def _first_trials(parts: Sequence[Trials], plan: InpaintingPlan) -> InpaintingPlan:
+    """The first trial of each part, in one plan; what has no trial keeps its data."""
+    if plan.valid.ndim == 1:
+        return parts[0].trials[0].plan
+    valid, targets = plan.valid.copy(), np.zeros_like(plan.targets)
+    for part in parts:
+        trial = part.trials[0].plan
+        valid[part.rows], targets[part.rows] = trial.valid, trial.targets
+    return InpaintingPlan(plan.nside, valid, targets, ~valid & ~targets)
 
 
 def _check_numbers(n_rotations: int, n_simulations: int) -> None:
@@ -262,5 +281,6 @@ def _check_numbers(n_rotations: int, n_simulations: int) -> None:
         )
 
 
-def _total(arrays: list[AnyArray]) -> AnyArray:
-    return np.sum(arrays, axis=0)
+def _squeezed(rows: AnyArray) -> Any:
+    """Of T alone without the axis of Stokes parameters."""
+    return rows if len(rows) > 1 else rows[0]

@@ -191,7 +191,6 @@ def test_a_series_with_mean_and_standard_deviation(capsys) -> None:
         ("smica.fits --mask-field TMASK --model diffusive", "fills temperature only, the map is of T, Q, U"),
         ("smica.fits --mask-field TMASK --model combine128", "fills temperature only, the map is of T, Q, U"),
         ("smica.fits --fields QU --mask-field PMASK --report r", "a report is on T, or on T, Q, U; this fill is of Q"),
-        ("smica.fits --mask-field TMASK --self-check", "self_check is for temperature"),
         ("smica.fits --field Q_STOKES", "column 'Q_STOKES' is Q by its name, and T was expected: --fields TQU"),
         ("smica.fits --field U_STOKES,Q_STOKES", "column 'U_STOKES' is U by its name, and Q was expected"),
         ("smica.fits --field I_STOKES --fields TQU", "--field names 1 columns, --fields TQU has 3"),
@@ -326,6 +325,22 @@ def test_a_report_has_q_u_e_b_and_six_spectra(desk, monkeypatch) -> None:
     run(f"smica.fits changed.fits {mask} -o odd", "report")
     page = Path("odd", "report.html").read_text(encoding="utf-8")
     assert f"5 of {2 * MASKS[1].sum():,} values" in page and "Observed Q or U differ from the input." in page
+
+
+def test_a_self_check_of_all_three_goes_into_history(capsys) -> None:
+    """Many small holes; of U in the other convention the same is said."""
+    rng = np.random.default_rng(0)
+    sky, mask = SKY.copy(), rng.random(NPIX) > 0.06
+    sky[:, ~mask] = hp.UNSEEN
+    write_map("holes.fits", sky, unit="uK")
+    run(f"holes.fits {OPTIONS} --self-check --polconv COSMO -o o.fits")
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("self-check: ")]
+    assert "errors of Q in the edge ring" in line
+    sky[2, mask] *= -1
+    write_map("other.fits", sky, unit="uK")
+    run(f"other.fits {OPTIONS} --self-check --polconv IAU -o iau.fits")
+    assert line in capsys.readouterr().out.splitlines()
+    assert any(one.startswith("self-check: ") for one in read_map("o.fits", "TQU")[1].history)
 
 
 def test_realizations_follow_from_the_model_that_was_estimated(tmp_path: Path) -> None:

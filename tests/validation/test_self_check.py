@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cmbinpaint import inpaint_map, plan_inpainting, self_check
-from cmbinpaint.errors import CmbInpaintError, MapError, MaskError, SpectrumError
+from cmbinpaint.errors import CmbInpaintError, MaskError, SpectrumError
 from cmbinpaint.sims.skies import simulate_sky
 from cmbinpaint.sims.theory import fiducial_cl
 from cmbinpaint.sphere.pixels import pixel_size
@@ -143,9 +143,3 @@ def test_what_cannot_be_checked_is_refused() -> None:
         self_check(sky, mask, fwhm=0.1)
     with pytest.raises(MaskError, match="no pixel is filled with this mask"):
         self_check(sky, np.ones(mask.size))
-
-
-def test_polarization_is_refused() -> None:
-    maps = np.random.default_rng(0).standard_normal((3, 768))
-    with pytest.raises(MapError, match=r"is for temperature; the map is of T, Q, U: pass map\[0\]"):
-        self_check(maps, np.arange(768) > 30)
