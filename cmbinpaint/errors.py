@@ -8,11 +8,13 @@ expected and what to do.
 """
 
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from types import FrameType
+from typing import Any, NamedTuple
 
 # What the extras of the package bring; the core does without.
 EXTRAS = {"network": ("torch", "safetensors", "PIL"), "theory": ("camb",)}
@@ -101,22 +103,84 @@ def requires(extra: str) -> None:
             ) from None
 
 
+class _Warned(NamedTuple):
+    """A warning, and where it is said to come from."""
+
+    message: Warning | str
+    category: type[Warning]
+    file: str
+    line: int
+
+
+class _Listeners:
+    """What listens to warnings: each thread's innermost list. Python's own filters are the whole process's."""
+
+    def __init__(self) -> None:
+        self._lock, self._lists = threading.Lock(), dict[int, list[list[_Warned]]]()
+        self._left: list[_Warned] = []  # by threads that ended while others listen
+
+    def open(self) -> list[_Warned]:
+        """A list that takes what this thread warns of from now on."""
+        with self._lock:
+            if not self._lists:
+                self._before = warnings.catch_warnings()
+                self._before.__enter__()
+                self._show = warnings.showwarning
+                warnings.simplefilter("always")
+                warnings.showwarning = self._take  # type: ignore[assignment]
+            caught: list[_Warned] = []
+            self._lists.setdefault(threading.get_ident(), []).append(caught)
+        return caught
+
+    def close(self, passed_on: list[_Warned]) -> list[_Warned]:
+        """End this thread's innermost list; what is to be warned of now, by Python's filters."""
+        with self._lock:
+            own = self._lists[threading.get_ident()]
+            own.pop()
+            if own:
+                own[-1] += passed_on
+                return []
+            del self._lists[threading.get_ident()]
+            self._left += passed_on
+            if self._lists:
+                return []
+            self._before.__exit__(None, None, None)
+            left, self._left = self._left, []
+        return left
+
+    def _take(
+        self, message: Warning | str, category: type[Warning], filename: str, lineno: int, *rest: Any
+    ) -> None:
+        own = self._lists.get(threading.get_ident())
+        if own:
+            own[-1].append(_Warned(message, category, filename, lineno))
+        else:
+            self._show(message, category, filename, lineno, *rest)
+
+
+_listeners = _Listeners()
+
+
 @contextmanager
-def kept_warnings() -> Iterator[list[str]]:
-    """Yield a list that holds, after the block, the texts of the package's warnings; they are given all the same."""
+def kept_warnings(*, silent: bool = False) -> Iterator[list[str]]:
+    """Yield a list that holds, after the block, the texts of the package's warnings of this thread.
+
+    They are given all the same unless `silent`; those of a thread when no other listens any more.
+    """
     kept: list[str] = []
+    caught = _listeners.open()
     try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            yield kept
+        yield kept
     finally:
         kept += dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, CmbInpaintWarning))
         place = _callers_place()
-        for w in caught:
-            file, line = w.filename, w.lineno
-            if place is not None and issubclass(w.category, CmbInpaintWarning):
-                file, line = place
-            warnings.warn_explicit(w.message, w.category, file, line)
+        if place is not None:
+            caught = [
+                w._replace(file=place[0], line=place[1]) if issubclass(w.category, CmbInpaintWarning) else w
+                for w in caught
+            ]
+        for w in _listeners.close([] if silent else caught):
+            warnings.warn_explicit(w.message, w.category, w.file, w.line)
 
 
 def _callers_place() -> tuple[str, int] | None:

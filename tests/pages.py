@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # What a line of a shell block may begin with; other indented blocks are listings or output.
-_COMMANDS = ("cmbinpaint ", "python ", "python3 ", "make ", "torchrun ", "pip ", ".venv/bin/")
+_COMMANDS = ("cmbinpaint ", "python ", "python3 ", "make ", "torchrun ", "mpiexec ", "pip ", ".venv/bin/")
 _LANGUAGES = {"python", "sh", "toml", "text", ""}
 
 

@@ -181,6 +181,9 @@ def test_commands_can_be_typed(where: str, command: str, monkeypatch: pytest.Mon
     if not words:
         return  # a comment
     program = words[0].removeprefix(".venv/bin/")
+    if program == "mpiexec":  # -n N python -m mpi4py.futures SCRIPT, or -m cmbinpaint
+        words = ["python", *words[words.index("mpi4py.futures") + 1 :]]
+        program = "python"
     if program == "torchrun":
         words = words[words.index("-m") :]
         program = "python"
