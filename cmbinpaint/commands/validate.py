@@ -8,6 +8,7 @@ again, and more skies are added by asking for more.
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from cmbinpaint._types import BoolArray
     from cmbinpaint.networks.card import Card
     from cmbinpaint.validation.ensemble import Candidate, Series
+    from cmbinpaint.validation.leakage import Leaked
     from cmbinpaint.validation.misspecified import Misspecified
     from cmbinpaint.validation.simulation_setup import SimulationSetup
     from cmbinpaint.validation.validation import Validation
@@ -34,18 +36,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "A model is a name of `cmbinpaint models` or the path of a network; NAME@N refines it with N steps:\n"
         "  cmbinpaint validate --model default --model combine128 --skies 20 -o validation\n"
         "writes validation.json, validation.md and figures. Kriging is always there as the baseline, and refined\n"
-        "networks without their refinement too. Typed again it makes what is missing."
+        "networks without their refinement too. Typed again it makes what is missing.\n"
+        "  cmbinpaint validate --fields TQU --nside 64 --skies 10 -o validation_tqu\n"
+        "has every figure by Stokes parameter, mode and spectrum, and how much E leaks into B."
     )
     add = parser.add_argument
     add("--model", metavar="M", action="append", help="repeat for several; default: default, kriging, diffusive "
         "(with --misspecified: kriging)")  # fmt: skip
+    add("--fields", choices=["T", "QU", "TQU"], default="T", help="what the skies are of; default T")
     add("--nside", metavar="N", type=common.positive_int, default=128, help="default 128")
     which = parser.add_mutually_exclusive_group().add_argument
     which("--mask", metavar="FILE", type=Path, help="FITS mask, 1 = observed, of any nside")
     which("--holes", choices=common.HOLES, default="planck", help="draw one: Planck-like (default), or round holes "
           "5 to 65 px wide, as CoMBInE's circles")  # fmt: skip
     add("--fwhm-arcmin", metavar="X", type=common.natural_float, help="beam; default: three pixels")
-    add("--noise-std", metavar="X", type=common.natural_float, help="white noise per pixel, µK; default 3")
+    add("--noise-std", metavar="X", type=common.levels, help="white noise per pixel, µK; default 3, of Q and U 0.3; "
+        "X,Y: of T and of polarization")  # fmt: skip
     add("--skies", metavar="N", type=common.positive_int, default=20, help="2 or more; default 20")
     add("--seed", metavar="S", type=common.natural, default=0, help="of all skies; default 0")
     add("--refine", metavar="N", type=common.natural, help="steps towards the exact mean for models without @N; "
@@ -64,6 +70,8 @@ def run(args: argparse.Namespace) -> int:
         raise CmbInpaintError("--skies 1: errors need two skies at least; give 2 or more")
     if args.misspecified and args.card is not None:
         raise CmbInpaintError("--card takes the figures of the true sky model; omit --misspecified")
+    if args.misspecified and args.fields != "T":
+        raise CmbInpaintError(f"--misspecified is for temperature; omit --fields {args.fields}")
     card = None if args.card is None else _card(args.card)
     outputs.make_folder(args.output)
     return _misspecified(args) if args.misspecified else _validate(args, card)
@@ -82,14 +90,17 @@ def _validate(args: argparse.Namespace, card: "Card | None") -> int:
     from cmbinpaint.validation.validation_text import markdown
 
     records = args.output / "records"
-    pictures = [f"{figure}.png" for figure in (*VALIDATION_FIGURES, "coverage")]
+    names = (*VALIDATION_FIGURES, "coverage", *(() if args.fields == "T" else ("leakage",)))
+    pictures = [f"{figure}.png" for figure in names]
     _refuse(args, ["validation.json", "validation.md", *pictures], records)
     setup = _setup(args)
-    candidates = with_baselines(_candidates(args, MODELS))
+    candidates = with_baselines(_candidates(args, MODELS if args.fields == "T" else MODELS[:1]), setup.fields)
     own = {} if card is None else _own(card, candidates)
     ensemble = Ensemble(setup, candidates, records)
     _do(ensemble, args)
     result = Validation.of(ensemble, args.skies)
+    if args.fields != "T":
+        result = replace(result, leakage=_leakage(args, setup, candidates[0]))
     figures = {**result.to_dict(), "command": common.command_line(args.argv)}
     write_whole(args.output / "validation.json", json.dumps(figures, indent=1) + "\n")
     text = markdown(figures)
@@ -100,6 +111,17 @@ def _validate(args: argparse.Namespace, card: "Card | None") -> int:
         _write_card(card, args.card, figures, own)
     print(f"files in {args.output.resolve()}")
     return 0
+
+
+def _leakage(
+    args: argparse.Namespace, setup: "SimulationSetup", candidate: "Candidate"
+) -> "dict[str, Leaked]":
+    """How much E the first model leaks into B."""
+    from cmbinpaint.validation.leakage import LeakageEnsemble
+
+    series = LeakageEnsemble(setup, candidate, args.output / "records" / "leakage")
+    _do(series, args)
+    return series.result(args.skies)
 
 
 def _misspecified(args: argparse.Namespace) -> int:
@@ -150,19 +172,24 @@ def _mask(args: argparse.Namespace) -> "BoolArray":
 def _setup(args: argparse.Namespace) -> "SimulationSetup":
     import numpy as np
 
-    from cmbinpaint.validation.simulation_setup import NOISE_UK, SimulationSetup
+    from cmbinpaint.sphere.fields import Fields
+    from cmbinpaint.validation.simulation_setup import SimulationSetup
 
+    fields, noise_std = Fields(args.fields), None
     fwhm = None if args.fwhm_arcmin is None else float(np.radians(args.fwhm_arcmin / 60))
-    noise_std = NOISE_UK if args.noise_std is None else args.noise_std
-    return SimulationSetup.standard(_mask(args), args.seed, fwhm=fwhm, noise_std=noise_std)
+    if args.noise_std is not None:
+        levels = common.for_each_stokes(args.noise_std, fields, "--noise-std")
+        noise_std = levels[0] if fields is Fields.T else np.array(levels)
+    return SimulationSetup.standard(_mask(args), args.seed, fields=fields, fwhm=fwhm, noise_std=noise_std)
 
 
 def _candidates(args: argparse.Namespace, usual: tuple[str, ...]) -> "list[Candidate]":
+    from cmbinpaint.sphere.fields import Fields
     from cmbinpaint.validation.ensemble import Candidate
 
     candidates = [Candidate.named(name, args.refine, args.device) for name in args.model or usual]
     for candidate in candidates:
-        candidate.inpainter.check(args.nside)  # before any sky is made
+        candidate.inpainter.check(args.nside, Fields(args.fields))  # before any sky is made
     return candidates
 
 
@@ -186,6 +213,8 @@ def _draw(result: "Validation", folder: Path) -> None:
     for figure in VALIDATION_FIGURES:
         plots.save_figure(plots.draw_validation(result, figure), folder / f"{figure}.png")
     plots.save_figure(plots.draw_coverage(result), folder / "coverage.png")
+    if result.leakage is not None:
+        plots.save_figure(plots.draw_leakage(result), folder / "leakage.png")
 
 
 def _card(path: Path) -> "Card":
@@ -211,8 +240,6 @@ def _own(card: "Card", candidates: "list[Candidate]") -> dict[str, str]:
 
 
 def _write_card(card: "Card", path: Path, figures: dict[str, Any], own: dict[str, str]) -> None:
-    from dataclasses import replace
-
     from cmbinpaint.validation.validation_text import card_figures
 
     entries = {

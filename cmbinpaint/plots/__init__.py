@@ -3,7 +3,7 @@
 Inputs: arrays and results. Outputs: matplotlib axes and figures.
 """
 
-from cmbinpaint.plots.calibration import draw_coverage, draw_misspecified, draw_validation
+from cmbinpaint.plots.calibration import draw_coverage, draw_leakage, draw_misspecified, draw_validation
 from cmbinpaint.plots.figures import new_axes, save_figure, style
 from cmbinpaint.plots.maps import (
     draw_before_after,
@@ -22,6 +22,7 @@ __all__ = [
     "draw_coverage",
     "draw_dl",
     "draw_field",
+    "draw_leakage",
     "draw_misspecified",
     "draw_patch",
     "draw_polarization",

@@ -15,6 +15,7 @@ from cmbinpaint.plots.figures import COLORS, add_legend, new_axes, plain_ticks, 
 from cmbinpaint.validation.jackknife import Estimate
 
 if TYPE_CHECKING:  # drawing needs none of what makes the figures
+    from cmbinpaint.sphere.fields import Fields
     from cmbinpaint.validation.calibration import ModelCalibration
     from cmbinpaint.validation.misspecified import Misspecified
     from cmbinpaint.validation.validation import Validation
@@ -39,6 +40,11 @@ class _Kind(NamedTuple):
     below: str
     best: float | None = None  # a line; None: none
     factor: float = 1.0
+    of_each: "Callable[[Fields], Sequence[str]]" = lambda fields: fields.stokes  # what has figures of its own
+
+
+def _spectra(fields: "Fields") -> Sequence[str]:
+    return fields.spectra
 
 
 _DEPTHS = "hole depth [pixels]"
@@ -50,28 +56,34 @@ _KINDS = {
     "sharpness": _Kind("Sharpness: width of realizations, mean over pixels", "width / exact posterior's",
                        lambda m: m.sharpness, lambda v: v.depths, _DEPTHS, best=1.0),
     "bias": _Kind(r"Realizations: bias of $C_\ell$ by $2\,C_\ell(F, F-M)$", "bias [%]",
-                  lambda m: m.bias.reduced, lambda v: v.band_labels, r"multipoles $\ell$", 0.0, 100.0),
+                  lambda m: m.bias.reduced, lambda v: v.band_labels, r"multipoles $\ell$", 0.0, 100.0, _spectra),
     "bias_raw": _Kind(r"Realizations: bias of $C_\ell$ by $-2\,C_\ell(F, R)$", "bias [%]",
-                      lambda m: m.bias.raw, lambda v: v.band_labels, r"multipoles $\ell$", 0.0, 100.0),
+                      lambda m: m.bias.raw, lambda v: v.band_labels, r"multipoles $\ell$", 0.0, 100.0, _spectra),
     "ratio_realization": _Kind(r"Realizations: $C_\ell$ filled over true, less 1", "bias [%]",
-                               lambda m: m.bias.realization, lambda v: v.band_labels, r"multipoles $\ell$", 0.0, 100.0),
+                               lambda m: m.bias.realization, lambda v: v.band_labels, r"multipoles $\ell$", 0.0, 100.0,
+                               _spectra),
     "ratio_prediction": _Kind(r"Predictions: $C_\ell$ filled over true, less 1", "bias [%]",
-                              lambda m: m.bias.prediction, lambda v: v.band_labels, r"multipoles $\ell$", 0.0, 100.0),
+                              lambda m: m.bias.prediction, lambda v: v.band_labels, r"multipoles $\ell$", 0.0, 100.0,
+                              _spectra),
     "low_multipoles": _Kind(r"Low multipoles of the prediction-filled map", r"rms error / rms of $a_{\ell m}$ [%]",
                             lambda m: m.alm_error, lambda v: [str(ell) for ell in v.multipoles],
-                            r"multipole $\ell$", None, 100.0),
+                            r"multipole $\ell$", None, 100.0, lambda fields: fields.modes),
     "jumps": _Kind("Jumps across the edges of holes, realizations", "mean square jump / true",
-                   lambda m: m.jumps, lambda v: v.hole_widths, "", best=1.0),
+                   lambda m: m.jumps, lambda v: v.edges, "", best=1.0),
     "one_point": _Kind("Distribution of hole pixels, realizations", "KS distance / true skies'",
-                       lambda m: m.one_point, lambda v: ["all", *v.depths], _DEPTHS, best=1.0),
+                       lambda m: m.one_point, lambda v: v.one_point_labels, _DEPTHS, best=1.0),
 }  # fmt: skip
 VALIDATION_FIGURES = tuple(_KINDS)
 """What `draw_validation` draws."""
 
 
 @styled
-def draw_validation(result: "Validation", figure: str = "excess", *, ax: Axes | None = None) -> Axes:
+def draw_validation(
+    result: "Validation", figure: str = "excess", *, ax: Axes | None = None, of: str | None = None
+) -> Axes | Figure:
     """Draw one figure of all models side by side, with standard errors.
+
+    Of several Stokes parameters it is a figure with a panel for each; of modes and spectra likewise.
 
     Parameters
     ----------
@@ -83,6 +95,8 @@ def draw_validation(result: "Validation", figure: str = "excess", *, ax: Axes | 
         (each sky a small point); `"jumps"` by hole width; `"one_point"`.
     ax
         Axes to draw on; `None`: new ones.
+    of
+        The Stokes parameter, mode or spectrum to draw alone (Q, E, EE).
 
     Raises
     ------
@@ -92,8 +106,22 @@ def draw_validation(result: "Validation", figure: str = "excess", *, ax: Axes | 
     if figure not in _KINDS:
         raise CmbInpaintError(f"figure is {figure!r}; known: {', '.join(_KINDS)}")
     kind = _KINDS[figure]
+    names = list(kind.of_each(result.fields))
+    if of is None and len(names) > 1:
+        panels = Figure(figsize=(13.0, 3.6 * -(-len(names) // 2)))
+        for i, name in enumerate(names):
+            draw_validation(result, figure, ax=panels.add_subplot(-(-len(names) // 2), 2, i + 1), of=name)
+        return panels
+    if of is not None and of not in names:
+        raise CmbInpaintError(f"of is {of!r}; known: {', '.join(names)}")
     ax = new_axes(7.0, 4.0) if ax is None else ax
-    series = {name: kind.series(model) for name, model in result.models.items()}
+    labels = kind.categories(result)
+    n = len(labels) // len(names)
+    first = 0 if of is None else n * names.index(of)
+    here = slice(first, first + n)
+    series = {
+        name: Estimate(*(part[here] for part in kind.series(model))) for name, model in result.models.items()
+    }
     if kind.best is not None:
         ax.axhline(kind.best, color=COLORS["target"], lw=1.0)
     if figure in ("excess", "distance"):
@@ -102,14 +130,17 @@ def draw_validation(result: "Validation", figure: str = "excess", *, ax: Axes | 
         _draw_points(ax, series, factor=kind.factor)
     if kind.best == 1.0:
         _ratio_axis(ax)
-    _add_reference(ax, result, figure, series)
-    ax.set(ylabel=kind.label, title=kind.title)
-    _categories(ax, kind.categories(result), kind.below)
+    _add_reference(ax, result, figure, series, here)
+    ax.set(ylabel=kind.label, title=kind.title if len(names) == 1 else f"{kind.title}: {of}")
+    shown = [label.removeprefix(of or "").lstrip(", ") for label in labels[here]]
+    _categories(ax, shown, kind.below)
     add_legend(ax)
     return ax
 
 
-def _add_reference(ax: Axes, result: "Validation", figure: str, series: dict[str, Estimate]) -> None:
+def _add_reference(
+    ax: Axes, result: "Validation", figure: str, series: dict[str, Estimate], here: slice
+) -> None:
     """What a figure shows beside the models."""
     if figure == "distance":
         ax.axhline(0.1, color=COLORS["target"], lw=0.8, ls=":", label="0.1")
@@ -117,13 +148,15 @@ def _add_reference(ax: Axes, result: "Validation", figure: str, series: dict[str
         ax.axhspan(-0.5, 0.5, color=COLORS["band"], lw=0, alpha=0.5, zorder=0, label="±0.5 %")
     elif figure == "ratio_prediction":
         low, high = ax.get_ylim()
-        ax.plot(100 * result.zero.value, color=COLORS["target"], ls=":", lw=1.2, label="zeros in the holes")
+        ax.plot(
+            100 * result.zero.value[here], color=COLORS["target"], ls=":", lw=1.2, label="zeros in the holes"
+        )
         ax.set_ylim(min(low, -45.0), max(high, 5.0))
     elif figure == "low_multipoles":
-        exact = 100 * result.exact_alm_error.value
+        exact = 100 * result.exact_alm_error.value[here]
         ax.plot(exact, color=COLORS["target"], lw=1.2, label="exact mean", zorder=1)
         for (_, color, _, offset), model in zip(_looks(series), result.models.values(), strict=True):
-            for row in model.alm_error_by_sky:
+            for row in model.alm_error_by_sky[:, here]:
                 ax.plot(np.arange(row.size) + offset, 100 * row, ".", color=color, ms=4, alpha=0.4, mew=0)
         ax.set_ylim(bottom=0)
 
@@ -132,11 +165,18 @@ def _add_reference(ax: Axes, result: "Validation", figure: str, series: dict[str
 def draw_coverage(result: "Validation") -> Figure:
     """Draw the coverage of 68 and 95 % intervals by quintile of the prediction, a panel for each depth bin.
 
+    Of several Stokes parameters a row for each.
+
     Depths with fewer than 50 pixels are left out: their quintiles say little.
     """
     shown = [i for i, count in enumerate(result.counts) if count >= _FEWEST_PIXELS]
-    figure = Figure(figsize=(2.6 * len(shown) + 0.6, 3.9))
-    axes = np.ravel(figure.subplots(1, len(shown), sharey=True))
+    rows = result.fields.n
+    columns = -(-len(shown) // rows)
+    figure = Figure(figsize=(2.6 * columns + 0.6, 3.9 * rows))
+    axes = np.ravel(figure.subplots(rows, columns, sharey=True))
+    for ax in axes[len(shown) :]:
+        ax.set_axis_off()
+    axes = axes[: len(shown)]
     for ax, depth in zip(axes, shown, strict=True):
         for i, level in enumerate(result.levels):
             ax.axhline(100 * level, color=COLORS["target"], lw=1.0)
@@ -153,6 +193,28 @@ def draw_coverage(result: "Validation") -> Figure:
     n = len(result.models)
     figure.legend(handles[:n], labels[:n], loc="outside upper left", ncols=n)
     return figure
+
+
+@styled
+def draw_leakage(result: "Validation", *, ax: Axes | None = None) -> Axes:
+    """Draw how much E leaks into B by band: B of filled E-only skies over the sky's own B.
+
+    Raises
+    ------
+    CmbInpaintError
+        If the validation is of T alone.
+    """
+    if result.leakage is None:
+        raise CmbInpaintError("the validation has no leakage: it is of skies with Q and U")
+    ax = new_axes(7.0, 4.0) if ax is None else ax
+    series = {f"model {kind}" if "B" in kind else kind: one.over_b for kind, one in result.leakage.items()}
+    _draw_points(ax, series)
+    ax.axhline(0.01, color=COLORS["target"], lw=0.8, ls=":", label="1 %")
+    ax.set_yscale("log")
+    ax.set(ylabel="B power / the sky's B", title="E-only skies, filled by the mean: what is B in them")
+    _categories(ax, result.bands_of_one, r"multipoles $\ell$")
+    add_legend(ax)
+    return ax
 
 
 @styled

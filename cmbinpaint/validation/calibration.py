@@ -94,6 +94,9 @@ class ChiSquare:
 class ModelCalibration:
     """All figures of one model; depths, bands and multipoles as in `Validation`.
 
+    Of several Stokes parameters the bins of one stand after those of the other; so do bands of spectra, multipoles of
+    modes. Biases are then relative to √(C_XX C_YY) of the signal.
+
     Attributes
     ----------
     excess
@@ -127,7 +130,7 @@ class ModelCalibration:
     one_point_p
         (1 + depths,) mean fraction of the other true skies with a distance at least as large; 1/2 if alike.
     chi_square
-        Of paired differences of bandpowers.
+        Of paired differences of bandpowers; of several spectra by their names.
     steps
         Of conjugate gradients for a prediction, mean over skies.
     plan_seconds, map_seconds
@@ -152,7 +155,7 @@ class ModelCalibration:
     one_point: Estimate
     prediction_one_point: Estimate
     one_point_p: Estimate
-    chi_square: ChiSquare
+    chi_square: ChiSquare | dict[str, ChiSquare]
     steps: float
     plan_seconds: float
     map_seconds: float
@@ -182,6 +185,7 @@ def calibrate(
     if skies < 2:
         raise CmbInpaintError(f"got {skies} sky; errors need two skies at least, better 20")
     true = exact["true_power"]
+    scale = statistics.setup.scale_of(true)
     alm_error, by_sky = low_multipole_errors(model["residual_alm"], exact["true_alm"])
     null = exact["one_point"]
     by_depth = [statistics.kept_bins == i for i in range(statistics.depths.n)]
@@ -197,11 +201,11 @@ def calibrate(
             [_sharpness(model["error_kept"], exact["error_kept"], bins) for bins in by_width]
         ),
         scatter=rms_ratio(model["scatter"], exact["residual"]),
-        bias=_bias(model, true),
+        bias=_bias(model, true, scale),
         pixels=covered(
             model["error_kept"], model["prediction_kept"], statistics.kept_bins, statistics.depths.n
         ),
-        multipoles=_multipole_coverage(model, exact["true_alm"]),
+        multipoles=_multipole_coverage(model, exact["true_alm"], statistics.setup.fields.n),
         alm_error=alm_error,
         alm_error_by_sky=by_sky,
         jumps=ratio_of_means(model["jumps"], exact["jumps"]),
@@ -209,20 +213,20 @@ def calibrate(
         one_point=ratio_of_means(model["one_point"], null),
         prediction_one_point=ratio_of_means(model["prediction_one_point"], null),
         one_point_p=mean(_fraction_above(model["one_point"], null)),
-        chi_square=_chi_square(model, true, statistics, reference),
+        chi_square=_chi_squares(model, true, scale, statistics, reference),
         steps=float(model["steps"].mean()),
         plan_seconds=float(model["seconds"][:, 0].max()),
         map_seconds=float(model["seconds"][:, 1].mean()),
     )
 
 
-def _bias(model: Stack, true: FloatArray) -> Bias:
+def _bias(model: Stack, true: FloatArray, scale: FloatArray) -> Bias:
     def relative(power: FloatArray) -> Estimate:
-        return ratio_of_means(power - true, true)
+        return ratio_of_means(power - true, scale)
 
     return Bias(
-        reduced=ratio_of_means(2 * model["distance_cross"], true),
-        raw=ratio_of_means(-2 * model["residual_cross"], true),
+        reduced=ratio_of_means(2 * model["distance_cross"], scale),
+        raw=ratio_of_means(-2 * model["residual_cross"], scale),
         realization=relative(model["realization_power"]),
         prediction=relative(model["prediction_power"]),
     )
@@ -241,24 +245,27 @@ def _sharpness(errors: FloatArray, exact: FloatArray, bins: Sequence[BoolArray])
 
 
 def low_multipole_errors(residual_alm: FloatArray, true_alm: FloatArray) -> tuple[Estimate, FloatArray]:
-    """Rms errors of a_lm over the true rms, (ell,) from 2 to `LOW_ELL`: of all skies, and (skies, ell)."""
+    """Rms errors of a_lm over the true rms, (ell,) from 2 to `LOW_ELL` of each mode: of all skies, and (skies, ell)."""
     residual, true = _by_ell(np.square(residual_alm)), _by_ell(np.square(true_alm))
     return rms_ratio(residual, true), np.sqrt(residual / true.mean(axis=0))
 
 
 def _by_ell(values: FloatArray) -> FloatArray:
-    """(skies, ell) means over m of ((LOW_ELL + 1)²,) coefficients, from `LOWEST` on."""
+    """(skies, ell) means over m of ((LOW_ELL + 1)²,) coefficients of each mode, from `LOWEST` on."""
     degrees = low_degrees()
-    return np.stack([values[:, degrees == ell].mean(axis=1) for ell in range(LOWEST, LOW_ELL + 1)], axis=1)
+    rows = values.reshape(len(values), -1, degrees.size)
+    means = [rows[..., degrees == ell].mean(axis=-1) for ell in range(LOWEST, LOW_ELL + 1)]
+    return np.stack(means, axis=-1).reshape(len(values), -1)
 
 
-def _multipole_coverage(model: Stack, true_alm: FloatArray) -> Coverage:
-    degrees = low_degrees()
-    rms = np.sqrt(_by_ell(np.square(true_alm)).mean(axis=0))
-    scale = np.concatenate([np.ones(LOWEST), rms])[degrees]
+def _multipole_coverage(model: Stack, true_alm: FloatArray, modes: int) -> Coverage:
+    degrees, n = low_degrees(), len(ALM_GROUPS)
+    rms = np.sqrt(_by_ell(np.square(true_alm)).mean(axis=0)).reshape(modes, -1)
+    scale = np.concatenate([np.concatenate([np.ones(LOWEST), row])[degrees] for row in rms])
     groups = np.searchsorted(ALM_GROUPS, degrees, side="right") - 1
+    groups = np.concatenate([np.where(groups < 0, -1, groups + mode * n) for mode in range(modes)])
     # The true coefficient is the filled map's plus the residual: the error has the other sign.
-    return covered(-model["residual_alm"] / scale, model["filled_alm"] / scale, groups, len(ALM_GROUPS))
+    return covered(-model["residual_alm"] / scale, model["filled_alm"] / scale, groups, n * modes)
 
 
 def _fraction_above(distances: FloatArray, null: FloatArray) -> FloatArray:
@@ -269,26 +276,38 @@ def _fraction_above(distances: FloatArray, null: FloatArray) -> FloatArray:
     return (above.sum(axis=1) - itself) / (n - 1.0)
 
 
-def _chi_square(
-    model: Stack, true: FloatArray, statistics: SkyStatistics, reference: Stack | None
-) -> ChiSquare:
-    skies = len(true)
+def _chi_squares(
+    model: Stack, true: FloatArray, scale: FloatArray, statistics: SkyStatistics, reference: Stack | None
+) -> ChiSquare | dict[str, ChiSquare]:
+    """Of T alone one, else of each spectrum by its name."""
+
+    def differences(stack: Stack, band: slice) -> FloatArray:
+        return ((stack["realization_power"] - true) / scale.mean(axis=0))[:, band]
+
+    n, names, found = statistics.bands.n, statistics.setup.fields.spectra, {}
+    for i, name in enumerate(names):
+        band = slice(i * n, (i + 1) * n)
+        exact = None if reference is None else differences(reference, band)
+        found[name] = _chi_square(differences(model, band), exact, statistics)
+    return found if len(names) > 1 else found[names[0]]
+
+
+def _chi_square(found: FloatArray, reference: FloatArray | None, statistics: SkyStatistics) -> ChiSquare:
+    """Of differences (skies, bands) of one spectrum."""
+    skies = len(found)
     n_bands = min(statistics.bands.n, skies // 3)
     nothing = Estimate(np.array(np.nan), np.array(np.nan))
     if n_bands < 1 or skies < n_bands + 5:
         return ChiSquare(0, float("nan"), nothing)
 
-    def differences(stack: Stack) -> FloatArray:
-        return _joined(
-            (stack["realization_power"] - true) / true.mean(axis=0), statistics.bands.n_modes, n_bands
-        )
-
-    own = differences(model)
+    own = _joined(found, statistics.bands.n_modes, n_bands)
     covariance = np.atleast_2d(np.cov(own, rowvar=False))
     center = own.mean(axis=0)
     t_square = skies * center @ np.linalg.solve(covariance, center)
     statistic = t_square * (skies - n_bands) / (n_bands * (skies - 1))
-    scatter = nothing if reference is None else mean(_against_others(own, differences(reference)))
+    scatter = nothing
+    if reference is not None:
+        scatter = mean(_against_others(own, _joined(reference, statistics.bands.n_modes, n_bands)))
     return ChiSquare(n_bands, float(fisher.sf(statistic, n_bands, skies - n_bands)), scatter)
 
 

@@ -111,12 +111,15 @@ class DepthBins:
 
 
 def hole_width_classes(plan: InpaintingPlan) -> IntArray:
-    """(npix,) int64 RING: the class in `HOLE_WIDTHS` of the hole that each target belongs to; -1 elsewhere.
+    """As the plan's arrays, int64: the class in `HOLE_WIDTHS` of the hole that each target belongs to; -1 elsewhere.
 
     A hole is as wide as a disc of its area. At nside 128 point sources are up to 10 px wide, extended regions up to 70,
     and the Galactic cut is wider.
     """
-    labels = hole_labels(~plan.targets)
-    widths = 2 * np.sqrt(hole_sizes(labels) / np.pi)
-    classes = np.concatenate([[-1], np.digitize(widths, WIDTH_EDGES, right=True)])
-    return classes[labels].astype(np.int64)
+    rows = []
+    for targets in np.atleast_2d(plan.targets):
+        labels = hole_labels(~targets)
+        widths = 2 * np.sqrt(hole_sizes(labels) / np.pi)
+        classes = np.concatenate([[-1], np.digitize(widths, WIDTH_EDGES, right=True)])
+        rows.append(classes[labels].astype(np.int64))
+    return np.stack(rows).reshape(plan.targets.shape)

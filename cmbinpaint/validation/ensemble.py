@@ -15,7 +15,7 @@ Of a model, with F the map filled with its prediction and R = o - F its residual
 `error_by_width`, `distance_by_width`, `prediction_kept`, `error_kept`, `prediction_power`, `realization_power`,
 `residual_cross` (C_ell(F, R)), `distance_cross` (C_ell(F, F - M), M the map filled with the exact mean), `filled_alm`,
 `residual_alm`, `jumps`, `prediction_jumps`, `one_point`, `prediction_one_point`, `steps`, `seconds` (of the plan, of
-one prediction).
+one prediction). Of several Stokes parameters, or their modes and spectra, one stands after the other.
 """
 
 import hashlib
@@ -38,6 +38,7 @@ from cmbinpaint.pipeline.models import load_model
 from cmbinpaint.problem.draws import Draws
 from cmbinpaint.problem.model import Inpainter
 from cmbinpaint.problem.plan import InpaintingPlan
+from cmbinpaint.sphere.fields import Fields
 from cmbinpaint.validation.result_store import ResultStore
 from cmbinpaint.validation.simulation_setup import SimulationSetup
 from cmbinpaint.validation.sky_statistics import SkyStatistics
@@ -46,6 +47,7 @@ EXACT, BASELINE = "exact", "kriging"
 Kind = Literal["exact", "linear", "refined", "nonlinear"]
 # Of the exact mean, in posterior standard deviations: its error enters C_ell(F, F - M) once, not squared.
 EXACT_TOLERANCE = 1e-4
+_EXACT_POWER = 1e-6  # of E and B that is missing, over the sky's
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,8 +101,8 @@ class Candidate:
         return "linear" if self.inpainter.is_linear else "nonlinear"
 
 
-def with_baselines(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Each refined model without its refinement too, which would otherwise be all that is evaluated; and kriging."""
+def with_baselines(candidates: Sequence[Candidate], fields: Fields = Fields.T) -> list[Candidate]:
+    """Each refined model without its refinement too, which would otherwise be all that is evaluated; of T kriging."""
     plain = {c.inpainter.name for c in candidates if c.kind != "refined"}
     chosen: list[Candidate] = []
     for candidate in candidates:
@@ -109,7 +111,7 @@ def with_baselines(candidates: Sequence[Candidate]) -> list[Candidate]:
             plain.add(name)
             chosen.append(Candidate(f"{candidate.label.partition('@')[0]}@0", candidate.inpainter, 0))
         chosen.append(candidate)
-    if not any(candidate.inpainter.name == BASELINE for candidate in candidates):
+    if fields is Fields.T and not any(candidate.inpainter.name == BASELINE for candidate in candidates):
         chosen.append(Candidate(BASELINE, load_model(BASELINE)))
     return chosen
 
@@ -201,7 +203,7 @@ class Ensemble(Series):
         observed, signal = self.setup.sky(index)
         start = time.perf_counter()
         seen = np.where(valid, observed, 0.0)
-        mean = self._solver.solve(seen, tolerance=EXACT_TOLERANCE).mean
+        mean = self._solver.solve(seen, tolerance=EXACT_TOLERANCE, power_tolerance=_EXACT_POWER).mean
         seconds = time.perf_counter() - start
         filled = np.where(valid, observed, mean)
         true_alm, mean_alm = statistics.alm(observed), statistics.alm(filled)
@@ -223,11 +225,11 @@ class Ensemble(Series):
         }
 
     def exact_mean(self, index: int, observed: FloatArray) -> FloatArray:
-        """(npix,) the observation with the exact mean in its holes, made first if need be."""
+        """The observation with the exact mean in its holes, made first if need be."""
         if not self.records[EXACT].has(index):
             self.make(Unit(EXACT, index))
         mean = observed.copy()
-        mean[self.setup.depths.pixels] = self.records[EXACT].read(index)["mean"]
+        mean.reshape(-1)[self.setup.depths.pixels] = self.records[EXACT].read(index)["mean"]
         return mean
 
     def _model(self, unit: Unit) -> dict[str, AnyArray]:

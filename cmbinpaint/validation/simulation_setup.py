@@ -3,7 +3,7 @@
 Inputs: a mask. Outputs: `SimulationSetup`, which makes sky after sky, each from its number alone.
 
 The standard setup is that of all tables of this package: Planck 2018's spectrum, a Gaussian beam of 3 pixels
-and the pixel window, white noise of 3 µK per pixel. For errors the true sky is the signal
+and the pixel window, white noise of 3 µK per pixel, 0.3 µK in Q and U. For errors the true sky is the signal
 convolved with the beam, without noise; for spectra it is the whole observation, signal and noise.
 """
 
@@ -20,13 +20,14 @@ from cmbinpaint.errors import MaskError, SpectrumError
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.skies import simulate_sky
 from cmbinpaint.sims.sky_model import SkyModel
-from cmbinpaint.sims.theory import fiducial_cl
+from cmbinpaint.sims.theory import fiducial_cl, fiducial_spectra
 from cmbinpaint.spectra.bandpowers import Bandpowers, log_bands
+from cmbinpaint.sphere.fields import Fields
 from cmbinpaint.sphere.pixels import pixel_size
 from cmbinpaint.validation.depths import DEPTH_EDGES, HOLE_WIDTHS, WIDTH_EDGES, DepthBins, hole_width_classes
 
 BEAM_PIXELS = 3.0
-NOISE_UK = 3.0
+NOISE_UK, NOISE_POL_UK = 3.0, 0.3
 N_BANDS = 10
 # Bands end here, in nside: beyond, a beam of 3 pixels has left less than a thousandth of the power.
 BANDS_END = 1.5
@@ -44,11 +45,12 @@ class SimulationSetup:
     plan
         Holes and data.
     cl
-        (n,) the sky's C_ell from ell = 0, µK².
+        (n,) the sky's C_ell from ell = 0, µK²; of T, Q, U (4, n) TT, EE, BB, TE, of Q, U (2, n) EE, BB: the plan then
+        has a row for each Stokes parameter.
     fwhm
         Of the Gaussian beam, radians; the pixel window is applied too.
     noise_std
-        White noise per pixel, µK.
+        White noise per pixel, µK; of several Stokes parameters one for each.
     seed
         Of all skies.
     bands
@@ -69,7 +71,7 @@ class SimulationSetup:
     plan: InpaintingPlan
     cl: FloatArray
     fwhm: float
-    noise_std: float
+    noise_std: float | FloatArray
     seed: int
     bands: Bandpowers
     depth_edges: tuple[float, ...] = DEPTH_EDGES
@@ -85,12 +87,22 @@ class SimulationSetup:
 
     @classmethod
     def standard(
-        cls, valid: BoolArray, seed: int = 0, *, fwhm: float | None = None, noise_std: float = NOISE_UK
+        cls,
+        valid: BoolArray,
+        seed: int = 0,
+        *,
+        fields: Fields = Fields.T,
+        fwhm: float | None = None,
+        noise_std: float | FloatArray | None = None,
     ) -> Self:
-        """The standard setup for a mask, (npix,) bool RING; `fwhm` in radians, None: 3 pixels; noise in µK."""
-        plan = InpaintingPlan.from_valid(valid)
-        nside = plan.nside
-        cl = fiducial_cl(min(HIGHEST_ELL, 3 * nside))
+        """The standard setup for a mask, (npix,) bool RING, or rows; `fwhm` in radians, None: 3 pixels; noise in µK."""
+        plan = InpaintingPlan.from_valid(valid).of(fields)
+        nside, highest = plan.nside, min(HIGHEST_ELL, 3 * plan.nside)
+        if noise_std is None:
+            levels = np.array([NOISE_UK, NOISE_POL_UK, NOISE_POL_UK])
+            noise_std = NOISE_UK if fields is Fields.T else levels[-fields.n :]
+        cl = fiducial_cl(highest) if fields is Fields.T else fiducial_spectra(highest)
+        cl = cl[1:3] if fields is Fields.QU else cl
         fwhm = BEAM_PIXELS * pixel_size(nside) if fwhm is None else fwhm
         top = min(
             int(BANDS_END * nside), SkyModel.from_theory(cl, nside, fwhm=fwhm, noise_std=noise_std).lmax
@@ -102,6 +114,19 @@ class SimulationSetup:
     def nside(self) -> int:
         """Resolution."""
         return self.plan.nside
+
+    @property
+    def fields(self) -> Fields:
+        """The Stokes parameters of the skies."""
+        return self.sky_model.fields
+
+    def scale_of(self, true: FloatArray) -> FloatArray:
+        """(skies, bands) what biases are relative to: the true bandpowers; with Q and U √(C_XX C_YY) of the signal."""
+        if self.fields is Fields.T:
+            return true
+        power = self.sky_model.signal.values
+        scale = [self.bands.bin(np.sqrt(power[i, i] * power[j, j])) for i, j in self.fields.pairs]
+        return np.broadcast_to(np.concatenate(scale), true.shape)
 
     @cached_property
     def sky_model(self) -> SkyModel:
@@ -117,7 +142,7 @@ class SimulationSetup:
 
     @cached_property
     def width_classes(self) -> IntArray:
-        """(npix,) the class of each target's hole by width, -1 elsewhere; see `hole_width_classes`."""
+        """As the plan's arrays: the class of each target's hole by width, -1 elsewhere; see `hole_width_classes`."""
         return hole_width_classes(self.plan)
 
     @cached_property
@@ -129,7 +154,7 @@ class SimulationSetup:
         )
 
     def sky(self, index: int) -> tuple[FloatArray, FloatArray]:
-        """Sky number `index`: the whole observation and its signal, (npix,) float64 RING, µK."""
+        """Sky number `index`: the whole observation and its signal, (npix,) or (k, npix) float64 RING, µK."""
         observed, parts = simulate_sky(
             self.cl, self.nside, fwhm=self.fwhm, noise_std=self.noise_std, pixwin=True,
             lmax=self.sky_model.lmax, seed=sky_rng(self.seed, index), return_parts=True,

@@ -1,6 +1,7 @@
 """What is measured on one sky: bandpowers, low multipoles, jumps at hole edges, the distribution of pixels.
 
-Inputs: a setup, full RING maps. Outputs: small arrays.
+Inputs: a setup, full RING maps. Outputs: small arrays; of several Stokes parameters, or their modes and spectra, the
+figures of one after those of the other.
 """
 
 from functools import cached_property
@@ -59,7 +60,7 @@ class SkyStatistics:
     @cached_property
     def kept_widths(self) -> IntArray:
         """(k,) the class by width of each kept pixel's hole."""
-        return self.setup.width_classes[self.depths.pixels[self.kept]]
+        return self.setup.width_classes.reshape(-1)[self.depths.pixels[self.kept]]
 
     def by_width(self, sky: FloatArray) -> FloatArray:
         """(widths, depths) mean squares of a map by class of hole and depth; NaN where there is no pixel."""
@@ -74,27 +75,40 @@ class SkyStatistics:
         return self.harmonics.analysis(sky, iterations=3)
 
     def power(self, alm: ComplexArray, other: ComplexArray | None = None) -> FloatArray:
-        """(bands,) bandpowers of C_ell, or of the cross spectrum with another map."""
-        return self.bands.bin(alm_to_cl(alm, self.harmonics.lmax, other))
+        """(bands,) bandpowers of C_ell, or of the cross spectrum with another map; of all spectra in a row."""
+        lmax = self.harmonics.lmax
+        if alm.ndim == 1:
+            return self.bands.bin(alm_to_cl(alm, lmax, other))
+        second = alm if other is None else other
+        return np.concatenate(
+            [
+                self.bands.bin(alm_to_cl(alm[i], lmax, second[j]) + alm_to_cl(alm[j], lmax, second[i])) / 2
+                for i, j in self.setup.fields.pairs
+            ]
+        )
 
     def low_alm(self, alm: ComplexArray) -> FloatArray:
-        """((LOW_ELL + 1)²,) real coefficients, each of variance C_ell; see `low_degrees`."""
-        return alm_to_real(resize_alm(alm, self.harmonics.lmax, LOW_ELL), LOW_ELL)
+        """((LOW_ELL + 1)²,) real coefficients of each mode, each of variance C_ell; see `low_degrees`."""
+        rows = [resize_alm(row, self.harmonics.lmax, LOW_ELL) for row in np.atleast_2d(alm)]
+        return np.concatenate([alm_to_real(row, LOW_ELL) for row in rows])
 
     @cached_property
     def edge_pairs(self) -> tuple[IntArray, IntArray, IntArray]:
         """(pairs,) each: a hole pixel, an observed neighbor of it, and the class of its hole by width."""
-        inside = self.depths.pixels
-        near = pixel_neighbors(self.setup.nside, inside)
-        row, column = np.nonzero((near >= 0) & self.setup.plan.valid[near])
+        inside, npix = self.depths.pixels, 12 * self.setup.nside**2
+        near = pixel_neighbors(self.setup.nside, inside % npix)
+        first = inside // npix * npix
+        near = np.where(near >= 0, near + first[:, None], -1)
+        row, column = np.nonzero((near >= 0) & self.setup.plan.valid.reshape(-1)[near])
         hole = inside[row]
-        return hole, near[row, column], self.setup.width_classes[hole]
+        width = self.setup.width_classes.reshape(-1)[hole] + hole // npix * len(HOLE_WIDTHS)
+        return hole, near[row, column], width
 
     def jumps(self, sky: FloatArray) -> FloatArray:
         """(widths,) mean square difference across the edges of holes by width; NaN where there are none."""
         hole, beside, width = self.edge_pairs
-        n = len(HOLE_WIDTHS)
-        squares = np.bincount(width, weights=np.square(sky[hole] - sky[beside]), minlength=n)
+        n, values = len(HOLE_WIDTHS) * self.setup.fields.n, sky.reshape(-1)
+        squares = np.bincount(width, weights=np.square(values[hole] - values[beside]), minlength=n)
         count = np.bincount(width, minlength=n)
         return np.divide(squares, count, out=np.full(n, np.nan), where=count > 0)
 
@@ -104,15 +118,19 @@ class SkyStatistics:
         All pixels first, then by depth. Pixels are correlated, so that a distance means something only beside
         those of true skies.
         """
-        model = self.setup.sky_model
-        sigma = np.sqrt(model.rms**2 + np.mean(np.square(model.noise_std)))
-        values = self.depths.at(sky) / sigma
-        parts = [values, *(values[self.depths.bin_of == i] for i in range(self.depths.n))]
+        model, bins = self.setup.sky_model, self.depths
+        levels = [model.noise_std] if self.setup.fields.n == 1 else np.asarray(model.noise_std)
+        n, parts = bins.n // self.setup.fields.n, []
+        for row, (rms, level) in enumerate(zip(model.stokes_rms, levels, strict=True)):
+            sigma = np.sqrt(rms**2 + np.mean(np.square(level)))
+            here = bins.bin_of // n == row
+            values, bin_of = bins.at(sky)[here] / sigma, bins.bin_of[here] % n
+            parts += [values, *(values[bin_of == i] for i in range(n))]
         return np.array([ks_distance(part) for part in parts])
 
 
 def low_degrees() -> IntArray:
-    """((LOW_ELL + 1)²,) the ell of each coefficient of `SkyStatistics.low_alm`."""
+    """((LOW_ELL + 1)²,) the ell of each coefficient of one mode in `SkyStatistics.low_alm`."""
     ell = np.concatenate([np.arange(m, LOW_ELL + 1) for m in range(LOW_ELL + 1)])
     return np.concatenate([ell[: LOW_ELL + 1], np.repeat(ell[LOW_ELL + 1 :], 2)])
 

@@ -6,6 +6,7 @@ Inputs: what `Validation.to_dict` gives, or the file it was written to. Outputs:
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from cmbinpaint.sphere.fields import Fields
 from cmbinpaint.validation.ensemble import BASELINE
 
 Figures = Mapping[str, Any]
@@ -108,9 +109,11 @@ def worst_bias(figures: Figures, label: str) -> dict[str, float | None]:
 
 
 def _head(d: Figures) -> str:
+    noise, of = d["noise_std_uK"], f"{d['fields']}, " if "fields" in d else ""
+    levels = ", ".join(f"{one:g}" for one in noise) if isinstance(noise, list) else f"{noise:g}"
     return (
-        f"nside {d['nside']}, lmax {d['lmax']}, fsky {d['fsky']:.3f}, {d['n_holes']} holes, beam "
-        f"{d['fwhm_arcmin']:.1f}', noise {d['noise_std_uK']:g} µK per pixel; {d['skies']} skies, seed {d['seed']}; "
+        f"{of}nside {d['nside']}, lmax {d['lmax']}, fsky {d['fsky']:.3f}, {d['n_holes']} holes, beam "
+        f"{d['fwhm_arcmin']:.1f}', noise {levels} µK per pixel; {d['skies']} skies, seed {d['seed']}; "
         f"cmbinpaint {d['version']}. Errors are standard errors, by jackknife over skies."
     )
 
@@ -130,28 +133,36 @@ def _tables(d: Figures) -> Iterator[str]:
     }
     for name, title in what.items():
         rows = depth_rows if name == "excess" else []
-        yield _table(title, d["depths"], rows + [(m, *_cells(f[name], ".3f")) for m, f in models.items()])
+        rows = rows + [(m, *_cells(f[name], ".3f")) for m, f in models.items()]
+        yield _table(title, d["depths"], rows, _stokes(d))
     for name in ("excess", "distance", "sharpness") if "hole_widths" in d else ():
         yield _width_table(d, name)
     yield from _bias_tables(d)
     yield from _coverage_tables(d)
     rows = [("exact", *_cells(d["exact_alm_error"], ".3f"))]
     rows += [(m, *_cells(f["alm_error"], ".3f")) for m, f in models.items()]
-    yield _table("Low multipoles: rms error of a_lm over the true rms, by ell", d["multipoles"], rows)
+    yield _table(
+        "Low multipoles: rms error of a_lm over the true rms, by ell", d["multipoles"], rows, _modes(d)
+    )
     rows = []
     for m, f in models.items():
         rows += [(f"{m}, realization", *_cells(f["jumps"], ".3f"))]
         rows += [(f"{m}, prediction", *_cells(f["prediction_jumps"], ".3f"))]
     classes = d["hole_widths"] if "hole_widths" in d else d["hole_sizes"]  # of earlier versions
-    yield _table("Jumps across the edges of holes: mean square over the true one", classes, rows)
+    title = "Jumps across the edges of holes: mean square over the true one"
+    yield _table(title, d.get("edges", classes), rows, _stokes(d))
     rows = []
     for m, f in models.items():
         rows += [(f"{m}, realization", *_cells(f["one_point"], ".2f"))]
         rows += [(f"{m}, fraction of true skies beyond", *_cells(f["one_point_p"], ".2f"))]
         rows += [(f"{m}, prediction", *_cells(f["prediction_one_point"], ".2f"))]
     title = "One-point distribution of hole pixels: Kolmogorov-Smirnov distance over that of true skies"
-    yield _table(title, ["all", *d["depths"]], rows)
+    n = len(d["depths"]) // len(_stokes(d))
+    columns = [one for i in range(0, len(d["depths"]), n) for one in ("all", *d["depths"][i : i + n])]
+    yield _table(title, columns, rows, _stokes(d))
     yield _other_table(d)
+    if "leakage" in d:
+        yield from _leakage_tables(d["leakage"])
     if d.get("kinds"):
         yield _table(
             "What holds for each model", ["kind", ""], [(m, k, HOLDS[k]) for m, k in d["kinds"].items()]
@@ -171,7 +182,7 @@ def _width_table(d: Figures, name: str) -> str:
         for m, f in d["models"].items():
             estimate = {key: values[i] for key, values in f[f"{name}_by_width"].items()}
             rows.append((f"{width}: {m}", *_cells(estimate, ".3f")))
-    return _table(f"{name.capitalize()} by width of the hole, and depth", d["depths"], rows)
+    return _table(f"{name.capitalize()} by width of the hole, and depth", d["depths"], rows, _stokes(d))
 
 
 def _bias_tables(d: Figures) -> Iterator[str]:
@@ -186,7 +197,7 @@ def _bias_tables(d: Figures) -> Iterator[str]:
         rows = [(m, *_cells(f["bias"][name], digits, 100)) for m, f in d["models"].items()]
         if name == "prediction":
             rows.append(("zeros in the holes", *_cells(d["zero"], digits, 100)))
-        yield _table(title, d["bands"], rows)
+        yield _table(title, d["bands"], rows, _spectra(d))
 
 
 def _coverage_tables(d: Figures) -> Iterator[str]:
@@ -232,19 +243,14 @@ def _other_table(d: Figures) -> str:
     columns = ["p of the mean difference", "scatter over the exact one's", "steps", "plan, s", "a map, s"]
     rows = []
     for m, f in d["models"].items():
-        chi = f["chi_square"]
-        p = "" if chi["mean_p"] is None else f"{chi['mean_p']:.3g} ({chi['bands']} bands)"
-        scatter = {k: [chi["scatter"][k]] for k in ("value", "error")}
-        rows.append(
-            (
-                m,
-                p,
-                *_cells(scatter, ".2f"),
-                _steps(f["steps"]),
-                f"{f['plan_seconds']:.2g}",
-                f"{f['map_seconds']:.2g}",
-            )
-        )
+        chi_squares = {m: f["chi_square"]}
+        if "mean_p" not in f["chi_square"]:  # of several spectra
+            chi_squares = {f"{m}, {name}": one for name, one in f["chi_square"].items()}
+        for label, chi in chi_squares.items():
+            p = "" if chi["mean_p"] is None else f"{chi['mean_p']:.3g} ({chi['bands']} bands)"
+            scatter = {k: [chi["scatter"][k]] for k in ("value", "error")}
+            cost = (_steps(f["steps"]), f"{f['plan_seconds']:.2g}", f"{f['map_seconds']:.2g}")
+            rows.append((label, p, *_cells(scatter, ".2f"), *cost))
     title = (
         "Chi-square of filled less true bandpowers, against the exact realizations of other skies; and cost"
     )
@@ -268,7 +274,41 @@ def _gaps(values: Sequence[float | None]) -> list[float]:
     return [float("nan") if v is None else v for v in values]
 
 
-def _table(title: str, columns: Sequence[Any], rows: Sequence[Sequence[Any]]) -> str:
+def _leakage_tables(d: Figures) -> Iterator[str]:
+    kinds = {kind: leaked for kind, leaked in d.items() if kind not in ("bands", "r_ranges")}
+    what = {
+        "over_e": "Leakage: E-only skies filled by the mean under a model with B and without, B power over E power",
+        "over_b": "The same over the power of the sky's B",
+    }
+    for name, title in what.items():
+        yield _table(title, d["bands"], [(kind, *_cells(one[name], ".2g")) for kind, one in kinds.items()])
+    title = "The tensor-to-scalar ratio that it would be taken for, by the multipoles that it is fitted to"
+    yield _table(title, d["r_ranges"], [(kind, *_cells(one["r"], ".2g")) for kind, one in kinds.items()])
+
+
+def _stokes(d: Figures) -> Sequence[str]:
+    return tuple(Fields(d.get("fields", "T")).stokes)
+
+
+def _modes(d: Figures) -> Sequence[str]:
+    return tuple(Fields(d.get("fields", "T")).modes)
+
+
+def _spectra(d: Figures) -> Sequence[str]:
+    return Fields(d.get("fields", "T")).spectra
+
+
+def _table(
+    title: str, columns: Sequence[Any], rows: Sequence[Sequence[Any]], parts: Sequence[str] = ("",)
+) -> str:
+    """A table; of several parts, one after the other in columns and cells, one for each."""
+    if len(parts) > 1:
+        n, of_each = len(columns) // len(parts), []
+        for i, part in enumerate(parts):
+            here = slice(i * n, (i + 1) * n)
+            names = [str(c).removeprefix(part).lstrip(", ") for c in columns[here]]
+            of_each.append(_table(f"{title}: {part}", names, [(row[0], *row[1:][here]) for row in rows]))
+        return "\n\n".join(of_each)
     lines = [["", *columns], ["---"] * (len(columns) + 1), *rows]
     return f"### {title}\n\n" + "\n".join(
         "| " + " | ".join(str(cell) for cell in line) + " |" for line in lines

@@ -162,3 +162,28 @@ def test_round_holes_are_drawn_on_demand(tmp_path, capsys, undrawn) -> None:
     figures = json.loads((tmp_path / "validation.json").read_text())
     assert figures["n_holes"] == 3 and figures["fsky"] == pytest.approx(round_holes_mask(16).mean(), rel=1e-5)
     assert "up to 10 px wide: kriging" in capsys.readouterr().out
+
+
+def test_t_q_u_have_every_figure_and_leakage(mask, tmp_path, capsys) -> None:
+    options = ["--fields", "TQU", "--noise-std", "2,0.05"]
+    assert cli.main(words(mask, tmp_path, *options)) == 0
+    text = capsys.readouterr().out
+    assert "\nTQU, nside 8" in text and "noise 2, 0.05, 0.05 µK per pixel" in text
+    assert "### Leakage: E-only skies" in text and "| without B |" in text
+    figures = json.loads((tmp_path / "validation.json").read_text())
+    assert list(figures["models"]) == ["default"] and figures["kinds"] == {"default": "exact"}
+    assert figures["leakage"]["r_ranges"][0] == "2-10"
+    assert (
+        figures["leakage"]["with B"]["over_b"]["value"][0]
+        < figures["leakage"]["zeros in the holes"]["over_b"]["value"][0]
+    )
+    assert {path.stem for path in tmp_path.glob("*.png")} == PICTURES | {"leakage"}
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "records").rglob("*.npz")}
+    assert len(before) == 2 * 3 + 2 * 3
+    for extra, said in (
+        (["--model", "kriging"], "fills temperature only"),
+        (["--misspecified"], "--misspecified is for temperature; omit --fields TQU"),
+    ):
+        assert cli.main(words(mask, tmp_path, *options, *extra)) == 1
+        assert said in capsys.readouterr().err
+    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "records").rglob("*.npz")}
