@@ -21,8 +21,11 @@ _ADVICE = (
     "Noise that is given far too small is the usual cause, or power in the map beyond the beam that is given: give "
     "noise_std as it is in the map (left out, it is estimated)"
 )
-# Changes looked back on: conjugate gradients advance in bursts.
-_RECENT = 4
+# Conjugate gradients advance in bursts: the ratio is that of so many steps, or of a fraction of those taken, and the
+# largest of the last few steps counts.
+_WINDOW = 8
+_FRACTION = 4
+_LEVEL = 3
 
 
 # Default accuracy of polarization: E and B power of what is still to change, over the sky's, in the worst band.
@@ -65,8 +68,9 @@ class Convergence:
     power
         Of Q and U: the largest E or B power of it over the sky's; else 0. Both are NaN while it is too early to tell.
 
-    If steps fall off with ratio q, what remains after the last of size c is `c · q / (1 - q)`; q is the largest of
-    the last ratios. The estimate is that of the worst bin.
+    If steps of size c fall off with ratio q, what remains is `c · q / (1 - q)` where they add up, as they do in the
+    holes, and `c · q / (1 - q²)^½` where they do not, as in the bands of E and B. q is the mean ratio of the last
+    steps. The estimate is that of the worst bin or band.
 
     Parameters
     ----------
@@ -105,20 +109,30 @@ class Convergence:
         self.remaining = _still_to_come(self._changes)
         if amplitudes is not None:
             self._amplitudes.append(amplitudes)
-            self.power = _still_to_come(self._amplitudes) ** 2
+            self.power = _still_to_come(self._amplitudes, squares=True)
         return change
 
 
-def _still_to_come(changes: list[FloatArray]) -> float:
-    """The sum of the changes that will follow these, of the worst of them; NaN if there are too few to tell."""
+def _level_and_ratio(changes: list[FloatArray]) -> tuple[FloatArray, FloatArray]:
+    """The size of the last changes, and the ratio by which they fall off."""
+    recent = np.array(changes[-1 - max(_WINDOW, len(changes) // _FRACTION) :])
+    steps = len(recent) - 1
+    fallen = recent[-1] / np.maximum(recent[0], np.finfo(float).tiny)
+    ratio = np.minimum(fallen ** (1 / steps), SLOWEST_RATIO)
+    level = np.max([recent[-1 - i] * ratio**i for i in range(min(_LEVEL, steps + 1))], axis=0)
+    return level, ratio
+
+
+def _still_to_come(changes: list[FloatArray], *, squares: bool = False) -> float:
+    """The sum of the changes that will follow, or of their squares, of the worst; NaN if there are too few to tell."""
     if not changes[-1].any():
         return 0.0
     if len(changes) < 3:
         return float("nan")
-    recent = np.array(changes[-_RECENT:])
-    earlier = np.maximum(recent[:-1], np.finfo(float).tiny)
-    ratio = np.minimum((recent[1:] / earlier).max(axis=0), SLOWEST_RATIO)
-    return float((recent[-1] * ratio / (1.0 - ratio)).max())
+    level, ratio = _level_and_ratio(changes)
+    if squares:
+        level, ratio = np.square(level), np.square(ratio)
+    return float((level * ratio / (1.0 - ratio)).max())
 
 
 def describe_shortfall(steps: int, convergence: Convergence, tolerance: float) -> str:

@@ -22,7 +22,7 @@ from cmbinpaint.sphere.harmonics import alm_degrees, alm_to_cl, scale_alm
 from cmbinpaint.sphere.pixels import pixel_vectors
 
 # Of the solves, in posterior standard deviations in the holes: quadratic estimates are then right to 1e-4.
-TOLERANCE = 1e-3
+TOLERANCE = 3e-4
 # Condition number of the templates' overlaps from which one is made of the others: those of a monopole and a dipole
 # seen through a hundredth of the sky reach 1e6.
 _ALIKE = 1e10

@@ -20,11 +20,20 @@ def test_a_geometric_fall_is_summed_exactly(ratio):
     assert watch.remaining == pytest.approx(np.sum(ratio ** np.arange(8.0, 400.0)), rel=1e-9)
 
 
-def test_bursts_are_met_with_the_slowest_recent_ratio():
+def test_bursts_are_averaged_and_the_largest_of_the_last_steps_counts():
+    """Ratios by hand: a fall to 0.01 in three steps is 0.2154 each; 0.8, two steps ago, is 0.0371 at that ratio."""
     watch, _ = follow([1.0, 0.8, 0.1, 0.01])
-    assert watch.remaining == pytest.approx(0.01 * 0.8 / 0.2)
-    watch, _ = follow([1.0, 0.9, 0.45, 0.2, 0.1])  # what was four changes ago counts no more
-    assert watch.remaining == pytest.approx(0.1 * 0.5 / 0.5)
+    ratio = 0.01 ** (1 / 3)
+    assert watch.remaining == pytest.approx(0.8 * ratio**2 * ratio / (1 - ratio), rel=1e-9)
+    assert watch.remaining == pytest.approx(0.0102, rel=0.01)
+
+
+def test_what_was_long_ago_counts_no_more():
+    """The ratio is that of the last eight steps, and of the last quarter of a long iteration."""
+    watch, _ = follow([1e9, 1e6, *0.5 ** np.arange(9)])
+    assert watch.remaining == pytest.approx(0.5**8, rel=1e-9)
+    watch, _ = follow([*0.5 ** np.arange(60), *(0.5**60 * 0.9 ** np.arange(40))])
+    assert watch.remaining == pytest.approx(0.5**60 * 0.9**39 * 0.9 / 0.1, rel=1e-9)
 
 
 def test_growth_and_plateaus_do_not_end_it():
@@ -57,9 +66,8 @@ def test_a_shortfall_says_both_numbers():
     watch = Convergence(np.zeros(2, int), np.ones(1), power_tolerance=0.01)
     for _ in range(3):
         watch.record(np.zeros(2), np.array([0.5, 0.1]))
-    assert not watch.has_reached(1e-3) and watch.power == pytest.approx(
-        (0.5 * SLOWEST_RATIO / (1 - SLOWEST_RATIO)) ** 2
-    )
+    q = SLOWEST_RATIO  # and squares are summed
+    assert not watch.has_reached(1e-3) and watch.power == pytest.approx(0.25 * q**2 / (1 - q**2))
     assert "of the sky's E or B power in some band; asked for 1.0e-02" in describe_shortfall(30, watch, 1e-3)
 
 
@@ -69,5 +77,5 @@ def test_b_power_is_waited_for_when_q_and_u_are_settled():
     for amplitude in 0.5 ** np.arange(8):
         watch.record(np.zeros(2), np.array([1e-3 * amplitude, amplitude]))
         assert watch.has_reached(1e-3) == (watch.power <= 0.01)
-    assert watch.power == pytest.approx(0.5**14) and watch.has_reached(1e-3)
+    assert watch.power == pytest.approx(0.25**7 / 3) and watch.has_reached(1e-3)
     assert Convergence(np.zeros(2, int), np.ones(1)).power == 0.0  # of T alone nothing is asked
