@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from cmbinpaint import __version__
 from cmbinpaint.commands import _common as common
+from cmbinpaint.commands._harmonics import alm_path, with_eb_columns, write_modes
 from cmbinpaint.commands._input import Request
 from cmbinpaint.commands._known import OPTIONS
 from cmbinpaint.errors import CmbInpaintError, MaskError
@@ -153,6 +154,7 @@ class Filling:
         ]
         said += [getattr(args, option) for option in OPTIONS]
         said += [None if path is None else sha256_of(path) for path in (args.cl, args.hits, args.noise_cov)]
+        said += [option for option in ("eb_maps", "alm") if getattr(args, option)]
         said += [sha256_of(noise) if noise is not None and Path(noise).is_file() else noise]
         return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
 
@@ -199,15 +201,20 @@ class Filling:
         }
 
     def write(self, path: Path, filled: "AnyArray", index: int) -> None:
-        """Write one filled map, atomically."""
+        """Write one filled map, atomically; before it its a_lm, if they are asked for."""
         from cmbinpaint.files import fits
 
+        args, others = self.request.args, self.request.other_columns()
+        if args.alm:
+            write_modes(alm_path(path), filled, self.request, self.cards(index))
+        if args.eb_maps:
+            others = with_eb_columns(others, filled, self.request)
         fits.write_map(
             path,
             filled,
             info=self.request.info,
-            others=self.request.other_columns(),
-            overwrite=self.request.args.overwrite,
+            others=others,
+            overwrite=args.overwrite,
             provenance=self.cards(index),
             history=self.history,
         )

@@ -15,6 +15,7 @@ from cmbinpaint.commands import _input as source
 from cmbinpaint.commands import _outputs as outputs
 from cmbinpaint.commands import _report as pages
 from cmbinpaint.commands._fill import Filling, refuse_no_holes
+from cmbinpaint.commands._harmonics import alm_path, refuse_no_modes
 from cmbinpaint.commands._known import add_sky_arguments
 from cmbinpaint.commands._moments import moments_to_write, write_moments
 from cmbinpaint.commands._series import realization_paths, still_to_do
@@ -57,6 +58,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="FITS file of their standard deviation, 0 in observed pixels",
     )
     add(
+        "--eb-maps",
+        action="store_true",
+        help="with Q and U: add columns E_MODES and B_MODES, maps of E and B",
+    )
+    add("--alm", action="store_true", help="write OUT_alm.fits too, the filled map's a_lm to 3 nside - 1")
+    add(
         "--seed", metavar="S", type=common.natural, help="of the realizations; default: a fresh one, recorded"
     )
     add("--refine", metavar="N", type=common.natural, help="conjugate-gradient steps towards the exact mean")
@@ -81,6 +88,8 @@ def run(args: argparse.Namespace) -> int:
     paths = _paths(args)
     many = args.realizations is not None
     outputs.refuse_outputs(args, paths.values(), overwrite=args.overwrite or many)
+    if args.alm:
+        outputs.refuse_outputs(args, map(alm_path, paths.values()), overwrite=args.overwrite or many)
     moments = [path for path in (args.mean_map, args.std_map) if path is not None]
     outputs.refuse_outputs(args, moments, overwrite=True)
     target = pages.report_target(args)
@@ -88,6 +97,8 @@ def run(args: argparse.Namespace) -> int:
     with common.stage("read the input"):
         request = source.Request.read(args, guard=args.guard)
     refuse_no_holes(request)
+    if args.eb_maps or args.alm:
+        refuse_no_modes(request)
     if target is not None:
         pages.refuse_partial_sky(request)
     filling = Filling.prepare(request)

@@ -126,8 +126,7 @@ def write_map(
         for hdu in (primary, table):
             # Without astropy's date: the same map gives the same bytes.
             hdu.add_checksum(when="FITS standard 4.0, appendix J")
-        with _whole_or_nothing(target, overwrite, info) as stream:
-            _save(fits.HDUList([primary, table]), stream, target)
+        save_whole([primary, table], target, overwrite, info)
     return target
 
 
@@ -285,6 +284,12 @@ def _header_value(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int)) or (isinstance(value, float) and np.isfinite(value)):
         return value
     return clean_text(str(value))
+
+
+def save_whole(hdus: list[Any], target: Path, overwrite: bool, info: MapInfo | None = None) -> None:
+    """Write HDUs atomically; the file of `info` is never replaced."""
+    with _whole_or_nothing(target, overwrite, info) as stream:
+        _save(fits.HDUList(hdus), stream, target)
 
 
 def _save(hdus: fits.HDUList, stream: BinaryIO, target: Path) -> None:

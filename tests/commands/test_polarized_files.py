@@ -343,6 +343,51 @@ def test_a_self_check_of_all_three_goes_into_history(capsys) -> None:
     assert any(one.startswith("self-check: ") for one in read_map("o.fits", "TQU")[1].history)
 
 
+@pytest.mark.parametrize("polconv", ["COSMO", "IAU"])
+def test_e_and_b_as_columns_and_the_alm(polconv: str) -> None:
+    component_map(
+        Path("map.fits"), SKY * np.array([[1], [1], [-1 if polconv == "IAU" else 1]]), MASKS, polcconv=polconv
+    )
+    run(f"map.fits --mask-field TMASK,PMASK {OPTIONS} --eb-maps --alm -o o.fits")
+    run(f"map.fits --mask-field TMASK,PMASK {OPTIONS} -o plain.fits")
+    filled, info = read_map("o.fits", "TQU")
+    np.testing.assert_array_equal(filled, read_map("plain.fits", "TQU")[0])
+    cosmo = filled.astype(np.float64) * np.array([[1], [1], [-1 if polconv == "IAU" else 1]])
+    alm = np.array(hp.map2alm(cosmo, iter=3))
+    written = np.array([hp.read_alm("o_alm.fits", hdu=hdu) for hdu in (1, 2, 3)])
+    np.testing.assert_allclose(written, alm, atol=1e-9 * np.abs(alm).max())
+    for name, row in (("E_MODES", alm[1]), ("B_MODES", alm[2])):
+        column, own = read_map("o.fits", name)
+        assert own.unit == info.unit == "K_CMB"
+        expected = hp.alm2map(row, NSIDE)
+        np.testing.assert_allclose(column, expected, atol=1e-6 * np.abs(expected).max())  # single precision
+    with afits.open("o_alm.fits") as hdus:
+        assert [hdu.name for hdu in hdus[1:]] == ["ALM_T", "ALM_E", "ALM_B"]
+        assert hdus[0].header["SEED"] == 1 and hdus[1].columns["REAL"].unit == "K_CMB"
+    # Filled again, the file has them once.
+    run(f"o.fits --mask-field TMASK,PMASK {OPTIONS} --eb-maps -o again.fits")
+    names = afits.getdata("again.fits", 1).columns.names
+    assert names.count("E_MODES") == 1 and names[-2:] == ["E_MODES", "B_MODES"]
+
+
+def test_alm_of_t_and_of_a_series(capsys) -> None:
+    run(f"smica.fits --fields T --mask-field TMASK {OPTIONS.replace('3,0.1', '3')} --alm -o t.fits")
+    expected = hp.map2alm(read_map("t.fits")[0].astype(np.float64), iter=3)
+    np.testing.assert_allclose(hp.read_alm("t_alm.fits"), expected, atol=1e-9 * np.abs(expected).max())
+    words = f"smica.fits --mask-field TMASK,PMASK {OPTIONS} --alm --realizations 2 -o r.fits"
+    run(words)
+    found = [np.array(hp.read_alm(f"r_00{i}_alm.fits", hdu=3)) for i in (0, 1)]
+    assert np.abs(found[0] - found[1]).max() > 0
+    Path("r_001.fits").unlink()
+    run(words)  # what is there stays, what is left beside it is made again
+    np.testing.assert_array_equal(hp.read_alm("r_001_alm.fits", hdu=3), found[1])
+    said = fails("smica.fits --fields T --mask-field TMASK --noise-std 3 --eb-maps -o o.fits", capsys)
+    assert "--eb-maps is of Q and U; this fill is of T" in said
+    Path("o_alm.fits").write_bytes(b"mine")
+    said = fails(f"smica.fits --mask-field TMASK,PMASK {OPTIONS} --alm -o o.fits", capsys)
+    assert "o_alm.fits exists already" in said and Path("o_alm.fits").read_bytes() == b"mine"
+
+
 def test_realizations_follow_from_the_model_that_was_estimated(tmp_path: Path) -> None:
     """Power of Q and U that no lensed sky has, as foregrounds have it: the first fill's model serves the second."""
     rng = np.random.default_rng(3)
