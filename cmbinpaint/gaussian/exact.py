@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from cmbinpaint._types import FloatArray
+from cmbinpaint.gaussian.colored_noise import signal_of
+from cmbinpaint.gaussian.convergence import Solution
 from cmbinpaint.gaussian.solver import MAX_STEPS, POWER_TOLERANCE, TOLERANCE, GaussianSolver
 from cmbinpaint.problem.model import Inpainter, Predictor
 from cmbinpaint.problem.plan import InpaintingPlan
@@ -41,7 +43,9 @@ class GaussianInpainter(Inpainter):
     ) -> "GaussianPredictor":
         """Set up the solver for one mask and sky model."""
         solver = GaussianSolver(plan.valid, sky_model, threads=self.threads, kept=plan.factors)
-        return GaussianPredictor(plan, solver, self.tolerance, self.max_steps, self.power_tolerance)
+        return GaussianPredictor(
+            plan, sky_model, solver, self.tolerance, self.max_steps, self.power_tolerance
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +53,7 @@ class GaussianPredictor(Predictor):
     """The exact answer prepared for one plan and sky model; linear in the data to the tolerance."""
 
     plan: InpaintingPlan
+    sky_model: SkyModel
     solver: GaussianSolver
     tolerance: float = TOLERANCE
     max_steps: int = MAX_STEPS
@@ -62,10 +67,20 @@ class GaussianPredictor(Predictor):
         ConvergenceError
             If `max_steps` were not enough.
         """
-        solution = self.solver.solve(
+        return self._filled(observed, self._solve(observed, watch).mean)
+
+    def predict_signal(self, observed: FloatArray, *, watch: Watch | None = None) -> FloatArray:
+        """As `predict`, of the signal alone: `S (S + N)⁻¹` at each ell of the mean of signal and colored noise."""
+        solution = self._solve(observed, watch, keep_modes=True)
+        return self._filled(observed, signal_of(solution, self.solver, self.sky_model))
+
+    def _solve(self, observed: FloatArray, watch: Watch | None, *, keep_modes: bool = False) -> Solution:
+        return self.solver.solve(
             observed, tolerance=self.tolerance, power_tolerance=self.power_tolerance, max_steps=self.max_steps,
-            watch=watch,
+            watch=watch, keep_modes=keep_modes,
         )  # fmt: skip
-        filled = np.where(self.plan.valid, observed, solution.mean)
+
+    def _filled(self, observed: FloatArray, mean: FloatArray) -> FloatArray:
+        filled = np.where(self.plan.valid, observed, mean)
         filled[self.plan.excluded] = 0.0
         return filled

@@ -82,7 +82,13 @@ class Filler:
         return monopole_dipole_std(self.plan.temperature, self.sky_model.only(Fields.T))
 
     def predict(self, observed: FloatArray, *, watch: Watch | None = None) -> FloatArray:
-        """The deterministic fill (npix,): data where valid, the estimate in the targets, 0 where excluded."""
+        """The deterministic fill (npix,): data where valid, the signal's estimate in the targets, 0 where excluded."""
+        return self._predict(observed, watch, of_signal=True)
+
+    def _predict(self, observed: FloatArray, watch: Watch | None, *, of_signal: bool) -> FloatArray:
+        """The estimate of the signal alone, or of signal and colored noise together."""
+        if of_signal and self.sky_model.colored_noise_cl is not None:
+            return self.predictor.predict_signal(observed, watch=watch)
         return self._refined(self.predictor.predict(observed, watch=watch), observed, watch)
 
     def _refined(self, filled: FloatArray, observed: FloatArray, watch: Watch | None) -> FloatArray:
@@ -107,7 +113,7 @@ class Filler:
         if with_noise:
             wanted = simulated[holes]
         del noise  # each of these is a whole map
-        return self._constrained(observed, simulated, wanted, watch, out=simulated)
+        return self._constrained(observed, simulated, wanted, watch, of_signal=not with_noise, out=simulated)
 
     def constrain(
         self,
@@ -136,7 +142,7 @@ class Filler:
         (npix,) the data where valid, ``fluctuation + predict(d - d')`` elsewhere.
         """
         wanted = (simulated if fluctuation is None else fluctuation)[~self.plan.valid]
-        return self._constrained(observed, simulated, wanted, watch)
+        return self._constrained(observed, simulated, wanted, watch, of_signal=fluctuation is not None)
 
     def _constrained(
         self,
@@ -145,6 +151,7 @@ class Filler:
         wanted: FloatArray,
         watch: Watch | None,
         *,
+        of_signal: bool = False,
         out: FloatArray | None = None,
     ) -> FloatArray:
         """The data where valid, what is wanted plus the prediction of the difference elsewhere; `out` is used up."""
@@ -156,7 +163,7 @@ class Filler:
         difference = np.subtract(observed, simulated, out=out)
         difference[holes] = 0.0
         if start is None:
-            filled = self.predict(difference, watch=watch)
+            filled = self._predict(difference, watch, of_signal=of_signal)
         else:
             filled = self._refined(start, difference, watch)
         filled[holes] += wanted
@@ -166,11 +173,22 @@ class Filler:
 
 def draw_observation(sky_model: SkyModel, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
     """Signal and noise (npix,) or (k, npix) of a simulated observation, without monopole and dipole."""
-    cl = sky_model.signal_cl.copy()
+    colored = sky_model.colored_noise_cl
+    signal = _draw_field(
+        sky_model, sky_model.signal_cl if colored is None else sky_model.signal_cl - colored, rng
+    )
+    noise = _draw_noise(sky_model, rng)
+    if colored is not None:
+        noise += _draw_field(sky_model, colored, rng)
+    return signal, noise
+
+
+def _draw_field(sky_model: SkyModel, cl: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """A Gaussian field of these spectra."""
+    cl = cl.copy()
     cl[..., :2] = 0.0  # they hold a prior, not a sky
     alm = draw_alm(cl, rng) if cl.ndim == 1 else EllMatrix(cl).draw(rng)
-    signal = Harmonics(sky_model.nside, sky_model.lmax).synthesis(alm)
-    return signal, _draw_noise(sky_model, rng)
+    return Harmonics(sky_model.nside, sky_model.lmax).synthesis(alm)
 
 
 def _draw_noise(sky_model: SkyModel, rng: np.random.Generator) -> FloatArray:

@@ -61,6 +61,7 @@ def inpaint_map(
     beam: FloatArray | None = None,
     noise_std: float | FloatArray | None = None,
     noise_cov: FloatArray | None = None,
+    colored_noise_cl: FloatArray | None = None,
     fill: Fill = "realization",
     n_realizations: int | None = None,
     seed: int | np.random.Generator | None = None,
@@ -110,6 +111,9 @@ def inpaint_map(
         the map, with a `cl` too; 0 says that there is none. `InpaintInfo.sky_model.source` says what was assumed.
     noise_cov
         Instead, with Q and U: (3, npix) QQ, QU, UU or (6, npix) II, IQ, IU, QQ, QU, UU, µK².
+    colored_noise_cl
+        With `cl`: power of isotropic colored noise beside the white, in the form of `cl`, as it is in the map (no beam
+        is applied). Realizations have it; predictions, and realizations of the signal alone, leave it out.
     fill
         ``"realization"``: a constrained realization of the observation (signal, beam, noise), whose spectrum is
         that of a full sky. ``"prediction"``: the model's deterministic estimate of the signal, which lacks power.
@@ -167,6 +171,7 @@ def inpaint_map(
         "beam": beam,
         "noise_std": noise_std,
         "noise_cov": noise_cov,
+        "colored_noise_cl": colored_noise_cl,
     }
     validate_known(**known, sky_model=sky_model)
     noise_given = noise_std is not None or noise_cov is not None

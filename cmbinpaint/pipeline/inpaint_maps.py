@@ -35,7 +35,7 @@ from cmbinpaint.problem.progress import Progress, Watch
 from cmbinpaint.problem.result import InpaintInfo
 
 # Options of `inpaint_map` that say what is assumed of the sky: a plan with a sky model takes their place.
-_KNOWN = ("cl", "fwhm", "beam", "noise_std", "noise_cov", "sky_model")
+_KNOWN = ("cl", "fwhm", "beam", "noise_std", "noise_cov", "colored_noise_cl", "sky_model")
 # Those that `inpaint_maps` has itself.
 _OWN = {"sky", "mask", "plan", "seed", "progress", "return_info"}
 

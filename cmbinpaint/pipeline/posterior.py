@@ -7,6 +7,7 @@ import numpy as np
 
 from cmbinpaint._types import FloatArray
 from cmbinpaint.errors import CmbInpaintError
+from cmbinpaint.gaussian.colored_noise import signal_of
 from cmbinpaint.gaussian.solver import GaussianSolver
 from cmbinpaint.pipeline.filler import draw_observation, realization_rng
 from cmbinpaint.problem.numbers import validate_seed
@@ -47,10 +48,11 @@ def error_map(
         raise CmbInpaintError(f"n is {n}; a standard deviation needs at least 2 simulations")
     plan = plan.of(sky_model.fields)
     solver = GaussianSolver(plan.valid, sky_model)
-    used = validate_seed(seed)
+    used, colored = validate_seed(seed), sky_model.colored_noise_cl is not None
     total = np.zeros(plan.valid.shape)
     for index in range(n):
         signal, noise = draw_observation(sky_model, realization_rng(used, index))
-        mean = solver.solve(np.where(plan.valid, signal + noise, 0.0), tolerance=_ERROR_TOLERANCE).mean
-        total += np.square(signal - mean)
+        observed = np.where(plan.valid, signal + noise, 0.0)
+        solution = solver.solve(observed, tolerance=_ERROR_TOLERANCE, keep_modes=colored)
+        total += np.square(signal - (signal_of(solution, solver, sky_model) if colored else solution.mean))
     return np.where(plan.targets, np.sqrt(total / n), 0.0)

@@ -79,6 +79,19 @@ class Predictor(ABC):
             excluded.
         """
 
+    def predict_signal(self, observed: FloatArray, *, watch: Watch | None = None) -> FloatArray:
+        """Fill the targets with the signal alone, of a sky model with colored noise.
+
+        Raises
+        ------
+        CmbInpaintError
+            If the model cannot tell the two apart.
+        """
+        raise CmbInpaintError(
+            "this model cannot tell the signal from colored noise: use model='default', the exact answer, or ask for "
+            "realizations of the observation, which have both"
+        )
+
 
 class Inpainter(ABC):
     """A method that can be prepared for any mask and sky model.

@@ -86,9 +86,14 @@ def validate_fill(fill: str, n: int | None, refine: int | None, seed: Any, fluct
 
 def validate_known(
     cl: Any, fwhm: Any, beam: Any, noise_std: Any, sky_model: SkyModel | None, nside: int | None = None,
-    noise_cov: Any = None,
+    noise_cov: Any = None, colored_noise_cl: Any = None,
 ) -> None:  # fmt: skip
     """Refuse contradictions in what is known of the sky."""
+    if colored_noise_cl is not None and cl is None and sky_model is None:
+        raise SpectrumError(
+            "colored_noise_cl was given without cl: one map does not tell its signal from colored noise; give the "
+            "sky's cl too"
+        )
     if noise_std is not None and noise_cov is not None:
         raise SpectrumError("noise_std and noise_cov were given; give one of them")
     if sky_model is not None:
@@ -97,7 +102,10 @@ def validate_known(
                 f"sky_model is a {type(sky_model).__name__}; expected a SkyModel, for example from "
                 "SkyModel.from_theory"
             )
-        named = {"cl": cl, "fwhm": fwhm, "beam": beam, "noise_std": noise_std, "noise_cov": noise_cov}
+        named = {
+            "cl": cl, "fwhm": fwhm, "beam": beam, "noise_std": noise_std, "noise_cov": noise_cov,
+            "colored_noise_cl": colored_noise_cl,
+        }  # fmt: skip
         given = [name for name, value in named.items() if value is not None]
         if given:
             raise SpectrumError(

@@ -119,7 +119,8 @@ class Problem:
 
     def assume_sky(
         self, sky_model: SkyModel | None = None, *, cl: FloatArray | None = None, fwhm: float | None = None,
-        beam: FloatArray | None = None, noise_std: Any = None, noise_cov: Any = None, whole: bool = False,
+        beam: FloatArray | None = None, noise_std: Any = None, noise_cov: Any = None,
+        colored_noise_cl: Any = None, whole: bool = False,
     ) -> SkyModel:  # fmt: skip
         """The sky model given, made of what is given, or estimated; `whole`: the signal to 3*nside-1."""
         if sky_model is not None:
@@ -133,8 +134,12 @@ class Problem:
         spectra, noise_source = spectra_of(cl, self.fields), "noise given"
         if std is None and cov is None:
             std, noise_source = self._noise_of_the_map()
+        colored = colored_noise_cl
+        if colored is not None:
+            colored = spectra_of(colored, self.fields, "colored_noise_cl")
         made = SkyModel.from_theory(
             spectra, plan.nside, fwhm=fwhm, beam=beam, noise_std=0.0 if std is None else std, noise_cov=cov,
+            colored_noise_cl=colored,
             lmax=3 * plan.nside - 1 if whole else None, source=f"given cl, {noise_source}",
         )  # fmt: skip
         return self._checked(replace(made, noise_source=noise_source))
@@ -232,7 +237,7 @@ def plan_for(
     ).of(taken.fields)
 
 
-def spectra_of(cl: Any, fields: Fields) -> Any:
+def spectra_of(cl: Any, fields: Fields, name: str = "cl") -> Any:
     """The spectra of these Stokes parameters, of theirs or of T, Q and U together.
 
     Raises
@@ -240,17 +245,17 @@ def spectra_of(cl: Any, fields: Fields) -> Any:
     SpectrumError
         If they are of others.
     """
-    rows = as_numbers(cl, "uK2", "cl")
+    rows = as_numbers(cl, "uK2", name)
     if fields is Fields.T and rows.ndim != 2:
         return cl
-    given = validate_spectra(cl)
+    given = validate_spectra(cl, name)
     if given.fields is Fields.TQU and fields is not Fields.TQU:
         part = slice(0, 1) if fields is Fields.T else slice(1, 3)
         given = EllMatrix(given.values[part, part])
     if given.fields is not fields:
         raise SpectrumError(
-            f"cl has shape {rows.shape}: {', '.join(given.fields.spectra[: len(np.atleast_2d(rows))])}; the map is of "
-            f"{', '.join(fields.stokes)}, which needs {_NEEDED[fields]}"
+            f"{name} has shape {rows.shape}: {', '.join(given.fields.spectra[: len(np.atleast_2d(rows))])}; the map is "
+            f"of {', '.join(fields.stokes)}, which needs {_NEEDED[fields]}"
         )
     return given.spectra[0] if fields is Fields.T else given.spectra
 

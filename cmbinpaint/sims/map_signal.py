@@ -37,8 +37,9 @@ LEAST_NOISE = 1.0e-2
 
 
 def map_signal(
-    sky: EllMatrix, nside: int, noise: float | FloatArray, *, fwhm: Any, beam: Any, lmax: int | None
-) -> FloatArray:
+    sky: EllMatrix, nside: int, noise: float | FloatArray, *, fwhm: Any, beam: Any, lmax: int | None,
+    colored: EllMatrix | None = None,
+) -> FloatArray:  # fmt: skip
     """Return the power of a sky's signal in a map, (lmax+1,) of T alone, else (k, k, lmax+1).
 
     Parameters
@@ -49,11 +50,16 @@ def map_signal(
         Of the map: a level or a level per pixel, of several Stokes parameters one row each.
     fwhm, beam, lmax
         As in `SkyModel.from_theory`.
+    colored
+        Colored noise as it is in the map, which is added.
     """
     band = 3 * nside - 1 if lmax is None else validate_lmax(lmax, 4 * nside - 1, lowest=2)
     window = mode_windows(sky.fields, nside, band, fwhm=fwhm, beam=beam, pixwin=beam is None)
     given = min(band, sky.lmax, window.shape[1] - 1)
     signal = window[:, None, : given + 1] * window[None, :, : given + 1] * sky.values[..., : given + 1]
+    if colored is not None:
+        common = min(given, colored.lmax) + 1
+        signal[..., :common] += colored.values[..., :common]
     found = 2
     for mode, level in _levels(sky.fields, noise):
         power = signal[mode, mode]

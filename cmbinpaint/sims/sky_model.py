@@ -5,7 +5,8 @@ prepared with.
 
 Beam, signal and noise cannot be told apart in one map and need not be: `signal_cl` is the power of the
 signal *as it is in the map*, beam and pixel window included. Noise is white and independent between pixels,
-of one level or a level per pixel; colored noise is not modeled. Of T, Q, U the spectra are a matrix at each ell.
+of one level or a level per pixel; an isotropic colored part may be added to it. Of T, Q, U the spectra are a matrix at
+each ell.
 """
 
 import hashlib
@@ -53,6 +54,9 @@ class SkyModel:
         Instead of `noise_std` of Q, U or T, Q, U: (3, npix) QQ, QU, UU, or (6, npix) II, IQ, IU, QQ, QU, UU, unit².
     is_estimated
         Whether it was estimated from a map.
+    colored_noise_cl
+        Of the shape of `signal_cl`, which includes it: the part that is noise, not behind the beam. Realizations of the
+        observation have it, predictions and realizations of the signal leave it out.
     noise_source
         Where the noise came from, in words.
 
@@ -79,6 +83,7 @@ class SkyModel:
     noise_cov: FloatArray | None = None
     is_estimated: bool = False
     noise_source: str = "noise given"
+    colored_noise_cl: FloatArray | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "nside", validate_nside(self.nside))
@@ -100,6 +105,8 @@ class SkyModel:
             object.__setattr__(self, "noise_cov", validate_noise_cov(self.noise_cov, self.nside, k))
             object.__setattr__(self, "noise_std", noise_stds(self.noise_cov))
         object.__setattr__(self, "noise_std", validate_noise(self.noise_std, self.nside, k))
+        if self.colored_noise_cl is not None:
+            object.__setattr__(self, "colored_noise_cl", _part_of(self.colored_noise_cl, cl))
         if not cl.any() and not np.any(self.noise_std):
             raise SpectrumError(
                 "the sky model has neither signal nor noise: give a cl or a noise_std above 0"
@@ -125,6 +132,14 @@ class SkyModel:
         """The spectra as a matrix at each ell, of T alone too."""
         return EllMatrix(self.signal_cl)
 
+    @property
+    def colored_share(self) -> EllMatrix:
+        """What of a field with these spectra is expected to be colored noise: `N (S + N)⁻¹` at each ell."""
+        if self.colored_noise_cl is None:
+            return EllMatrix(np.zeros_like(self.signal.values))
+        no_mode = np.full(self.fields.n, np.finfo(float).tiny)  # where there is no power at all
+        return EllMatrix(self.colored_noise_cl) / self.signal.plus_diagonal(no_mode)
+
     def only(self, fields: Fields) -> Self:
         """The model of T alone, or of Q and U alone, of a model of T, Q, U."""
         if fields is self.fields:
@@ -134,9 +149,23 @@ class SkyModel:
         noise = np.asarray(self.noise_std)
         if fields is Fields.T:
             level = noise[0] if noise.ndim == 2 else float(noise[0])
-            return replace(self, signal_cl=self.signal_cl[0, 0], noise_std=level, noise_cov=None)
+            colored = None if self.colored_noise_cl is None else self.colored_noise_cl[0, 0]
+            return replace(
+                self,
+                signal_cl=self.signal_cl[0, 0],
+                noise_std=level,
+                noise_cov=None,
+                colored_noise_cl=colored,
+            )
         cov = None if self.noise_cov is None else self.noise_cov[3:]
-        return replace(self, signal_cl=self.signal_cl[1:, 1:], noise_std=noise[1:], noise_cov=cov)
+        colored = None if self.colored_noise_cl is None else self.colored_noise_cl[1:, 1:]
+        return replace(
+            self,
+            signal_cl=self.signal_cl[1:, 1:],
+            noise_std=noise[1:],
+            noise_cov=cov,
+            colored_noise_cl=colored,
+        )
 
     @property
     def rms(self) -> float:
@@ -167,8 +196,9 @@ class SkyModel:
         state = hashlib.sha256(f"{self.nside}".encode())
         state.update(self.signal_cl.tobytes())
         state.update(np.asarray(self.noise_std, dtype=np.float64).tobytes())
-        if self.noise_cov is not None:
-            state.update(self.noise_cov.tobytes())
+        for part in (self.noise_cov, self.colored_noise_cl):
+            if part is not None:
+                state.update(part.tobytes())
         return state.hexdigest()
 
     def to_arrays(self) -> tuple[dict[str, Any], dict[str, AnyArray]]:
@@ -195,6 +225,7 @@ class SkyModel:
         beam: FloatArray | None = None,
         noise_std: float | FloatArray = 0.0,
         noise_cov: FloatArray | None = None,
+        colored_noise_cl: FloatArray | None = None,
         lmax: int | None = None,
         source: str | None = None,
     ) -> Self:
@@ -219,6 +250,8 @@ class SkyModel:
             White noise per pixel, scalar or (npix,) RING; of Q, U or T, Q, U a scalar for all, (k,) or (k, npix).
         noise_cov
             Instead of `noise_std`: (3, npix) QQ, QU, UU or (6, npix) II, IQ, IU, QQ, QU, UU.
+        colored_noise_cl
+            Power of colored noise beside the white, as it is in the map (no beam is applied), in the form of `cl`.
         lmax
             Highest multipole of the model. Default: the lowest (at most 3*nside-1) beyond which the signal
             left in the map is negligible: below a fifth of the noise or 0.3 % of the signal's rms, and at each
@@ -243,8 +276,10 @@ class SkyModel:
             noise = validate_noise(noise_std, nside, sky.k)
         else:
             noise = noise_stds(validate_noise_cov(noise_cov, nside, sky.k))
-        signal = map_signal(sky, nside, noise, fwhm=fwhm, beam=beam, lmax=lmax)
-        return cls(nside, signal, noise, source or "given cl", noise_cov)
+        colored = None if colored_noise_cl is None else _validate_colored(colored_noise_cl, sky.fields)
+        signal = map_signal(sky, nside, noise, fwhm=fwhm, beam=beam, lmax=lmax, colored=colored)
+        part = None if colored is None else _to_length(colored.values, signal.shape[-1]).reshape(signal.shape)
+        return cls(nside, signal, noise, source or "given cl", noise_cov, colored_noise_cl=part)
 
     def with_noise(self, noise_std: float | FloatArray) -> Self:
         """Return the same signal under another noise, as in `from_theory`."""
@@ -259,8 +294,42 @@ class SkyModel:
         if not np.isfinite(factor) or factor == 0:
             raise SpectrumError(f"factor is {factor!r}; a map can be scaled by a finite number other than 0")
         cov = None if self.noise_cov is None else self.noise_cov * factor**2
+        colored = None if self.colored_noise_cl is None else self.colored_noise_cl * factor**2
         signal, noise = self.signal_cl * factor**2, self.noise_std * abs(factor)
-        return replace(self, signal_cl=signal, noise_std=noise, noise_cov=cov)
+        return replace(self, signal_cl=signal, noise_std=noise, noise_cov=cov, colored_noise_cl=colored)
+
+
+def _validate_colored(colored: AnyArray, fields: Fields) -> EllMatrix:
+    """The spectra of colored noise, of these Stokes parameters; nothing is said of monopole and dipole."""
+    spectra = validate_spectra(colored, "colored_noise_cl")
+    if spectra.fields is not fields:
+        raise SpectrumError(
+            f"colored_noise_cl has shape {np.shape(colored)}; expected the form of cl, of {', '.join(fields.stokes)}"
+        )
+    return spectra
+
+
+def _part_of(colored: AnyArray, total: FloatArray) -> FloatArray:
+    """The colored noise, refused where it is not a part of all that is correlated between pixels."""
+    part = np.array(colored, dtype=np.float64)
+    if part.shape != total.shape:
+        raise SpectrumError(
+            f"colored_noise_cl has shape {part.shape}, signal_cl, which includes it, {total.shape}; make the model "
+            "with SkyModel.from_theory(colored_noise_cl=...)"
+        )
+    part[..., :2] = 0.0
+    for matrix in (part, total - part):
+        EllMatrix(matrix).cholesky()
+    part.flags.writeable = False
+    return part
+
+
+def _to_length(values: FloatArray, size: int) -> FloatArray:
+    """(..., size): cut, or with zeros after it; entries 0 and 1 are 0."""
+    cut = values[..., :size]
+    made = np.concatenate([cut, np.zeros((*cut.shape[:-1], size - cut.shape[-1]))], axis=-1)
+    made[..., :2] = 0.0
+    return made
 
 
 def noise_stds(noise_cov: FloatArray) -> FloatArray:
