@@ -93,17 +93,15 @@ def page_target(args: argparse.Namespace) -> Path:
 
 
 def refuse_partial_sky(request: Request) -> None:
-    """Refuse a report on a map that has no values where nothing is filled, or on Q and U alone.
+    """Refuse a report on a map that has no values where nothing is filled.
 
     Raises
     ------
     MapError
-        With the number of such pixels, or that there is no T.
+        With the number of such pixels.
     """
     from cmbinpaint.sphere.maps import validate_map
 
-    if request.info.fields.n == 2:
-        raise MapError("a report is on T, or on T, Q, U; this fill is of Q, U: omit the report")
     lost = int((request.plan.excluded & ~validate_map(request.sky, polarized=True).known).sum())
     if lost:
         raise MapError(

@@ -53,7 +53,9 @@ class MapReport:
     model_ell, model_dl
         (m,) multipoles and D_ell, noise in, of the sky model; None without one.
     polarization
-        Of T, Q, U, what is shown of Q and U; all else is of T.
+        Of T, Q, U and Q, U, what is shown of Q and U; all else is of T, or of Q with the spectrum of E.
+    shown
+        What all else is of: T, or Q.
     """
 
     nside: int
@@ -74,6 +76,7 @@ class MapReport:
     model_ell: FloatArray | None
     model_dl: FloatArray | None
     polarization: Polarization | None = None
+    shown: str = "T"
 
 
 def report_on(
@@ -93,8 +96,8 @@ def report_on(
     Parameters
     ----------
     before
-        (npix,) float64, RING: the map with holes; what it has in holes is not read. Of T, Q, U (3, npix), as
-        are the others.
+        (npix,) float64, RING: the map with holes; what it has in holes is not read. Of T, Q, U (3, npix), of Q, U
+        (2, npix), as are the others.
     filled
         (npix,) float64 maps, RING, each read and dropped in turn: the first is shown, all
         count in the standard deviation.
@@ -134,16 +137,22 @@ def report_on(
         polarization = Polarization.of(
             before, first, plan, target=target, unit=unit, tolerance=tolerance, lmax=last
         )
+        if len(before) == 3:
+            maps_left = (sky[0] for sky in maps_left)
+            sky_model = None if sky_model is None else sky_model.only(Fields.T)
         before, first = before[0], first[0]
         target, error = (None if one is None else one[0] for one in (target, error))
-        maps_left, plan = (sky[0] for sky in maps_left), plan.temperature
-        sky_model = None if sky_model is None else sky_model.only(Fields.T)
+        plan = plan.temperature  # or Q's
+    shown = "T" if polarization is None or "TT" in polarization.spectra else "Q"
     holes = hole_table(plan.targets, plan.depth)
-    hidden = np.where(plan.valid, before, np.nan)
-    spectra = replace(
-        compare_spectra(first, target=target, observed=hidden, mask=plan.valid, lmax=last), unit=unit
-    )
-    del hidden
+    if polarization is not None and shown == "Q":
+        spectra = polarization.spectra["EE"]
+    else:
+        hidden = np.where(plan.valid, before, np.nan)
+        spectra = replace(
+            compare_spectra(first, target=target, observed=hidden, mask=plan.valid, lmax=last), unit=unit
+        )
+        del hidden
     several = _Several.of(first, maps_left, spectra)
     is_scatter = error is None and several.n >= LEAST_REALIZATIONS
     maps = Maps(
@@ -177,6 +186,7 @@ def report_on(
         model_ell=model_ell,
         model_dl=model_dl,
         polarization=polarization,
+        shown=shown,
     )
 
 
@@ -196,6 +206,8 @@ class _Several:
         dls = [spectra.filled * factor]
         total = squares = None
         for sky in others:
+            power = np.atleast_2d(anafast(sky, spectra.lmax))[0]  # TT, or EE
+            sky = np.atleast_2d(sky)[0]
             if sky.shape != first.shape:
                 raise MapError(f"a filled map has shape {sky.shape}, the first {first.shape}")
             if total is None or squares is None:
@@ -203,7 +215,7 @@ class _Several:
             difference = sky - first  # no digits are lost to a monopole
             total += difference
             squares += np.square(difference)
-            dls.append(bands.bin(anafast(sky, spectra.lmax)) * factor)
+            dls.append(bands.bin(power) * factor)
         n = len(dls)
         if total is None or squares is None:
             return cls(1, None, None, None)
@@ -222,5 +234,5 @@ def _model_dl(sky_model: SkyModel, lmax: int) -> tuple[FloatArray, FloatArray]:
     """Return multipoles from 2 on and D_ell of signal and noise; beyond the signal's end there is noise alone."""
     cl = np.full(lmax + 1, sky_model.noise_cl)
     n = min(lmax, sky_model.lmax) + 1
-    cl[:n] += sky_model.signal_cl[:n]
+    cl[:n] += sky_model.signal.values[0, 0][:n]  # of T, or of E
     return np.arange(2, lmax + 1, dtype=np.float64), dl_from_cl(cl)[2:]

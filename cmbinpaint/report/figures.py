@@ -139,14 +139,14 @@ def draw_polarization_of(report: "MapReport") -> Figure:
 
 @styled
 def draw_six_spectra(report: "MapReport") -> Figure:
-    """Draw TT, EE, BB, TE, EB and TB before and after, with the target where it is known."""
+    """Draw all spectra before and after, with the target where it is known."""
     found = report.polarization
     if found is None:
         raise CmbInpaintError("the report holds no polarization; it is of T alone")
     curves = {name: one.d_ell for name, one in found.spectra.items()}
     bands = {name: one.cosmic_fraction for name, one in found.spectra.items()}
     unit = _UNITS.get(report.unit or "", report.unit)
-    return draw_panels(found.spectra["TT"].bands.centers, curves, bands=bands, roles=COMPARED, unit=unit)
+    return draw_panels(report.spectra.bands.centers, curves, bands=bands, roles=COMPARED, unit=unit)
 
 
 def _draw_before(
@@ -167,7 +167,7 @@ def _draw_before(
 
 @styled
 def draw_one_point_of(report: "MapReport", *, ax: Axes | None = None) -> Axes:
-    """Draw the distribution of temperatures: observed, filled, and the target in the same holes where it is known."""
+    """Draw the distribution of T, or of Q: observed, filled, and the target in the same holes where it is known."""
     ax = new_axes(5.6, 3.8) if ax is None else ax
     found = report.one_point
     styles = {
@@ -183,7 +183,9 @@ def draw_one_point_of(report: "MapReport", *, ax: Axes | None = None) -> Axes:
         if name in found.densities:
             ax.stairs(found.densities[name], found.edges, color=color, ls=line, lw=width, label=label)
     words = unit_words(report.unit)
-    ax.set(xlabel=f"T less the observed mean [{words}]", ylabel=f"probability density [1/{words}]")
+    ax.set(
+        xlabel=f"{report.shown} less the observed mean [{words}]", ylabel=f"probability density [1/{words}]"
+    )
     ax.set_xlim(found.edges[0], found.edges[-1])
     ax.set_ylim(0, 1.05 * max(float(d.max()) for d in [found.gaussian, *found.densities.values()]))
     add_legend(ax, fontsize=9)

@@ -148,6 +148,10 @@ def _overview(report: "MapReport", facts: ReportFacts) -> str:
     return "\n".join(parts if facts.warnings else [*parts, html.remark("No warnings were given.")])
 
 
+def _quantity(report: "MapReport") -> str:
+    return "temperature" if report.shown == "T" else report.shown
+
+
 def _panels(report: "MapReport") -> list[tuple[Shown, str]]:
     return [panel for panel in _PANELS if getattr(report.panorama, panel[0]) is not None]
 
@@ -171,8 +175,8 @@ def _maps(report: "MapReport") -> str:
     figures = [_full_sky(report, shown, title) for shown, title in _panels(report)]
     unit = unit_words(report.unit)
     words = (
-        f"All maps of temperature share one linear scale, ±{shared_limit(report):g} {unit}, Planck's colors (in gray "
-        "at the end of the page); gray is not known. The mean of the observed pixels, "
+        f"All maps of {_quantity(report)} share one linear scale, ±{shared_limit(report):g} {unit}, Planck's colors "
+        "(in gray at the end of the page); gray is not known. The mean of the observed pixels, "
         f"{number(report.mean)} {unit}, is subtracted, nothing else. Black lines are the edges of holes of 3 square "
         "degrees or more."
     )
@@ -216,7 +220,7 @@ def _spectrum(report: "MapReport") -> str:
         lines.append("No target was given: the differences are from the filled map itself.")
     picture = figure_png(draw_spectra(report), dpi=_DPI)
     return html.section(
-        "spectrum", "Power spectrum",
+        "spectrum", "Power spectrum" if report.shown == "T" else f"Power spectrum: {found.name}",
         html.figure(picture, alt="D_ell against multipole, before and after filling, and differences", wide=True),
         html.remark(" ".join(lines)),
         html.folded("The numbers of this figure", band_table(report)),
@@ -241,13 +245,14 @@ def _polarization(report: "MapReport") -> str:
         f"{found.n_changed:,} of {found.n_observed:,} values."
     )
     lines = (
-        "D_ell of all six spectra, beam, pixel window and noise in; bands are cosmic variance. The observed part is "
+        "D_ell of all spectra, beam, pixel window and noise in; bands are cosmic variance. The observed part is "
         "decoupled, E and B together: what E leaks into B is taken out on the mean, its scatter is not."
     )
     parts = [html.figure(maps, alt="Q, U, P, E and B before and after"), html.remark(words)]
     if found.n_changed:
         parts.append(html.note("Not the same sky.", "Observed Q or U differ from the input.", warn=True))
-    parts += [html.figure(spectra, alt="TT, EE, BB, TE, EB and TB before and after"), html.remark(lines)]
+    alt = f"{', '.join(found.spectra)} before and after"
+    parts += [html.figure(spectra, alt=alt), html.remark(lines)]
     parts += [html.folded(f"The numbers of {name}", band_rows(one)) for name, one in found.spectra.items()]
     return html.section("polarization", "Polarization", *parts)
 
@@ -260,7 +265,7 @@ def _one_point(report: "MapReport") -> str:
     )
     picture = figure_png(draw_one_point_of(report), dpi=_DPI)
     return html.section(
-        "one-point", "Distribution of temperatures",
+        "one-point", f"Distribution of {'temperatures' if report.shown == 'T' else report.shown}",
         html.figure(picture, alt="Histograms of observed and filled pixels", wide=True),
         html.remark(words), moment_table(report),
     )  # fmt: skip

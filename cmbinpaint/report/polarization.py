@@ -1,6 +1,6 @@
-"""What a report shows of Q and U: maps of Q, U, P, E and B before and after, and the six spectra.
+"""What a report shows of Q and U: maps of Q, U, P, E and B before and after, and all spectra.
 
-Inputs: (3, npix) maps in RING, of any resolution. Outputs: `Polarization`, small whatever the resolution.
+Inputs: maps of T, Q, U or Q, U in RING, of any resolution. Outputs: `Polarization`, small whatever the resolution.
 """
 
 from collections.abc import Mapping
@@ -49,7 +49,7 @@ class Polarization:
         cls, before: FloatArray, filled: FloatArray, plan: InpaintingPlan, *, target: FloatArray | None,
         unit: str | None, tolerance: float, lmax: int,
     ) -> "Polarization":  # fmt: skip
-        """Compare (3, npix) maps, RING, in one unit; arguments as those of `report_on`."""
+        """Compare (2, npix) or (3, npix) maps, RING, in one unit; arguments as those of `report_on`."""
         valid = plan.valid
         spectra = compare_all(
             filled,
@@ -60,8 +60,8 @@ class Polarization:
             lmax=lmax,
             bins=None,
         )
-        kept = ~plan.targets[1:] & np.isfinite(before[1:])
-        same = np.isclose(filled[1:], before[1:], rtol=tolerance, atol=0.0)
+        kept = ~plan.targets[-2:] & np.isfinite(before[-2:])
+        same = np.isclose(filled[-2:], before[-2:], rtol=tolerance, atol=0.0)
         shown = {"with holes": np.where(valid, before, 0.0), "filled": filled}
         shown |= {} if target is None else {"target": target}
         lmax_eb = npix_to_nside(valid.shape[1]) // 2
@@ -85,7 +85,7 @@ class Polarization:
 def _modes(sky: FloatArray, lmax: int) -> dict[str, FloatArray]:
     """The maps that are shown of one sky."""
     e, b = eb_maps(sky, lmax)
-    q, u, e, b = _small(sky[1], sky[2], e, b)
+    q, u, e, b = _small(*sky[-2:], e, b)
     return {"Q": q, "U": u, "P": np.hypot(q, u), "E": e, "B": b}
 
 

@@ -190,7 +190,6 @@ def test_a_series_with_mean_and_standard_deviation(capsys) -> None:
         ("smica.fits --mask-field TMASK --model kriging", "use --model default, the exact answer, which fills all"),
         ("smica.fits --mask-field TMASK --model diffusive", "fills temperature only, the map is of T, Q, U"),
         ("smica.fits --mask-field TMASK --model combine128", "fills temperature only, the map is of T, Q, U"),
-        ("smica.fits --fields QU --mask-field PMASK --report r", "a report is on T, or on T, Q, U; this fill is of Q"),
         ("smica.fits --field Q_STOKES", "column 'Q_STOKES' is Q by its name, and T was expected: --fields TQU"),
         ("smica.fits --field U_STOKES,Q_STOKES", "column 'U_STOKES' is U by its name, and Q was expected"),
         ("smica.fits --field I_STOKES --fields TQU", "--field names 1 columns, --fields TQU has 3"),
@@ -325,6 +324,32 @@ def test_a_report_has_q_u_e_b_and_six_spectra(desk, monkeypatch) -> None:
     run(f"smica.fits changed.fits {mask} -o odd", "report")
     page = Path("odd", "report.html").read_text(encoding="utf-8")
     assert f"5 of {2 * MASKS[1].sum():,} values" in page and "Observed Q or U differ from the input." in page
+
+
+def test_a_report_on_q_and_u_alone(monkeypatch) -> None:
+    monkeypatch.setattr("cmbinpaint.report.page._DPI", 30.0)
+    monkeypatch.setattr("cmbinpaint.report.page._GRAY_DPI", 30.0)
+    words = f"smica.fits --fields QU --mask-field PMASK {OPTIONS.replace('3,0.1', '0.1')}"
+    run(f"{words} --realizations 2 --report r -o r.fits")
+    run("smica.fits r_000.fits r_001.fits --mask-field PMASK --target smica.fits -o twice", "report")
+    for folder in ("r", "twice"):
+        page = Path(folder, "report.html").read_text(encoding="utf-8")
+        assert (
+            "All maps of Q share" in page
+            and "Distribution of Q<" in page
+            and "temperature" not in page.lower()
+        )
+        assert page.count("The numbers of ") == 4 and "The numbers of BB" in page
+        assert f"0 of {2 * MASKS[1].sum():,} values" in page and f"0 of {MASKS[1].sum():,}" in page
+    # The main spectrum is E's, of both fills.
+    found = compare_spectra(
+        1e6 * read_map("r_000.fits", "QU")[0],
+        mask=MASKS[1],
+        lmax=2 * NSIDE,
+        target=SKY[1:].astype(np.float32),
+    )["EE"]
+    table = page.split("The numbers of this figure")[1].split("</table>")[0]
+    assert f"{found.table().rows[0][2]:.4g}" in table
 
 
 def test_a_self_check_of_all_three_goes_into_history(capsys) -> None:
