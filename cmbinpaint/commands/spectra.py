@@ -48,6 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bins", metavar="N", type=common.positive_int, help="how many; default 20, in log ell"
     )
+    parser.add_argument("--apodize", metavar="DEG", type=_apodization, help="degrees over which the observed part fades"
+                        " at holes, by NaMaster's C1; DEG,C2: by that taper")  # fmt: skip
     add_optimal_arguments(parser.add_argument_group("optimal bandpowers").add_argument)
     parser.add_argument("--max-memory", metavar="B", type=common.memory_size, help="as 8G")
     parser.add_argument(
@@ -57,6 +59,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write OUT.csv and OUT.png; OUT.json: JSON and OUT.png; FOLDER/: spectra.csv and .png in it",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace them if they exist")
+
+
+def _apodization(text: str) -> tuple[float, str]:
+    """Parse DEG or DEG,TAPER."""
+    degrees, _, taper = text.partition(",")
+    if taper not in ("", "C1", "C2"):
+        raise argparse.ArgumentTypeError(f"the taper is {taper!r}; expected C1 or C2, as 5,C2")
+    return common.positive_float(degrees), taper or "C1"
 
 
 def run(args: argparse.Namespace) -> int:
@@ -107,6 +117,7 @@ def _compare(args: argparse.Namespace) -> "tuple[Comparisons, OptimalSpectrum | 
             beam=_beam(args, info),
             lmax=args.lmax,
             bins=args.bins,
+            apodize=args.apodize,
         )
     bands = next(iter(found.values())).bands
     best = optimal_of(args, filled if observed is None else observed, mask, info, bands)

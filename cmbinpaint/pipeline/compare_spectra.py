@@ -19,6 +19,7 @@ from cmbinpaint.spectra.mode_coupling import centered, master, narrowest_band, p
 from cmbinpaint.sphere import masks
 from cmbinpaint.sphere.fields import Fields
 from cmbinpaint.sphere.maps import SkyInput, to_ring, validate_map
+from cmbinpaint.sphere.masks import Taper
 from cmbinpaint.sphere.power import as_numbers
 from cmbinpaint.sphere.units import unit_factor
 
@@ -40,6 +41,7 @@ def compare_spectra(
     beam: npt.ArrayLike | None = None,
     lmax: int | None = None,
     bins: Bandpowers | Sequence[int] | int | None = None,
+    apodize: float | tuple[float, Taper] | None = None,
     nest: bool = False,
 ) -> Any:
     """Compare power spectra: of a filled map, its target, and the observed part of the sky.
@@ -66,6 +68,9 @@ def compare_spectra(
     bins
         Bands, their edges, or how many; None: 20, about equal in log ell from 2 to lmax. Bands below 1/fsky
         in width cannot be decoupled and are an error where something is observed in part.
+    apodize
+        Degrees over which the weights of the observed part rise from the edges of holes, as NaMaster's C1; with the
+        taper's name, (5.0, "C2"), by that. It costs sky and narrows what E leaks into B by scatter.
     nest
         Whether all maps and the mask are in NESTED order.
 
@@ -87,18 +92,22 @@ def compare_spectra(
     MASTER: Hivon et al. 2002, ApJ 567, 2.
     """
     found = compare_all(
-        filled, target=target, observed=observed, mask=mask, beam=beam, lmax=lmax, bins=bins, nest=nest
-    )
+        filled, target=target, observed=observed, mask=mask, beam=beam, lmax=lmax, bins=bins, apodize=apodize,
+        nest=nest,
+    )  # fmt: skip
     return found["TT"] if len(found) == 1 else found
 
 
 def compare_all(
     filled: Any, *, target: Any, observed: Any, mask: Any, beam: npt.ArrayLike | None, lmax: int | None,
-    bins: Bandpowers | Sequence[int] | int | None, nest: bool = False,
+    bins: Bandpowers | Sequence[int] | int | None, apodize: float | tuple[float, Taper] | None = None,
+    nest: bool = False,
 ) -> dict[str, SpectraComparison]:  # fmt: skip
     """Compare as `compare_spectra` does; return each spectrum by its name."""
     sky = _validate_filled(filled, "the filled map", nest)
     weights, seen = _observed_weights(sky, observed, mask, nest)
+    if apodize is not None:
+        weights = _apodized(weights, apodize)
     last, windows = _beam_and_lmax(beam, lmax, sky.nside, sky.fields)
     divisor = np.stack([windows[i] * windows[j] for i, j in sky.fields.pairs])
     least = 1 if weights is None else narrowest_band(weights)
@@ -200,6 +209,19 @@ def _observed_weights(
     if not weights.any(axis=-1).all():
         raise MaskError("the observed map has no pixel that is known and has weight; give another mask")
     return weights, values
+
+
+def _apodized(weights: FloatArray | None, apodize: float | tuple[float, Taper]) -> FloatArray:
+    """Return the weights, zero at the edges of holes and rising from there."""
+    if weights is None:
+        raise MaskError("apodize= is for the observed part of the sky, and none was given: give a mask")
+    degrees, taper = apodize if isinstance(apodize, tuple) else (apodize, "C1")
+    rows = np.atleast_2d(weights)
+    soft = [masks.apodize(rows[i] > 0, degrees, taper) for i in sorted({0, len(rows) - 1})]
+    every = np.stack([soft[min(i, len(soft) - 1)] for i in range(len(rows))]).reshape(weights.shape)
+    if not every.any(axis=-1).all():
+        raise MaskError(f"apodized by {degrees:g} degrees, nothing of the observed sky is left: take fewer")
+    return weights * every
 
 
 def _rows_of_weights(mask: Any, nside: int, nest: bool, k: int) -> FloatArray:

@@ -4,7 +4,7 @@ Inputs: masks of any type and order; inside, bool `valid` (npix,) in RING, True 
 Outputs: `valid`, sky fractions, apodized weights.
 """
 
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -164,16 +164,21 @@ def _faulty(where: BoolArray, kind: str, remedy: str, what: str) -> str:
     return f"{which} {kind}, the first at index {first}; {remedy}"
 
 
+# How an apodized mask rises, as NaMaster names it.
+Taper = Literal["C1", "C2"]
+
+
 def fsky(weights: npt.ArrayLike) -> float:
     """Return the sky fraction of a mask or of weights: their mean."""
     return float(np.mean(np.asarray(weights), dtype=np.float64))
 
 
-def apodize(valid: BoolArray, radius_deg: float) -> FloatArray:
+def apodize(valid: BoolArray, radius_deg: float, taper: Taper = "C2") -> FloatArray:
     """Return weights that rise smoothly from 0 in the holes to 1 at `radius_deg` from them.
 
-    The "C2" taper, `(1 - cos(pi x)) / 2` with `x = sqrt((1 - cos t) / (1 - cos radius))`, t the angle to the
-    nearest hole pixel's center (Grain, Tristram & Stompor 2009, Phys. Rev. D 79, 123515).
+    The "C2" taper, `(1 - cos(pi x)) / 2`, or "C1", `x - sin(2 pi x) / (2 pi)`, with
+    `x = sqrt((1 - cos t) / (1 - cos radius))`, t the angle to the nearest hole pixel's center (Grain, Tristram &
+    Stompor 2009, Phys. Rev. D 79, 123515).
 
     Parameters
     ----------
@@ -181,6 +186,8 @@ def apodize(valid: BoolArray, radius_deg: float) -> FloatArray:
         (npix,) bool, RING, True = observed.
     radius_deg
         Width of the taper in degrees, at most 90; 0 gives the mask itself as weights.
+    taper
+        ``"C1"`` or ``"C2"``, as NaMaster names them.
 
     Returns
     -------
@@ -190,6 +197,8 @@ def apodize(valid: BoolArray, radius_deg: float) -> FloatArray:
     valid = validate_bool_mask(valid)
     if not 0 <= radius_deg <= 90:
         raise MaskError(f"an apodization radius is 0 to 90 degrees; got {radius_deg!r}")
+    if taper not in get_args(Taper):
+        raise MaskError(f"the taper of an apodization is C1 or C2; got {taper!r}")
     weights = valid.astype(np.float64)
     if radius_deg == 0 or valid.all() or not valid.any():
         return weights
@@ -203,5 +212,8 @@ def apodize(valid: BoolArray, radius_deg: float) -> FloatArray:
         chunk = observed[start : start + CHUNK]
         chord, _ = tree.query(pixel_vectors(nside, chunk), distance_upper_bound=reach, workers=-1)
         # chord / reach is the x above; no hole within reach comes back as inf.
-        weights[chunk] = 0.5 * (1 - np.cos(np.pi * np.minimum(chord / reach, 1.0)))
+        x = np.minimum(chord / reach, 1.0)
+        weights[chunk] = (
+            0.5 * (1 - np.cos(np.pi * x)) if taper == "C2" else x - np.sin(2 * np.pi * x) / (2 * np.pi)
+        )
     return weights

@@ -296,6 +296,17 @@ def test_spectra_of_all_six(desk, capsys) -> None:
             "TB",
         )
     assert Path("s.png").stat().st_size > 10_000 and "\n\nEB\n" in out
+    words = words.replace("--bins 4", "--bins 3") + " --apodize 20,C2"
+    run(f"{words} -o soft.csv", "spectra")
+    last = Path("soft.csv").read_text(encoding="utf-8").splitlines()
+    soft = dict(zip(last[1].split(","), last[5].split(","), strict=True))
+    one = compare_spectra(SKY, target=1.1 * SKY, mask=MASKS, lmax=20, bins=3, apodize=(20.0, "C2"))["EE"]
+    center = one.bands.centers[0]
+    assert soft["spectrum"] == "EE"
+    assert float(soft["observed"]) == pytest.approx(
+        one.observed[0] * center * (center + 1) / (2 * np.pi), rel=0.01
+    )
+    words = words.replace(" --apodize 20,C2", "").replace("--bins 3", "--bins 4")
     run(f"{words} --fields T --fwhm-arcmin 100 -o t.json", "spectra")
     assert len(json.loads(Path("t.json").read_text(encoding="utf-8"))["bands"]) == 4
 

@@ -141,21 +141,25 @@ def test_guard_refuses_negative_rings():
 @given(valids(nsides=(4, 8)), st.floats(1, 60))
 def test_apodized_weights_follow_the_distance_to_holes(case, radius):
     nside, valid = case
-    weights = masks.apodize(valid, radius)
-    assert (weights[~valid] == 0).all()
+    weights, steeper = masks.apodize(valid, radius), masks.apodize(valid, radius, "C1")
+    assert (weights[~valid] == 0).all() and (steeper[~valid] == 0).all()
     if valid.all():
-        assert (weights == 1).all()
+        assert (weights == 1).all() and (steeper == 1).all()
         return
     angle = all_angles(nside)[:, ~valid].min(axis=1)
     x = np.sqrt((1 - np.cos(angle)) / (1 - np.cos(np.radians(radius))))
     np.testing.assert_allclose(
         weights, 0.5 * (1 - np.cos(np.pi * np.minimum(x, 1))), rtol=0, atol=10 * ANGLE_ROUNDING
     )
+    x = np.minimum(x, 1)
+    np.testing.assert_allclose(steeper, x - np.sin(2 * np.pi * x) / (2 * np.pi), atol=20 * ANGLE_ROUNDING)
 
 
 def test_apodize_refuses_a_radius_that_is_none():
     with pytest.raises(MaskError, match="an apodization radius is 0 to 90 degrees; got -1"):
         masks.apodize(np.ones(12, dtype=bool), -1)
+    with pytest.raises(MaskError, match="the taper of an apodization is C1 or C2; got 'C3'"):
+        masks.apodize(np.ones(12, dtype=bool), 1, "C3")
 
 
 def test_a_hundred_thousand_holes_of_one_pixel():
