@@ -34,6 +34,7 @@ _HOMES = {
     "list_models": "cmbinpaint.networks.store",
     "load_plan": "cmbinpaint.pipeline.planning",
     "load_model": "cmbinpaint.pipeline.models",
+    "noise_of_splits": "cmbinpaint.pipeline.noise_of_splits",
     "optimal_spectrum": "cmbinpaint.pipeline.optimal_spectrum",
     "plan_inpainting": "cmbinpaint.pipeline.planning",
     "read_map": "cmbinpaint.files.fits",

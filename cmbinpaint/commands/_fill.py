@@ -142,6 +142,7 @@ class Filling:
 
         args, info = self.request.args, self.request.info
         noise = args.noise_std
+        spectra_and_noise = (args.cl, args.hits, args.noise_cov, args.colored_noise)
         said = [info.sha256, info.field, info.hdu, info.unit, self.request.plan.digest]
         said += [
             info.ordering,
@@ -153,7 +154,7 @@ class Filling:
             __version__,
         ]
         said += [getattr(args, option) for option in OPTIONS]
-        said += [None if path is None else sha256_of(path) for path in (args.cl, args.hits, args.noise_cov)]
+        said += [None if path is None else sha256_of(path) for path in spectra_and_noise]
         said += [option for option in ("eb_maps", "alm") if getattr(args, option)]
         said += [sha256_of(noise) if noise is not None and Path(noise).is_file() else noise]
         return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]

@@ -44,6 +44,8 @@ def add_sky_arguments(parser: argparse.ArgumentParser) -> None:
         "IQ_COV, IU_COV, QQ_COV, QU_COV, UU_COV")  # fmt: skip
     add("--noise-cov-field", metavar="NAMES", type=common.columns, help="these columns, in this order, if their "
         "names are others")  # fmt: skip
+    add("--colored-noise", metavar="FILE", type=Path, help="C_ell of colored noise beside the white, as it is in the "
+        "map; with --cl, and read as its file is")  # fmt: skip
     add("--hits", metavar="FILE", type=Path, help="FITS map of observations per pixel; with --noise-level")
     add(
         "--hits-field", metavar="NAME", type=common.column, help="its column, in the file of --hits or in MAP"
@@ -63,7 +65,9 @@ def known_of_sky(args: argparse.Namespace, info: "MapInfo") -> dict[str, Any]:
     _refuse_contradictions(args)
     known: dict[str, Any] = {}
     if args.cl is not None:
-        known["cl"] = read_spectrum(args, info.fields)
+        known["cl"] = read_spectrum(args, args.cl, info.fields)
+    if args.colored_noise is not None:
+        known["colored_noise_cl"] = read_spectrum(args, args.colored_noise, info.fields)
     if args.fwhm_arcmin is not None:
         import numpy as np
 
@@ -79,14 +83,18 @@ def known_of_sky(args: argparse.Namespace, info: "MapInfo") -> dict[str, Any]:
     return known
 
 
-def read_spectrum(args: argparse.Namespace, fields: "Fields") -> "FloatArray":
-    """Return C_ell of the file of `--cl`, in µK²."""
+def read_spectrum(args: argparse.Namespace, path: Path, fields: "Fields") -> "FloatArray":
+    """Return C_ell of a file such as that of `--cl`, in µK²."""
     from cmbinpaint.files.spectrum_files import read_cl
 
-    return read_cl(args.cl, kind=args.cl_kind or "auto", unit=args.cl_unit, fields=fields.value)
+    return read_cl(path, kind=args.cl_kind or "auto", unit=args.cl_unit, fields=fields.value)
 
 
 def _refuse_contradictions(args: argparse.Namespace) -> None:
+    if args.colored_noise is not None and args.cl is None:
+        raise CmbInpaintError(
+            "--colored-noise needs --cl: one map does not tell its signal from colored noise"
+        )
     for option in ("fwhm_arcmin", "cl_kind", "cl_unit"):
         if getattr(args, option) is not None and args.cl is None:
             raise CmbInpaintError(

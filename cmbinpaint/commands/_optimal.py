@@ -56,7 +56,7 @@ def optimal_of(
     known: dict[str, Any] = {"noise_std": args.noise_std}
     if args.cl is not None:
         fwhm = None if args.fwhm_arcmin is None else float(np.radians(args.fwhm_arcmin / 60))
-        known |= {"cl": read_spectrum(args, info.fields), "fwhm": fwhm}
+        known |= {"cl": read_spectrum(args, args.cl, info.fields), "fwhm": fwhm}
     seed = common.fresh_seed() if args.seed is None else args.seed
     with common.progress_bar("optimal spectrum") as bar:
         return optimal_spectrum(

@@ -8,11 +8,12 @@ import re
 _OPTIONS = {
     "unit": "--unit", "model": "--model", "ordering": "--ordering", "kind": "--cl-kind", "fill": "--fill",
     "exclude": "--exclude", "threshold": "--mask-threshold", "max_memory": "--max-memory", "hdu": "--hdu",
-    "noise_std": "--noise-std", "noise_cov": "--noise-cov", "n_realizations": "--realizations",
+    "noise_std": "--noise-std", "noise_cov": "--noise-cov", "colored_noise_cl": "--colored-noise",
+    "n_realizations": "--realizations",
     "fwhm": "--fwhm-arcmin", "cl": "--cl",
 }  # fmt: skip
 # Names that are no words of the language: alone they are arguments too.
-_ALONE = "noise_std|noise_cov|n_realizations|max_memory|fwhm|cl"
+_ALONE = "noise_std|noise_cov|colored_noise_cl|n_realizations|max_memory|fwhm|cl"
 _PHRASES = {
     "draws=Draws(first=...)": "--first-realization",
     "with_noise=False": "--no-noise",

@@ -56,7 +56,7 @@ def inpaint_splits(
     ----------
     splits
         Two maps or more of one nside, unit and Stokes parameters, each as `inpaint_map` takes it, with the same beam,
-        calibration and offset, and independent white noise.
+        calibration and offset, and independent white noise (colored noise would have to be drawn for all together).
     mask
         As in `inpaint_map`, or a plan, for all splits, or a list of one for each: a pixel that one split misses and
         another has is filled with what the other tells of its signal.

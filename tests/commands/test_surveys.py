@@ -11,6 +11,7 @@ from astropy.io import fits as afits
 from cmbinpaint import Draws, cli, inpaint_map, plan_inpainting
 from cmbinpaint.errors import CmbInpaintWarning
 from cmbinpaint.files import fits
+from cmbinpaint.sims import fiducial_cl, simulate_sky
 
 NSIDE = 8
 NPIX = 12 * NSIDE**2
@@ -253,3 +254,27 @@ def test_options_that_say_nothing_are_refused(words: str, text: str, files, caps
     fits.write_map("holed.fits", np.where(np.arange(NPIX) < 9, healpy.UNSEEN, sky), unit="uK", coord="G")
     assert cli.main(["inpaint", "holed.fits", "-o", "o.fits", *words.split()]) == 1
     assert text in capsys.readouterr().err
+
+
+def test_colored_noise_from_a_file(tmp_path, monkeypatch, capsys) -> None:
+    """What the file says is what `inpaint_map` is given; without --cl it is refused."""
+    monkeypatch.chdir(tmp_path)
+    nside, ell = 8, np.arange(24)
+    cl, colored = fiducial_cl(23), np.where(ell < 2, 0.0, 50.0 / (ell + 1.0))
+    np.savetxt("cl.txt", np.column_stack([ell, cl]))
+    np.savetxt("colored.txt", np.column_stack([ell, colored]))
+    sky = simulate_sky(cl + colored, nside, noise_std=5.0, pixwin=True, seed=1)
+    mask = np.arange(sky.size) > 90
+    fits.write_map("map.fits", np.where(mask, sky, healpy.UNSEEN), unit="uK")
+    options = (
+        "map.fits --noise-std 5 --colored-noise colored.txt --cl-kind cl --cl-unit uK^2 --fill prediction"
+    )
+    options += " -o f.fits"
+    assert cli.main(["inpaint", *options.split()]) != 0
+    assert "--colored-noise needs --cl" in capsys.readouterr().err
+    assert cli.main(["inpaint", "--cl", "cl.txt", *options.split()]) == 0
+    stored = fits.read_map("map.fits")[0]
+    wanted = inpaint_map(stored, cl=cl, noise_std=5.0, colored_noise_cl=colored, unit="uK", fill="prediction")
+    np.testing.assert_allclose(fits.read_map("f.fits")[0], wanted, rtol=1e-5)
+    without = inpaint_map(stored, cl=cl, noise_std=5.0, unit="uK", fill="prediction")
+    assert np.abs(without - wanted)[~mask].max() > 1

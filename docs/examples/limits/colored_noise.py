@@ -13,7 +13,7 @@ import numpy as np
 
 from cmbinpaint import inpaint_map, plan_inpainting
 from cmbinpaint.plots import new_axes
-from cmbinpaint.sims import SkyModel, fiducial_cl, simulate_sky
+from cmbinpaint.sims import fiducial_cl, simulate_sky
 
 nside = 32
 npix = 12 * nside**2
@@ -44,13 +44,12 @@ def observe(seed):
 # %%
 # Three ways to fill, all exact: the sky's spectrum and *white* noise of that rms given; nothing given, so
 # that the map's total power is estimated; and the true noise given. For noise with the same spectrum
-# everywhere that is possible: its colored part is one more isotropic signal in the map.
+# everywhere that is possible.
 
-signal = SkyModel.from_theory(cl, nside, fwhm=fwhm, noise_std=white_std, lmax=lmax)
 ways = {
     "modeled as white": {"cl": cl, "fwhm": fwhm, "noise_std": rms},
     "estimated": {},
-    "given": {"sky_model": SkyModel(nside, signal.signal_cl + colored, white_std)},
+    "given": {"cl": cl, "fwhm": fwhm, "noise_std": white_std, "colored_noise_cl": colored},
 }
 edges = np.array([2, 10, 20, 40, 65])
 
