@@ -14,6 +14,7 @@ from cmbinpaint.errors import MapError, MaskError, SpectrumError
 from cmbinpaint.pipeline.spectra_comparison import SpectraComparison
 from cmbinpaint.problem.options import refuse_old_names
 from cmbinpaint.spectra.bandpowers import Bandpowers, log_bands
+from cmbinpaint.spectra.decoupled_scatter import decoupled_std
 from cmbinpaint.spectra.full_sky import anafast
 from cmbinpaint.spectra.mode_coupling import centered, master, narrowest_band, pseudo_cl
 from cmbinpaint.sphere import masks
@@ -126,7 +127,9 @@ def compare_all(
             for cl, d, row, (i, j) in zip(filled_cl, divisor, power, sky.fields.pairs, strict=True)
         ]
     )
-    rough, decoupled = _observed_bandpowers(seen, weights, bands, sky.nside, window)
+    rough, decoupled, observed_std = _observed_bandpowers(
+        seen, weights, bands, sky.nside, reference * divisor, window
+    )
     # The powers of the two modes of each spectrum, by which it scatters.
     own = {pair: cl for pair, cl in zip(sky.fields.pairs, reference, strict=True) if pair[0] == pair[1]}
     found = {}
@@ -144,7 +147,7 @@ def compare_all(
             transfer=None if goal is None or i != j else _ratio(power[n], goal[n]),
             residual=None if goal is None else power[n] - goal[n],
             cosmic_std=_cosmic_std(scatter, bands),
-            observed_std=None if rows is None else _cosmic_std(scatter, bands, rows),
+            observed_std=None if observed_std is None else observed_std[n],
             fsky=None if rows is None else masks.fsky(rows),
             lmax=last,
             nside=sky.nside,
@@ -159,13 +162,9 @@ def _ratio(power: FloatArray, goal: FloatArray) -> FloatArray:
     return np.divide(power, goal, out=np.full_like(power, np.nan), where=goal > 0)
 
 
-def _cosmic_std(scatter: FloatArray, bands: Bandpowers, weights: FloatArray | None = None) -> FloatArray:
-    """Return the Gaussian standard deviation of bandpowers, of `C_XX C_YY + C_XY²`, with modes cut by weights."""
-    modes = bands.n_modes
-    if weights is not None:
-        both = weights[0] * weights[1]
-        modes = modes * np.mean(both) ** 2 / np.mean(both**2)
-    return np.sqrt(bands.bin(scatter) / modes)
+def _cosmic_std(scatter: FloatArray, bands: Bandpowers) -> FloatArray:
+    """Return the Gaussian standard deviation of full-sky bandpowers, of `C_XX C_YY + C_XY²`."""
+    return np.sqrt(bands.bin(scatter) / bands.n_modes)
 
 
 def _validate_filled(sky: Any, name: str, nest: bool) -> SkyInput:
@@ -289,14 +288,28 @@ def validate_bands(bins: Bandpowers | Sequence[int] | int | None, lmax: int, lea
 
 
 def _observed_bandpowers(
-    values: FloatArray, weights: FloatArray | None, bands: Bandpowers, nside: int, window: FloatArray
-) -> tuple[FloatArray | None, FloatArray | None]:
-    """Return the pseudo-bandpowers over the mean squared weight, and the decoupled ones, over the window."""
+    values: FloatArray,
+    weights: FloatArray | None,
+    bands: Bandpowers,
+    nside: int,
+    full: FloatArray,
+    window: FloatArray,
+) -> tuple[FloatArray | None, FloatArray | None, FloatArray | None]:
+    """Return the pseudo-bandpowers over the mean squared weight, the decoupled ones, and their std, over the window.
+
+    `full` are the full sky's spectra, as far as they are compared.
+    """
     if weights is None:
-        return None, None
+        return None, None, None
     lmax = min(max(3 * nside - 1, bands.lmax), bands.lmax + max(_MARGIN, bands.lmax // 5))
     shown = centered(values, weights)
     rows = np.atleast_2d(weights)
     overlap = [np.mean(rows[i] * rows[j]) for i, j in Fields.of(len(rows)).pairs]
     rough = np.atleast_2d(pseudo_cl(shown, weights, lmax)) / np.array(overlap)[:, None]
-    return bands.bin(rough) / window, np.atleast_2d(master(values, weights, bands, lmax)) / window
+    known = np.concatenate([full[:, : lmax + 1], rough[:, full.shape[1] :]], axis=1)
+    std = decoupled_std(known, weights, bands, lmax)
+    return (
+        bands.bin(rough) / window,
+        np.atleast_2d(master(values, weights, bands, lmax)) / window,
+        std / window,
+    )

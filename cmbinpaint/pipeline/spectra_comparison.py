@@ -47,7 +47,7 @@ class SpectraComparison:
         (n,) cosmic standard deviation of a full-sky bandpower, `C sqrt(2 / modes)`, of cross spectra
         `sqrt((C_XX C_YY + C_XY²) / modes)`, C the target's if there is one, else the filled map's.
     observed_std
-        (n,) the same of `observed`, with the modes that the weights leave.
+        (n,) the standard deviation of `observed`: of the modes that the weights leave, and of undoing what they mix.
     fsky
         Mean weight of the observed map, or None.
     lmax, nside

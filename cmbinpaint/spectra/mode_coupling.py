@@ -158,19 +158,53 @@ def decouple(
         raise SpectrumError(f"the bands begin at ell = {bands.edges[0]}; polarization begins at {lowest}")
     shapes = _shapes(shape, bands, lmax, len(rows))
     every, first = _bands_around(bands, lmax, lowest)
-    # Columns: each band's shape through the mask; rows: averaged over bands as the pseudo-spectrum is.
-    system = np.block(
+    amplitudes = np.linalg.solve(_system(blocks, shapes, every), every.bin(rows).ravel())
+    found = (amplitudes.reshape(len(rows), -1) * every.bin(shapes))[:, first : first + bands.n]
+    return np.asarray(found[0] if np.ndim(pseudo) == 1 else found)
+
+
+def _system(blocks: FloatArray, shapes: FloatArray, every: Bandpowers) -> FloatArray:
+    """Each band's shape through the mask (columns), averaged over bands as the pseudo-spectrum is (rows)."""
+    n = range(len(shapes))
+    return np.block(
         [
             [
                 every.bin(np.add.reduceat(blocks[abs(i - j)] * shapes[j], every.edges[:-1], axis=1).T).T
-                for j in range(len(rows))
+                for j in n
             ]
-            for i in range(len(rows))
+            for i in n
         ]
     )
-    amplitudes = np.linalg.solve(system, every.bin(rows).ravel()).reshape(len(rows), -1)
-    found = (amplitudes * every.bin(shapes))[:, first : first + bands.n]
-    return np.asarray(found[0] if np.ndim(pseudo) == 1 else found)
+
+
+def decoupled_covariance(
+    covariance: FloatArray, coupling: FloatArray, bands: Bandpowers, *, shape: FloatArray | None = None
+) -> FloatArray:
+    """Return the covariance of the bandpowers of `decouple`, of which the pseudo-spectrum's is given.
+
+    Parameters
+    ----------
+    covariance
+        (k, lmax+1, lmax+1) of the pseudo-spectrum; of EE and BB (k = 2) each one's, which are taken to be independent.
+    coupling, bands, shape
+        As in `decouple`.
+
+    Returns
+    -------
+    covariance
+        (k, n, n) of each.
+    """
+    k, lmax, blocks = (
+        len(covariance),
+        covariance.shape[-1] - 1,
+        np.reshape(coupling, (-1, *coupling.shape[-2:])),
+    )
+    every, first = _bands_around(bands, lmax, int(np.argmax(np.diagonal(blocks[0]) > 0)))
+    shapes = _shapes(shape, bands, lmax, k)
+    undone = np.linalg.inv(_system(blocks, shapes, every)) * every.bin(shapes).ravel()[:, None]
+    undone = undone.reshape(k, every.n, k, every.n)[:, first : first + bands.n]
+    binned = [every.bin(every.bin(one).T) for one in covariance]
+    return np.stack([sum(row[:, j] @ binned[j] @ row[:, j].T for j in range(k)) for row in undone])
 
 
 def _shapes(shape: FloatArray | None, bands: Bandpowers, lmax: int, n: int) -> FloatArray:

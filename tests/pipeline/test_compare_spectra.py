@@ -69,14 +69,6 @@ def test_the_observed_part_alone_gives_the_full_skys_spectrum():
     assert results[0].fsky == pytest.approx(VALID.mean())
 
 
-def test_apodized_weights_leave_more_modes_than_their_mean_square():
-    weights = masks.apodize(VALID, 15.0)
-    result = compare_spectra(SKY, mask=weights, lmax=LMAX)
-    expected = np.sqrt(np.mean(weights**4)) / np.mean(weights**2)
-    np.testing.assert_allclose(result.observed_std / result.cosmic_std, expected)
-    assert expected < 0.9 / np.sqrt(np.mean(weights**2))
-
-
 def test_observed_and_mask_take_the_forms_users_have():
     holes = np.where(VALID, SKY, hp.UNSEEN)
     by_holes = compare_spectra(SKY, observed=holes, lmax=LMAX)
