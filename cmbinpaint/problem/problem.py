@@ -5,9 +5,11 @@ Inputs: a map, and a mask or plan, as users have them. Outputs: `Problem`.
 
 import itertools
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 
@@ -19,6 +21,7 @@ from cmbinpaint.problem.options import validate_polconv
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sims.estimate import estimate_sky_model
 from cmbinpaint.sims.estimate_polarization import estimate_polarized_model
+from cmbinpaint.sims.noise_check import check_noise
 from cmbinpaint.sims.power_check import check_power
 from cmbinpaint.sims.sky_model import SkyModel, noise_stds
 from cmbinpaint.sphere import masks
@@ -28,6 +31,9 @@ from cmbinpaint.sphere.input_warnings import check_input
 from cmbinpaint.sphere.maps import SkyInput, validate_map
 from cmbinpaint.sphere.power import as_numbers
 from cmbinpaint.sphere.units import known_unit, unit_factor
+
+# Sky models whose noise was held against a map: a user's next map is spared the transform.
+_fitting: WeakSet[SkyModel] = WeakSet()
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,13 +130,20 @@ class Problem:
     ) -> SkyModel:  # fmt: skip
         """The sky model given, made of what is given, or estimated; `whole`: the signal to 3*nside-1."""
         if sky_model is not None:
-            return self._checked(sky_model.only(self.fields))
+            made = sky_model.only(self.fields)
+            if not sky_model.is_estimated and sky_model not in _fitting:
+                self._check_noise(made)
+                _fitting.add(sky_model)
+            return self._checked(made)
         plan, std = self.plan, None if noise_std is None else noise_of(noise_std, self.plan, nest=self.nest)
         cov = None if noise_cov is None else noise_cov_of(noise_cov, plan, nest=self.nest)
         if cov is not None and self.flips_u:
             cov = cov * _flipped(self.fields)
         if cl is None:
-            return self._estimated(std, cov, whole)
+            made = self._estimated(std, cov, whole)
+            if noise_std is not None or noise_cov is not None:
+                self._check_noise(made)
+            return made
         spectra, noise_source = spectra_of(cl, self.fields), "noise given"
         if std is None and cov is None:
             std, noise_source = self._noise_of_the_map()
@@ -142,7 +155,11 @@ class Problem:
             colored_noise_cl=colored,
             lmax=3 * plan.nside - 1 if whole else None, source=f"given cl, {noise_source}",
         )  # fmt: skip
-        return self._checked(replace(made, noise_source=noise_source))
+        made = replace(made, noise_source=noise_source)
+        if noise_std is not None or noise_cov is not None:
+            self._check_noise(made)
+        _fitting.add(made)
+        return self._checked(made)
 
     def _noise_of_the_map(self) -> tuple[Any, str]:
         """The noise that the observed pixels show, as it is estimated without a given cl, and words for it."""
@@ -174,14 +191,24 @@ class Problem:
         """The model, if its power is that of the data; of a constant map any model serves."""
         if self.constant is None and self.fields is not Fields.T and sky_model.is_estimated:
             return sky_model  # of a map like this: what did for one realization does for the next
-        if self.constant is None and self.fields is Fields.TQU:
-            for fields, part in ((Fields.T, 0), (Fields.QU, slice(1, 3))):
-                check_power(
-                    self.observed[part], self.plan.valid[part], sky_model.only(fields), self.work_unit
-                )
-        elif self.constant is None:
-            check_power(self.observed, self.plan.valid, sky_model, self.work_unit)
+        if self.constant is None:
+            for part in self._parts(sky_model):
+                check_power(*part, self.work_unit)
         return sky_model
+
+    def _check_noise(self, sky_model: SkyModel) -> None:
+        """Refuse a given noise that the data cannot have; warn of one that they do not show."""
+        if self.constant is None:
+            for part in self._parts(sky_model):
+                check_noise(*part, self.work_unit)
+
+    def _parts(self, sky_model: SkyModel) -> Iterator[tuple[FloatArray, BoolArray, SkyModel]]:
+        """The data, where they are, and the model, of T and of Q and U apart."""
+        if self.fields is not Fields.TQU:
+            yield self.observed, self.plan.valid, sky_model
+            return
+        for fields, part in ((Fields.T, 0), (Fields.QU, slice(1, 3))):
+            yield self.observed[part], self.plan.valid[part], sky_model.only(fields)
 
     def to_map(self, filled: FloatArray) -> FloatArray:
         """From the work unit, without monopole and dipole, to the map's own scale."""

@@ -44,14 +44,14 @@ def decoupled_std(spectra: FloatArray, weights: FloatArray, bands: Bandpowers, l
         seen |= {one: stays @ row[one] + mixes @ row[other] for one, other in (("EE", "BB"), ("BB", "EE"))}
     pairs = dict(zip(fields.spectra, fields.pairs, strict=True))
     by_pair = {pair: seen[name] / np.mean(w[pair[0]] * w[pair[1]]) for name, pair in pairs.items()}
-    covariance = {}
+    covariance: dict[str, FloatArray] = {}
     for name, (i, j) in pairs.items():
         kernel = coupling_matrix(w[i] * w[j], lmax, spins=(0, 0) if "T" in name else (2, 2))
         kernel = (kernel if "T" in name else kernel[0]) / (2 * np.arange(lmax + 1) + 1)
         one, other, cross = by_pair[i, i], by_pair[j, j], by_pair[i, j]
         powers = (np.outer(one, other) + np.outer(other, one)) / 2 + np.outer(cross, cross)
         covariance[name] = kernel * powers
-    found = {}
+    found: dict[str, FloatArray] = {}
     for together in (("TT",), ("EE", "BB"), ("TE",), ("EB",), ("TB",)):
         if together[0] in covariance:
             rows = np.stack([covariance[name] for name in together])
@@ -61,7 +61,7 @@ def decoupled_std(spectra: FloatArray, weights: FloatArray, bands: Bandpowers, l
 
 def _mixing(weights: FloatArray, fields: Fields, lmax: int) -> dict[str, FloatArray]:
     """The coupling of each spectrum; of EE (and BB) to EE and to BB."""
-    found = {}
+    found: dict[str, FloatArray] = {}
     if fields is not Fields.QU:
         found["TT"] = coupling_matrix(weights[0], lmax)
     if fields is not Fields.T:

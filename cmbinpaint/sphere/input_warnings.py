@@ -29,6 +29,7 @@ _HIGH_MONOPOLE_SIGMAS = 1e3
 _SAMPLE = 1_000_000  # pixels that suffice for a robust center and width
 _LITTLE_SKY = 0.5  # with less observed, a mask may be inverted
 _ROUGHER = 3.0
+_LIKE = 1 / 3.0  # and its inverse: neighbors differ as much in the holes as in the data
 _SENTINELS = (-2147483648.0, -32768.0, -9999.0, -99999.0, -999.0)
 _FEWEST_ZEROS = 10
 _ZERO_SKY = 1e-3  # of the sky in a region of zeros is no chance
@@ -219,12 +220,12 @@ def _is_whole(observed: FloatArray) -> bool:
 
 
 def _warn_if_inverted(values: FloatArray, valid: BoolArray, has_value: BoolArray, nside: int) -> None:
-    """Warn if less than half of the sky is observed and neighbors differ there far more than in the holes."""
-    fsky = float(np.mean(valid))
+    """Warn if less than half of the sky is observed, and the map is as much one in the holes as there, or more."""
+    fsky, hidden = float(np.mean(valid)), ~valid & has_value
     if fsky >= _LITTLE_SKY:
         return
     rough = []
-    for region in (valid & has_value, ~valid & has_value):
+    for region in (valid & has_value, hidden):
         pixels = sample_pixels(region)
         near = pixel_neighbors(nside, pixels)
         paired = (near >= 0) & region[near]
@@ -240,4 +241,12 @@ def _warn_if_inverted(values: FloatArray, valid: BoolArray, has_value: BoolArray
             f"the mask looks inverted: {1 - fsky:.0%} of the sky would be filled, and neighboring pixels of the "
             f"{fsky:.0%} marked as observed differ {observed / holes:.1f} times more than in the holes "
             f"({observed:.3g} against {holes:.3g}); 1 must mean observed: pass 1 - mask if it is the other way"
+        )
+    elif _LIKE < holes / max(observed, 1e-300) < 1 / _LIKE and np.mean(hidden) > _LITTLE_SKY:
+        low, high = np.quantile(values[sample_pixels(hidden)], [0.025, 0.975])
+        _warn(
+            f"is the mask inverted? {1 - fsky:.0%} of the sky would be filled, and there the map varies as it does in the "
+            f"{fsky:.0%} marked as observed: neighboring pixels differ by up to {holes:.3g} and {observed:.3g} (95 % of "
+            f"the hidden values lie from {low:.3g} to {high:.3g}). 1 must mean observed: pass 1 - mask if it is the other "
+            "way; if not, set the hidden values to UNSEEN or NaN"
         )
