@@ -19,6 +19,7 @@ from cmbinpaint.spectra.full_sky import anafast
 from cmbinpaint.spectra.mode_coupling import centered, master, narrowest_band, pseudo_cl
 from cmbinpaint.sphere import masks
 from cmbinpaint.sphere.fields import Fields
+from cmbinpaint.sphere.input_warnings import warn_if_inverted
 from cmbinpaint.sphere.maps import SkyInput, to_ring, validate_map
 from cmbinpaint.sphere.masks import Taper
 from cmbinpaint.sphere.power import as_numbers
@@ -207,6 +208,9 @@ def _observed_weights(
         weights[-2:] = weights[-2:].min(axis=0)
     if not weights.any(axis=-1).all():
         raise MaskError("the observed map has no pixel that is known and has weight; give another mask")
+    if observed is not None:  # what is under the mask of a filled map tells nothing
+        for row, weight in zip(np.atleast_2d(values), np.atleast_2d(weights), strict=True):
+            warn_if_inverted(row, weight > 0, weight == 0)
     return weights, values
 
 

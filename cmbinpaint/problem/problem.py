@@ -77,7 +77,7 @@ class Problem:
         fields, polconv = taken.fields, validate_polconv(polconv, taken.fields)
         hint = "" if plan is None else " (is the plan for another mask?)"
         plan = plan_for(taken, mask, plan=plan, nest=nest, hint=hint)
-        check_input(taken.values, plan.valid, nest=nest, has_mask=plan.fsky < 1)
+        check_input(taken.values, plan.valid, nest=nest, has_mask=plan.fsky < 1, targets=plan.targets)
         in_kelvins = assume_microkelvin or known_unit(taken.unit or "")
         work_unit = "uK_CMB" if in_kelvins else taken.unit
         factor = unit_factor(taken.unit, work_unit) if taken.unit and work_unit else 1.0

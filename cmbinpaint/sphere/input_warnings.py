@@ -20,7 +20,7 @@ from cmbinpaint.sphere.ordering_warnings import (
 )
 from cmbinpaint.sphere.pixels import pixel_neighbors, ring_to_nest
 
-__all__ = ["check_input"]
+__all__ = ["check_input", "warn_if_inverted"]
 
 # No sky has this; 1e20 itself is what numpy's masked arrays leave behind, and float32 rounds it up.
 _BIGGEST = 0.9999e20
@@ -29,7 +29,7 @@ _HIGH_MONOPOLE_SIGMAS = 1e3
 _SAMPLE = 1_000_000  # pixels that suffice for a robust center and width
 _LITTLE_SKY = 0.5  # with less observed, a mask may be inverted
 _ROUGHER = 3.0
-_LIKE = 1 / 3.0  # and its inverse: neighbors differ as much in the holes as in the data
+_NO_ROUGHER = 1.2  # what a mask hides for a reason is rougher than the rest: the Galaxy, sources
 _SENTINELS = (-2147483648.0, -32768.0, -9999.0, -99999.0, -999.0)
 _FEWEST_ZEROS = 10
 _ZERO_SKY = 1e-3  # of the sky in a region of zeros is no chance
@@ -39,7 +39,14 @@ _SKEWNESS = 1.2
 _DYNAMIC_RANGE = 5.0
 
 
-def check_input(values: FloatArray, valid: BoolArray, *, nest: bool = False, has_mask: bool = True) -> None:
+def check_input(
+    values: FloatArray,
+    valid: BoolArray,
+    *,
+    nest: bool = False,
+    has_mask: bool = True,
+    targets: BoolArray | None = None,
+) -> None:
     """Refuse observed values that no sky has, and warn of doubtful maps and masks.
 
     Parameters
@@ -52,6 +59,8 @@ def check_input(values: FloatArray, valid: BoolArray, *, nest: bool = False, has
         Whether the user's map is NESTED, so that messages name the user's index.
     has_mask
         Whether the user gave a mask; if not, all of the map's values are taken as observed.
+    targets
+        As `valid`, what is to be filled; None: all that is not valid.
 
     Raises
     ------
@@ -68,22 +77,24 @@ def check_input(values: FloatArray, valid: BoolArray, *, nest: bool = False, has
     """
     nside = npix_to_nside(values.shape[-1])
     names = ("",) if values.ndim == 1 else Fields.of(len(values)).stokes
-    for name, row, here in zip(names, np.atleast_2d(values), np.atleast_2d(valid), strict=True):
+    filled = ~valid if targets is None else targets
+    for name, *row in zip(names, *map(np.atleast_2d, (values, valid, filled)), strict=True):
         try:
-            _check_map(row, here, nside, nest, has_mask)
+            _check_map(row[0], row[1], row[2], nside, nest, has_mask)
         except (MapError, MaskError) as error:
             if not name:
                 raise
             raise type(error)(f"{name}: {error}") from None
 
 
-def _check_map(values: FloatArray, valid: BoolArray, nside: int, nest: bool, has_mask: bool) -> None:
+def _check_map(
+    values: FloatArray, valid: BoolArray, targets: BoolArray, nside: int, nest: bool, has_mask: bool
+) -> None:
     _refuse_impossible(values, valid, nside, nest)
     observed = values[valid]
     if not observed.size:
         return
-    with np.errstate(invalid="ignore"):
-        has_value = np.isfinite(values) & (np.abs(values) < _BIGGEST) & (values != 0)
+    has_value = _has_value(values)
     if observed.min() == observed.max():
         _refuse_inverted(float(observed[0]), values[~valid & has_value], float(np.mean(valid)))
         return
@@ -93,7 +104,7 @@ def _check_map(values: FloatArray, valid: BoolArray, nside: int, nest: bool, has
     if nside < 4:  # too few pixels for a neighborhood
         return
     _warn_of_zeros(values, valid, nside, has_mask)
-    _warn_if_inverted(values, valid, has_value, nside)
+    warn_if_inverted(values, valid, targets)
     warn_of_sky_ordering(values, valid & has_value, nside)
     warn_of_mask_ordering(valid, nside)
 
@@ -219,10 +230,25 @@ def _is_whole(observed: FloatArray) -> bool:
     return bool(np.all(sample == np.rint(sample)))
 
 
-def _warn_if_inverted(values: FloatArray, valid: BoolArray, has_value: BoolArray, nside: int) -> None:
-    """Warn if less than half of the sky is observed, and the map is as much one in the holes as there, or more."""
-    fsky, hidden = float(np.mean(valid)), ~valid & has_value
-    if fsky >= _LITTLE_SKY:
+def _has_value(values: FloatArray) -> BoolArray:
+    """Where a map says something: neither 0, which stands for nothing in many files, nor UNSEEN, nor NaN."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.isfinite(values) & (np.abs(values) < _BIGGEST) & (values != 0))
+
+
+def warn_if_inverted(values: FloatArray, valid: BoolArray, targets: BoolArray) -> None:
+    """Warn if more than half of the sky is masked, and the map is as much one there as in the data, or more so.
+
+    Parameters
+    ----------
+    values
+        (npix,) RING.
+    valid, targets
+        What is data, and what is masked.
+    """
+    has_value, nside, fsky = _has_value(values), npix_to_nside(values.size), float(np.mean(valid))
+    hidden, share = targets & has_value, float(np.mean(targets))
+    if fsky >= _LITTLE_SKY or share <= _LITTLE_SKY:
         return
     rough = []
     for region in (valid & has_value, hidden):
@@ -238,15 +264,15 @@ def _warn_if_inverted(values: FloatArray, valid: BoolArray, has_value: BoolArray
     observed, holes = rough
     if 0 < _ROUGHER * holes < observed:  # holes filled with a constant tell nothing
         _warn(
-            f"the mask looks inverted: {1 - fsky:.0%} of the sky would be filled, and neighboring pixels of the "
+            f"the mask looks inverted: {share:.0%} of the sky are masked, and neighboring pixels of the "
             f"{fsky:.0%} marked as observed differ {observed / holes:.1f} times more than in the holes "
             f"({observed:.3g} against {holes:.3g}); 1 must mean observed: pass 1 - mask if it is the other way"
         )
-    elif _LIKE < holes / max(observed, 1e-300) < 1 / _LIKE and np.mean(hidden) > _LITTLE_SKY:
+    elif nside >= 8 and 0 < holes < _NO_ROUGHER * observed and np.mean(hidden) > _LITTLE_SKY:
         low, high = np.quantile(values[sample_pixels(hidden)], [0.025, 0.975])
         _warn(
-            f"is the mask inverted? {1 - fsky:.0%} of the sky would be filled, and there the map varies as it does in the "
-            f"{fsky:.0%} marked as observed: neighboring pixels differ by up to {holes:.3g} and {observed:.3g} (95 % of "
-            f"the hidden values lie from {low:.3g} to {high:.3g}). 1 must mean observed: pass 1 - mask if it is the other "
-            "way; if not, set the hidden values to UNSEEN or NaN"
+            f"is the mask inverted? {share:.0%} of the sky are masked, and there the map varies as it does in the "
+            f"{fsky:.0%} marked as observed: neighboring pixels differ by up to {holes:.3g} and {observed:.3g} (95 % "
+            f"of the hidden values lie from {low:.3g} to {high:.3g}). 1 must mean observed: pass 1 - mask if it is the "
+            "other way; if not, set the hidden values to UNSEEN or NaN"
         )

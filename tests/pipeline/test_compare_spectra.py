@@ -5,7 +5,7 @@ import healpy as hp
 import numpy as np
 import pytest
 
-from cmbinpaint.errors import MapError, MaskError, SpectrumError
+from cmbinpaint.errors import CmbInpaintWarning, MapError, MaskError, SpectrumError
 from cmbinpaint.pipeline.compare_spectra import compare_spectra
 from cmbinpaint.sims import fiducial_spectra, simulate_sky
 from cmbinpaint.spectra.bandpowers import Bandpowers
@@ -149,7 +149,7 @@ def test_the_table_says_what_the_numbers_say():
     table = result.table()
     assert table.columns == (
         "ell_min", "ell_max", "filled", "target", "observed", "observed_over_fsky", "cosmic_std",
-        "transfer", "sigmas",
+        "observed_std", "transfer", "sigmas",
     )  # fmt: skip
     row = dict(zip(table.columns, table.rows[0], strict=True))
     assert (row["ell_min"], row["ell_max"]) == (2, 9)
@@ -240,3 +240,10 @@ class TestPolarization:
     def test_other_stokes_parameters_are_refused(self) -> None:
         with pytest.raises(MapError, match="the target is of T, the filled map of T, Q, U"):
             compare_spectra(self.IQU, target=SKY)
+
+
+def test_an_inverted_mask_is_noticed():
+    with pytest.warns(CmbInpaintWarning, match="is the mask inverted"):
+        compare_spectra(SKY, observed=SKY, mask=~VALID, lmax=LMAX, bins=[2, 16, 33])
+    compare_spectra(SKY, observed=np.where(VALID, hp.UNSEEN, SKY), mask=~VALID, lmax=LMAX, bins=[2, 16, 33])
+    compare_spectra(SKY, mask=~VALID, lmax=LMAX, bins=[2, 16, 33])  # filled, it has a sky everywhere

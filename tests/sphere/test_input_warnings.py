@@ -144,9 +144,17 @@ def test_an_inverted_mask_is_noticed_and_a_partial_sky_is_not():
     valid, sky = planck_like_mask(nside), cmb_like(nside, 3)
     galaxy = np.where(valid, 0, 50 * sky.std() * rng.lognormal(size=sky.size))
     (text,) = doubts(sky + galaxy, ~valid)
-    assert "the mask looks inverted: 77% of the sky would be filled, and" in text and "pass 1 - mask" in text
+    assert "the mask looks inverted: 77% of the sky are masked, and" in text and "pass 1 - mask" in text
     assert doubts(sky + galaxy, valid) == []
-    assert doubts(sky, ~valid) == []  # nothing but the mask would say so
+    (text,) = doubts(sky, ~valid)
+    assert text.startswith(
+        "is the mask inverted? 77% of the sky are masked, and there the map varies as it does in the 23%"
+    )
+    assert text.endswith(
+        "pass 1 - mask if it is the other way; if not, set the hidden values to UNSEEN or NaN"
+    )
+    for nothing in (0.0, np.nan, hp.UNSEEN):
+        assert doubts(np.where(valid, nothing, sky), ~valid) == []
     assert doubts(np.where(valid, 0.0, sky), ~valid) == []  # a survey of a part of the sky
     assert doubts(np.where(valid, 0.1, sky), ~valid) == []  # the same with a constant around it
 
@@ -208,7 +216,8 @@ def test_no_doubts_about_right_masks(nside, noise, seeds):
     for seed in range(seeds):
         sky = cmb_like(nside, seed, noise)
         for valid in right_masks(nside, seed):
-            assert doubts(sky, valid) == []
+            # A map that goes on under a mask of most of the sky is another thing.
+            assert doubts(sky if valid.mean() > 0.5 else np.where(valid, sky, np.nan), valid) == []
 
 
 @pytest.mark.parametrize("nside", [32, 128])
@@ -237,6 +246,8 @@ def test_planck_s_maps_are_understood():
 
     valid = read_mask(DATA / "planck_like_mask_nside128.fits") > 0.5
     smica = read_map(DATA / "CMB_I_SMICA_128_R2.00.fits")[0].astype("f8")
+    (text,) = doubts(smica, ~valid)
+    assert text.startswith("is the mask inverted? 76% of the sky are masked")
     assert doubts(smica, valid) == doubts(smica, np.ones_like(valid), has_mask=False) == []
     raw = read_map(DATA / "HFI_SkyMap_100_128_R2.00_RING.fits")[0].astype("f8")
     assert doubts(raw, valid) == []
