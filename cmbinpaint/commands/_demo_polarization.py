@@ -31,7 +31,7 @@ def files() -> dict[str, str]:
         "spectra.csv": "TT, EE, BB, TE, EB, TB of the first, of the truth, and of the observed part",
         "spectra.png": "the same, drawn",
         "polarization.png": "Q, U, P, E and B: with holes, filled, and the truth",
-        "patch.png": "T with polarization ticks around the deepest hole",
+        "patch.png": "T with polarization ticks around the deepest hole at |b| > 30 deg",
     }
 
 

@@ -73,15 +73,20 @@ def _refuse_alone(args: argparse.Namespace) -> None:
 
 
 def optimal_table(best: "OptimalSpectrum") -> str:
-    """Return D_ell of each band with its error, as text."""
-    _, d_ell, errors = best.to_dl()
-    edges = best.bands.edges
-    lines = [f"{'ell_min':>7}  {'ell_max':>7}  {'optimal':>9}  {'error':>9}"]
+    """Return D_ell of each band with its error, and as it is with the noise, as text."""
+    import numpy as np
+
+    center, d_ell, errors = best.to_dl()
+    edges, noise = best.bands.edges, best.noise_bias * center * (center + 1) / (2 * np.pi)
+    lines = [f"{'ell_min':>7}  {'ell_max':>7}  {'optimal':>9}  {'error':>9}  {'optimal, noise in':>17}"]
     lines += [
-        f"{low:>7}  {high - 1:>7}  {value:>9.4g}  {error:>9.4g}"
-        for low, high, value, error in zip(edges[:-1], edges[1:], d_ell, errors, strict=True)
+        f"{low:>7}  {high - 1:>7}  {value:>9.4g}  {error:>9.4g}  {value + bias:>17.4g}"
+        for low, high, value, error, bias in zip(edges[:-1], edges[1:], d_ell, errors, noise, strict=True)
     ]
     window = "beam and pixel window divided out" if best.beam_divided else "beam and pixel window in"
     unit = f"{best.unit}^2" if best.unit else "the map's unit squared"
-    said = f"optimal: D_ell in {unit}, {window}, noise bias subtracted ({best.n_sims} simulations, seed {best.seed})"
+    said = (
+        f"optimal: D_ell in {unit}, {window}, noise bias subtracted ({best.n_sims} simulations, seed {best.seed}); "
+        "'noise in' compares to the columns above, where these have the same window"
+    )
     return "\n".join([*lines, said])

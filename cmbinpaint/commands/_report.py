@@ -48,7 +48,9 @@ def add_report_arguments(parser: argparse.ArgumentParser, *, required: bool = Fa
         help=f"write DIR/{NAME}, a page on the result",
     )
     add("--target", metavar="FILE", type=Path, help="the true full sky, if it is known, for the report")
-    add("--error-map", metavar="FILE", type=Path, help="standard deviation in the holes, for the report")
+    errors = ("--error-map", "--std-map") if required else ("--error-map",)  # elsewhere --std-map is written
+    add(*errors, metavar="FILE", dest="error_map", type=Path,
+        help="standard deviation in the holes, for the report")  # fmt: skip
     add(
         "--error-sims",
         metavar="N",

@@ -201,6 +201,8 @@ def _bands(comparison: "SpectraComparison") -> list[dict[str, float | None]]:
 def _draw(
     comparisons: "Comparisons", best: "OptimalSpectrum | None", path: Path, title: str, *, replace: bool
 ) -> None:
+    import numpy as np
+
     from cmbinpaint import plots
     from cmbinpaint.plots.spectra import COMPARED
 
@@ -214,10 +216,17 @@ def _draw(
     }
     ell = first.bands.centers
     if len(comparisons) == 1:
-        curves = first.d_ell | ({} if best is None else {"optimal": best.to_dl()[1]})
-        figure = plots.draw_comparison(ell, curves, band=first.cosmic_fraction, **options)
+        curves, errors = first.d_ell, first.d_ell_std
+        # Beside the others only as they are: noise in, and the same window in or out.
+        if best is not None and best.beam_divided == first.beam_divided:
+            _, power, error = best.to_dl()
+            center = best.bands.centers
+            bias = best.noise_bias * center * (center + 1) / (2 * np.pi)
+            curves, errors = curves | {"optimal": power + bias}, errors | {"optimal": error}
+        figure = plots.draw_comparison(ell, curves, band=first.cosmic_fraction, errors=errors, **options)
     else:
         spectra = {name: one.d_ell for name, one in comparisons.items()}
         bands = {name: one.cosmic_fraction for name, one in comparisons.items()}
-        figure = plots.draw_spectra(ell, spectra, bands=bands, **options)
+        errors_of = {name: one.d_ell_std for name, one in comparisons.items()}
+        figure = plots.draw_spectra(ell, spectra, bands=bands, errors=errors_of, **options)
     plots.save_figure(figure, path, replace=replace)

@@ -7,6 +7,7 @@ of the signal, given all splits, goes into the holes of each, with noise of that
 knows nothing of the data, and the splits' coadd by inverse variance holds all that they say of the signal.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -135,6 +136,11 @@ def _problems(splits: Sequence[Any], mask: Any, **options: Any) -> list[Problem]
         name = "plan" if isinstance(one, InpaintingPlan) else "mask"
         problems.append(Problem.make(sky, **{name: one}, **options))
     first = problems[0]
+    for i, j in itertools.combinations(range(len(problems)), 2):
+        if _is_same(problems[i], problems[j]):
+            raise MapError(
+                f"splits {i + 1} and {j + 1} are the same map; splits have independent noise: give others"
+            )
     for i, other in enumerate(problems[1:], start=2):
         for what, a, b in (
             ("nside", first.plan.nside, other.plan.nside),
@@ -146,6 +152,14 @@ def _problems(splits: Sequence[Any], mask: Any, **options: Any) -> list[Problem]
     if first.constant is not None:
         raise MapError("the first split is constant; splits are maps with independent noise")
     return problems
+
+
+def _is_same(a: Problem, b: Problem) -> bool:
+    """Whether two maps are equal where both have data."""
+    if a.plan.valid.shape != b.plan.valid.shape:
+        return False
+    both = a.plan.valid & b.plan.valid
+    return bool(both.any() and np.array_equal(a.sky.values[both], b.sky.values[both]))
 
 
 def _levels(noise_std: Any, problems: list[Problem], values: list[FloatArray]) -> list[FloatArray]:

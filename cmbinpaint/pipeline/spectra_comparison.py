@@ -82,10 +82,16 @@ class SpectraComparison:
     def d_ell(self) -> dict[str, FloatArray]:
         """D_ell at the bands' centers of each curve that there is, by its name in a legend."""
         center = self.bands.centers
-        given = {"target": self.target, "filled": self.filled, "observed part, decoupled": self.observed}
+        given = {"target": self.target, "filled": self.filled, "decoupled (MASTER)": self.observed}
         return {
             name: cl * center * (center + 1) / (2 * np.pi) for name, cl in given.items() if cl is not None
         }
+
+    @property
+    def d_ell_std(self) -> dict[str, FloatArray]:
+        """The standard deviations of the curves that have more than cosmic variance."""
+        factor = self.bands.centers * (self.bands.centers + 1) / (2 * np.pi)
+        return {} if self.observed_std is None else {"decoupled (MASTER)": self.observed_std * factor}
 
     @property
     def cosmic_fraction(self) -> FloatArray:
@@ -120,6 +126,8 @@ class SpectraComparison:
             if values is not None:
                 columns[name] = values * factor
         columns["cosmic_std"] = self.cosmic_std * factor
+        if self.observed_std is not None:
+            columns["observed_std"] = self.observed_std * factor
         if self.transfer is not None:
             columns["transfer"] = self.transfer
         if self.residual is not None:

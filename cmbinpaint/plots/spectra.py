@@ -14,7 +14,7 @@ from cmbinpaint.plots.figures import COLORS, add_legend, new_axes, plain_ticks, 
 
 _MARKERS = {"target": "", "filled": "o", "observed": "s", "network": "D"}
 # The role of each curve of a `SpectraComparison`.
-COMPARED = {"target": "target", "filled": "filled", "observed part, decoupled": "observed"}
+COMPARED = {"target": "target", "filled": "filled", "decoupled (MASTER)": "observed"}
 _ELL_TICKS = (2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 
@@ -24,6 +24,7 @@ def draw_dl(
     spectra: Mapping[str, FloatArray],
     *,
     band: FloatArray | None = None,
+    errors: Mapping[str, FloatArray] | None = None,
     reference: str | None = None,
     roles: Mapping[str, str] | None = None,
     unit: str | None = "µK",
@@ -40,6 +41,8 @@ def draw_dl(
         Name, as in the legend, to (n,) D_ell, in unit².
     band
         (n,) fractional standard deviation (cosmic variance) drawn as a band around `reference`.
+    errors
+        Name in `spectra` to (n,) standard deviations, drawn as bars.
     reference
         The name in `spectra` that the band surrounds; `None`: the first.
     roles
@@ -64,6 +67,8 @@ def draw_dl(
         ax.fill_between(ell, low, high, color=COLORS["band"], lw=0, alpha=0.7, label="cosmic variance")
     for name, color, marker in _styles(spectra, roles):
         ax.plot(ell, spectra[name], color=color, marker=marker, label=name, lw=1.6 if not marker else 1.0)
+        if errors is not None and name in errors:
+            ax.errorbar(ell, spectra[name], errors[name], fmt="none", ecolor=color, lw=1.0, capsize=2)
     squared = f" [{unit}²]" if unit else ""
     ax.set(ylabel=r"$D_\ell = \ell(\ell+1)C_\ell/2\pi$" + squared)
     # The highest value that must be seen; the band's first wide bins may leave the picture.
@@ -133,6 +138,7 @@ def draw_comparison(
     *,
     reference: str | None = None,
     band: FloatArray | None = None,
+    errors: Mapping[str, FloatArray] | None = None,
     roles: Mapping[str, str] | None = None,
     limit: float | None = None,
     unit: str | None = "µK",
@@ -157,7 +163,17 @@ def draw_comparison(
         upper.tick_params(labelbottom=False)
     else:
         upper = lower = figure.subplots()
-    draw_dl(ell, spectra, band=band, reference=reference, roles=roles, unit=unit, title=title, ax=upper)
+    draw_dl(
+        ell,
+        spectra,
+        band=band,
+        errors=errors,
+        reference=reference,
+        roles=roles,
+        unit=unit,
+        title=title,
+        ax=upper,
+    )
     upper.set_xlabel("")
     lower.set_xlabel(r"multipole $\ell$" + (f"\n{note}" if note else ""))
     return figure
@@ -183,6 +199,7 @@ def draw_spectra(
     spectra: Mapping[str, Mapping[str, FloatArray]],
     *,
     bands: Mapping[str, FloatArray] | None = None,
+    errors: Mapping[str, Mapping[str, FloatArray]] | None = None,
     roles: Mapping[str, str] | None = None,
     unit: str | None = "µK",
     title: str | None = None,
@@ -190,7 +207,8 @@ def draw_spectra(
 ) -> Figure:
     """Draw D_ell of several spectra, a panel each: TT, EE, BB, TE, EB, TB.
 
-    The first curve of a panel and the cosmic variance around it choose its limits; what else is beyond is cut off.
+    The first curve of a panel and the cosmic variance around it choose its limits; what else is beyond is cut off. TT,
+    EE and BB are on a logarithmic scale, the others on one that is linear around zero.
 
     Parameters
     ----------
@@ -200,6 +218,8 @@ def draw_spectra(
         Name of the panel to curves, as in `draw_dl`.
     bands
         Name of the panel to the (n,) fractional standard deviation of its first curve.
+    errors
+        Name of the panel to curves' standard deviations, as in `draw_dl`.
     roles, unit, title
         As in `draw_dl`.
     note
@@ -216,14 +236,11 @@ def draw_spectra(
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for ax, (name, curves) in zip(panels, spectra.items(), strict=False):
         band = None if bands is None else bands.get(name)
-        draw_dl(ell, curves, band=band, roles=roles, unit=unit, title=name, ax=ax)
+        bars = None if errors is None else errors.get(name)
+        draw_dl(ell, curves, band=band, errors=bars, roles=roles, unit=unit, title=name, ax=ax)
         first = next(iter(curves.values()))
         scatter = np.zeros_like(first) if band is None else np.abs(band * first)
-        signed = name[0] != name[-1]
-        low, high = float(np.nanmin(first - scatter)), float(np.nanmax(first + scatter))
-        room = 0.15 * (high - min(low, 0.0)) or 1.0
-        ax.set_ylim(low - room if signed else -room / 3, high + room)
-        ax.axhline(0.0, color=COLORS["target"], lw=0.6)
+        _dl_scale(ax, first, scatter, signed=name[0] != name[-1])
         legend = ax.get_legend()
         if legend is not None:
             legend.remove()
@@ -235,3 +252,16 @@ def draw_spectra(
         r"$D_\ell = \ell(\ell+1)C_\ell/2\pi$" + (f" [{unit}²]" if unit else ""), fontsize="medium"
     )
     return figure
+
+
+def _dl_scale(ax: Axes, first: FloatArray, scatter: FloatArray, *, signed: bool) -> None:
+    """Choose the scale of D_ell: logarithmic where it is positive, linear around zero for cross spectra."""
+    low, high = float(np.nanmin(first - scatter)), float(np.nanmax(first + scatter))
+    if not signed and np.nanmin(first) > 0:
+        ax.set_yscale("log")
+        ax.set_ylim(float(np.nanmin(first)) / 3, 2 * high)
+        return
+    largest = max(abs(low), abs(high)) or 1.0
+    ax.set_yscale("symlog", linthresh=0.05 * largest)
+    ax.set_ylim(-2 * abs(low) if low < 0 else -0.05 * largest, 2 * abs(high) if high > 0 else 0.05 * largest)
+    ax.axhline(0.0, color=COLORS["target"], lw=0.6)

@@ -106,14 +106,23 @@ def draw_spectra(report: "MapReport") -> Figure:
     ell = found.bands.centers
     factor, spectra, band = ell * (ell + 1) / (2 * np.pi), found.d_ell, found.cosmic_fraction
     reference = "target" if "target" in spectra else "filled"
-    figure = Figure(figsize=(6.2, 6.0))
+    figure = Figure(figsize=(6.2, 7.0))
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2.2, 1))
     unit = _UNITS.get(report.unit or "", report.unit)
-    draw_dl(ell, spectra, band=band, reference=reference, roles=COMPARED, unit=unit, ax=upper)
+    draw_dl(
+        ell,
+        spectra,
+        band=band,
+        errors=found.d_ell_std,
+        reference=reference,
+        roles=COMPARED,
+        unit=unit,
+        ax=upper,
+    )
     draw_residual(
         ell, spectra, reference=reference, band=band, roles=COMPARED, limit=_RESIDUAL_LIMIT, ax=lower
     )
-    _draw_before(report, ell, factor, spectra[reference], upper, lower)
+    _draw_before(report, factor, spectra[reference], upper, lower)
     if report.model_ell is not None and report.model_dl is not None:
         shown = (report.model_ell >= ell[0]) & (report.model_ell <= ell[-1])
         upper.plot(report.model_ell[shown], report.model_dl[shown], color=_MODEL, ls="--", lw=1.2,
@@ -123,7 +132,8 @@ def draw_spectra(report: "MapReport") -> Figure:
                        capsize=2.5, label=f"standard deviation of {report.n_maps} fills")  # fmt: skip
     upper.tick_params(labelbottom=False)
     upper.set_xlabel("")
-    add_legend(upper, fontsize=9)
+    upper.get_legend().remove()
+    figure.legend(*upper.get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=9)
     lower.set_ylabel(f"difference from\n{reference} [%]")
     return figure
 
@@ -146,17 +156,17 @@ def draw_six_spectra(report: "MapReport") -> Figure:
     curves = {name: one.d_ell for name, one in found.spectra.items()}
     bands = {name: one.cosmic_fraction for name, one in found.spectra.items()}
     unit = _UNITS.get(report.unit or "", report.unit)
-    return draw_panels(report.spectra.bands.centers, curves, bands=bands, roles=COMPARED, unit=unit)
+    errors = {name: one.d_ell_std for name, one in found.spectra.items()}
+    ell = report.spectra.bands.centers
+    return draw_panels(ell, curves, bands=bands, errors=errors, roles=COMPARED, unit=unit)
 
 
 def _draw_before(
-    report: "MapReport", ell: FloatArray, factor: FloatArray, reference: FloatArray, upper: Axes, lower: Axes
+    report: "MapReport", factor: FloatArray, reference: FloatArray, upper: Axes, lower: Axes
 ) -> None:
-    """The map before it is filled: zeros in the holes, and the scatter of the decoupled part."""
+    """The map before it is filled, with zeros in the holes."""
     found = report.spectra
-    if found.observed is not None and found.observed_std is not None:
-        upper.errorbar(ell, found.observed * factor, found.observed_std * factor, fmt="none",
-                       ecolor=COLORS["observed"], lw=1.0, capsize=2)  # fmt: skip
+    ell = found.bands.centers
     if found.observed_over_fsky is not None:
         zeros = found.observed_over_fsky * factor
         upper.plot(ell, zeros, "x:", color=_ZERO, lw=1.0, ms=4, label=r"holes = 0, over $f_{\rm sky}$")

@@ -96,7 +96,8 @@ def band_rows(found: "SpectraComparison", more: "Mapping[str, FloatArray] | None
     titles = {
         "ell_min": "ell from", "ell_max": "to",
         "observed": "observed, decoupled", "observed_over_fsky": "holes = 0, over fsky",
-        "cosmic_std": "cosmic std", "transfer": "filled / target", "sigmas": "difference / std",
+        "cosmic_std": "cosmic std", "observed_std": "std of decoupled",
+        "transfer": "filled / target", "sigmas": "difference / std",
     }  # fmt: skip
     listed = found.table()
     columns = [titles.get(name, name) for name in listed.columns]

@@ -133,6 +133,7 @@ def test_noise_is_measured_from_the_splits_products(masks) -> None:
 def test_where_every_pixel_is_seen_by_some_split(masks) -> None:
     _, splits = observe(5)
     apart = [~masks[1], np.ones(NPIX, bool)]
+    splits = [np.where(apart[0], splits[0], 0.0), splits[1]]  # as a survey's; else the mask looks inverted
     filled = inpaint_splits(splits, apart, seed=1, n_realizations=300, **KNOWN)
     mean, covariance = posterior(splits, apart)
     holes = masks[1]
@@ -200,7 +201,12 @@ def test_errors_say_what_is_wrong(change: dict, error: type, text: str, masks) -
 
 def test_one_map_twice_has_no_noise_to_measure(masks) -> None:
     _, splits = observe(7)
+    with pytest.raises(MapError, match="splits 1 and 3 are the same map; splits have independent noise"):
+        inpaint_splits(
+            [*splits, splits[0]], masks[1], cl=CL, fwhm=FWHM, unit="uK", seed=1, noise_std=[20.0] * 3
+        )
     with pytest.raises(SpectrumError, match="no noise is seen in split 1"):
-        inpaint_splits([splits[0], splits[0]], masks[1], cl=CL, fwhm=FWHM, unit="uK", seed=1)
+        inpaint_splits([splits[0], 2 * splits[0]], masks[1], cl=CL, fwhm=FWHM, unit="uK", seed=1)
     with pytest.raises(SpectrumError, match="no pixel in common"):
-        inpaint_splits(splits, [masks[1], ~masks[1]], cl=CL, fwhm=FWHM, unit="uK", seed=1)
+        rest = np.where(masks[1], 0.0, splits[1])
+        inpaint_splits([splits[0], rest], [masks[1], ~masks[1]], cl=CL, fwhm=FWHM, unit="uK", seed=1)

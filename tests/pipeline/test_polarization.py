@@ -158,7 +158,10 @@ def test_iau_flips_u_and_nothing_else(seed: int, k: int, cov: bool, own: bool) -
     rows[[0, 2] if k == 2 else [0, 3, 5]] = 0.02
     rows[0] += 0.18 * (k == 3)
     signs = np.array([1, -1, 1] if k == 2 else [1, 1, -1, 1, -1, 1])[:, None]
-    options: dict[str, Any] = {"cl": CL if k == 3 else CL[1:3], "noise_std": None if cov else [0.4, 0.14, 0.14][3 - k :]}
+    options: dict[str, Any] = {
+        "cl": CL if k == 3 else CL[1:3],
+        "noise_std": None if cov else [0.4, 0.14, 0.14][3 - k :],
+    }
     other = dict(options)
     if cov:
         options["noise_cov"], other["noise_cov"] = rows, signs * rows

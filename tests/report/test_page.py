@@ -175,7 +175,7 @@ def test_the_spectra_are_the_reports() -> None:
     for name, cl in (
         ("target", found.target),
         ("filled", found.filled),
-        ("observed part, decoupled", found.observed),
+        ("decoupled (MASTER)", found.observed),
         (r"holes = 0, over $f_{\rm sky}$", found.observed_over_fsky),
     ):
         np.testing.assert_allclose(drawn[name].get_ydata(), cl * factor)
