@@ -3,9 +3,9 @@
 Inputs: full-sky spectra, noise in; weights. Outputs: standard deviations of `master`'s bandpowers.
 
 A pseudo-spectrum has the covariance `(Ĉ_l^XX Ĉ_l'^YY + Ĉ_l^XY Ĉ_l'^XY) Ξ_ll'[w_X w_Y]`, Ξ the coupling of the squared
-weights over 2 l' + 1 and Ĉ the spectrum *as it is seen through the weights*, over their mean square: behind a beam what
-a sharp mask mixes into high multipoles is more than what is there, and scatters as it (Efstathiou 2004; Nicola et al.
-2021, arXiv 2010.09717, the improved narrow-kernel approximation). Undoing the coupling then spreads it.
+weights over 2 l' + 1 and Ĉ the spectrum *as it is seen through the weights*, over their mean square: where a
+beam has left little, what a sharp mask mixes into high multipoles is more than that, and scatters (Efstathiou 2004;
+Nicola et al. 2021, arXiv 2010.09717, the improved narrow-kernel approximation). Undoing the coupling then spreads it.
 """
 
 import numpy as np
