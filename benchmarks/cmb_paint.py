@@ -1,0 +1,194 @@
+"""CMB-PAInT, the exact peer, on its own example, beside this package: means, draws, seconds, memory.
+
+    python -m venv peer && peer/bin/pip install cmbpaint mpich
+    python benchmarks/cmb_paint.py --peer peer/bin/python --example FOLDER -o cmb_paint_16.json
+
+FOLDER holds the files of its example (map, two masks and spectra of T, Q, U at nside 16, from its repository,
+ChristianGim/CMB-PAInT). It factorizes the covariance of all pixels (Gimeno-Amo et al. 2024), to whose diagonal it adds
+`Noise_Level` per cent, 1e-4 as it comes; the model here has white noise of that variance, and its spectra have the
+broad prior of monopole and dipole that this package uses. One process and one thread each; seconds
+are processor time. Its Cholesky factor tells
+the posterior covariance, which judges both: the difference of the means in posterior standard deviations, and draws
+whitened by the factor, which are standard normal numbers where the distribution is right.
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import arguments, write
+from scipy.linalg import solve_triangular
+from scipy.stats import kstest
+
+from cmbinpaint import inpaint_map, plan_inpainting, read_map, read_mask
+from cmbinpaint.gaussian.solver import GaussianSolver
+from cmbinpaint.sims import SkyModel
+from cmbinpaint.sims.map_signal import with_broad_prior
+
+NOISE_PERCENT = 1e-4
+DRAWS = 200
+FILES = {
+    "map": "cmbpaint_example_map_TQU.fits", "T mask": "cmbpaint_example_I_mask.fits",
+    "P mask": "cmbpaint_example_P_mask.fits", "spectra": "cmbpaint_Cls_TTEEBBTE_ns_16_fwhm_640.npy",
+}  # fmt: skip
+PEER = """
+import sys, json
+from CMBPAInT.CMB_PAInT import CMB_PAInT
+CMB_PAInT(**json.loads(sys.argv[1])).generate_config_file()
+"""
+FACTOR = """
+import sys, h5py, numpy
+with h5py.File(sys.argv[1] + "/Chol.hdf5") as file:
+    numpy.save(sys.argv[1] + "/factor.npy", file["/data"][:])
+"""
+
+
+def sky_model(spectra: np.ndarray, nside: int) -> SkyModel:
+    """The peer's model: its spectra, and noise of `NOISE_PERCENT` of each Stokes parameter's variance."""
+    tt, ee, bb, te = spectra
+    zero = np.zeros_like(tt)
+    matrix = np.array([[tt, te, zero], [te, ee, zero], [zero, zero, bb]])
+    ell = np.arange(tt.size)
+    variances = ((2 * ell + 1) * [tt, (ee + bb) / 2, (ee + bb) / 2]).sum(axis=1) / (4 * np.pi)
+    noise = np.sqrt(NOISE_PERCENT / 100 * variances)
+    return SkyModel(nside, with_broad_prior(matrix, noise, nside), noise)
+
+
+def run_peer(python: Path, files: dict[str, Path], spectra: np.ndarray, folder: Path) -> dict[str, Any]:
+    """Its three scripts on the example; seconds of each, and the peak memory of any."""
+    np.save(folder / "cls.npy", spectra)
+    np.save(folder / "zero_0.npy", np.zeros(sum(int((~mask).sum()) for mask in _masks(files))))
+    options = {
+        "Cls": folder / "cls.npy", "Nside": 16, "Lmax": spectra.shape[1] - 1, "Out_PATH": folder,
+        "Inp_In_PATH": files["map"].parent, "Inp_Out_PATH": folder / "mean", "In_Name": files["map"].name,
+        "Num_Sims": 1, "Single": True, "No_Z": False, "Cons_Uncons": False, "Fields": 3,
+        "Zbar_PATH": folder / "zero", "I_Mask": files["T mask"], "P_Mask": files["P mask"], "Chunks": 1024,
+        "job_name": "example", "Noise_Level": NOISE_PERCENT, "DP": True, "Pol": True, "TPol": True, "local": True,
+    }  # fmt: skip
+    package = subprocess.run(
+        [python, "-c", "import CMBPAInT; print(CMBPAInT.__path__[0])"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.strip()
+    env = os.environ | {"PYTHONPATH": package, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+    def step(name: str) -> float:
+        start = _children_seconds()
+        command = [python, f"{package}/scripts/{name}.py", "--config", folder / "config.ini"]
+        subprocess.run(command, check=True, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return _children_seconds() - start
+
+    def configure(**changed: Any) -> None:
+        text = json.dumps({key: str(value) if isinstance(value, Path) else value
+                           for key, value in (options | changed).items()})  # fmt: skip
+        subprocess.run([python, "-c", PEER, text], check=True)
+
+    configure()
+    seconds = {name: step(name) for name in ("local_covariance_matrix", "cholesky", "local_inpainting")}
+    configure(Zbar_PATH=None, Num_Sims=DRAWS, Inp_Out_PATH=folder / "draws")
+    seconds[f"local_inpainting, {DRAWS} draws"] = step("local_inpainting")
+    subprocess.run([python, "-c", FACTOR, str(folder)], check=True)
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+    return {"seconds": seconds, "peak_gib": peak}
+
+
+def read_peer(folder: Path, holes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Its mean (3, npix), draws (DRAWS, 3, npix), and the factor of the covariance in the holes, T first, then Q, U."""
+    name = "Inpainted_Maps/Inpainted_TQU_{}.fits"
+    mean = read_map(folder / "mean" / name.format(0), (0, 1, 2), unit="uK")[0]
+    draws = [read_map(folder / "draws" / name.format(i), (0, 1, 2), unit="uK")[0] for i in range(DRAWS)]
+    factor = np.load(folder / "factor.npy", mmap_mode="r")[-holes:, -holes:]
+    return mean, np.array(draws), factor
+
+
+def _children_seconds() -> float:
+    """Processor time of the processes that ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _masks(files: dict[str, Path]) -> np.ndarray:
+    """(3, npix) masks of T, Q, U."""
+    t, p = (read_mask(files[name]) > 0.5 for name in ("T mask", "P mask"))
+    return np.array([t, p, p])
+
+
+def ours(
+    sky: np.ndarray, masks: np.ndarray, model: SkyModel
+) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    """The mean, draws, and what they took."""
+    observed, start = np.where(masks, sky, 0.0), time.process_time()
+    solution = GaussianSolver(masks, model).solve(
+        observed, tolerance=1e-5, power_tolerance=1e-6, max_steps=20_000
+    )
+    mean = np.where(masks, sky, solution.mean)
+    found: dict[str, Any] = {
+        "mean to 1e-5 σ": {"seconds": time.process_time() - start, "steps": solution.steps}
+    }
+    start, plan = time.process_time(), plan_inpainting(masks)
+    inpaint_map(sky, plan=plan, sky_model=model, unit="uK", seed=0)
+    found["a first realization"] = time.process_time() - start
+    start = time.process_time()
+    draws = inpaint_map(sky, plan=plan, sky_model=model, unit="uK", seed=1, n_realizations=DRAWS)
+    found[f"{DRAWS} draws"] = time.process_time() - start
+    return mean, draws, found
+
+
+def judged(draws: np.ndarray, mean: np.ndarray, factor: np.ndarray, holes: np.ndarray) -> dict[str, float]:
+    """Draws whitened by the peer's factor: mean of squares with its error, the KS test's p against a normal."""
+    white = solve_triangular(factor, (draws - mean)[:, holes].T, lower=True)
+    return {
+        "mean square": float(np.square(white).mean()),
+        "error": float(np.sqrt(2 / white.size)),
+        "ks_p": float(kstest(white.ravel(), "norm").pvalue),
+    }
+
+
+def main() -> None:
+    """Run both on the example and compare."""
+    parser = arguments(__doc__ or "")
+    parser.add_argument(
+        "--peer", type=Path, required=True, help="python of an environment with cmbpaint and mpich"
+    )
+    parser.add_argument("--example", type=Path, required=True, help="folder of the example's four files")
+    parser.add_argument("--keep", type=Path, help="a folder for the peer's files, made once and read again")
+    args = parser.parse_args()
+    files = {name: (args.example / file).resolve() for name, file in FILES.items()}
+    sky, masks = read_map(files["map"], (0, 1, 2), unit="uK")[0], _masks(files)
+    model = sky_model(np.load(files["spectra"]), 16)
+    signal = model.signal_cl
+    theirs = np.array(
+        [signal[0, 0], signal[1, 1], signal[2, 2], signal[0, 1], 0 * signal[0, 0], 0 * signal[0, 0]]
+    )
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = args.keep or Path(temporary)
+        folder.mkdir(exist_ok=True)
+        peer = run_peer(args.peer.absolute(), files, theirs, folder)
+        holes = ~masks
+        peer_mean, peer_draws, factor = read_peer(folder, int(holes.sum()))
+    mean, draws, mine = ours(sky, masks, model)
+    std = np.sqrt(np.square(factor).sum(axis=1))
+    off = np.abs(mean - peer_mean)[holes] / std
+    stokes = np.nonzero(holes)[0]
+    result = {
+        "holes": holes.sum(axis=1).tolist(),
+        "means apart, posterior σ": {name: {"rms": float(np.sqrt(np.mean(off[stokes == i] ** 2))),
+                                            "largest": float(off[stokes == i].max())} for i, name in enumerate("TQU")},
+        "draws": {"peer": judged(peer_draws, peer_mean, factor, holes),
+                  "cmbinpaint": judged(draws, mean, factor, holes)},
+        "peer": peer, "cmbinpaint": mine | {"peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20},
+    }  # fmt: skip
+    print(result)
+    write(result, args.output)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
