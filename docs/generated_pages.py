@@ -36,6 +36,8 @@ GALLERY = (
     "survey.py",
     "realizations.py",
     "spectra.py",
+    "polarization.py",
+    "e_and_b.py",
     "many_maps.py",
     "train_your_own.py",
     "mask_follows_sky.py",
