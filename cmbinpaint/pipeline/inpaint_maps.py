@@ -260,7 +260,7 @@ def _shared(job: _Job, todo: Iterator[_Sky], stack: ExitStack) -> tuple[_Job, li
 
 
 class _Loaded(threading.local):
-    """The plan that a thread of a worker read last: a solver has one map available."""
+    """The plan that a thread of a worker read last: a solver works on one map at a time."""
 
     path: Path | None = None
     plan: InpaintingPlan | None = None

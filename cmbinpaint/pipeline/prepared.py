@@ -4,8 +4,8 @@ Inputs: a model, a plan, a sky model. Outputs: a `Filler`, made now or found.
 
 Neighbor weights and transforms take most of the time of a first map and depend on plan, model and sky model alone. What
 was made last is kept as long as the user keeps the plan: it holds a copy of the plan (which shares all arrays), never
-the plan itself, so that it goes when the plan goes. Each thread has its own, for a solver has one map available; the
-neighbor weights, which take the time and the memory, are the plan's and shared.
+the plan itself, so that it goes when the plan goes. Each thread has its own, for a solver works on one map at a time;
+the neighbor weights, which take the time and the memory, are the plan's and shared.
 """
 
 import copy
