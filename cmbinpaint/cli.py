@@ -27,6 +27,8 @@ from cmbinpaint.errors import CmbInpaintError, CmbInpaintWarning
 COMMANDS = {
     "demo": "simulate a sky with holes, fill it, and compare power spectra",
     "inpaint": "fill the holes of a HEALPix map",
+    "batch": "fill many maps with one mask, on one machine or a cluster",
+    "collect": "put the holes that batch wrote back into their maps",
     "splits": "fill splits of one sky together, for their cross spectrum",
     "report": "write a page on a filled map: pictures, spectra, holes, provenance",
     "spectra": "compare the power spectra of a filled map",

@@ -66,6 +66,8 @@ class Filling:
         model = load_model(args.model, device=args.device)
         seed = None if args.fill == "prediction" else common.fresh_seed() if args.seed is None else args.seed
         filling = cls(request, model, seed, request.known, common.provenance_of(args.argv)[1])
+        if "sky_model" in filling.known:
+            filling._assume(filling.known["sky_model"])
         filling.remember(request.warned)
         return filling
 
@@ -98,6 +100,17 @@ class Filling:
             info.remaining_power,
         )
         return filled
+
+    def save_plan(self, path: Path) -> bool:
+        """Keep what was prepared for the next map in a file, if there is none; whether it was written now.
+
+        A map that lacks pixels has weights of its own, which serve no other.
+        """
+        model = self.known.get("sky_model")
+        if path.exists() or model is None or not self.request.is_plain:
+            return False
+        self.request.masks.save(path, sky_model=model)
+        return True
 
     def check(self) -> str:
         """Test what is known of the sky on the map; return the line that says so."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from cmbinpaint.commands import _common as common
 from cmbinpaint.commands._known import known_of_sky
-from cmbinpaint.errors import CmbInpaintError, CmbInpaintWarning, FitsError, kept_warnings
+from cmbinpaint.errors import CmbInpaintError, CmbInpaintWarning, FitsError, PlanError, kept_warnings
 
 if TYPE_CHECKING:
     from cmbinpaint._types import AnyArray, BoolArray
@@ -34,6 +34,8 @@ class Request:
         The map with holes, (npix,) or (k, npix) RING in the file's unit and dtype, and what its file says.
     plan
         What is data, and what is filled.
+    masks
+        The same of the masks alone, or the plan of ``--plan FILE``: what maps with these masks have in common.
     known
         Of the sky, as arguments of `inpaint_map`.
     warned
@@ -44,17 +46,29 @@ class Request:
     sky: "AnyArray"
     info: "MapInfo"
     plan: "InpaintingPlan"
+    masks: "InpaintingPlan"
     known: dict[str, Any]
     warned: list[str]
 
     @classmethod
     def read(cls, args: argparse.Namespace, *, guard: int = 0) -> "Request":
         """Read what the arguments name; `guard`: rings beside holes not used as data."""
+        from cmbinpaint.problem.problem import plan_for
+        from cmbinpaint.sphere.maps import validate_map
+
         with kept_warnings() as warned:
             sky, info = read_sky(args)
-            plan = read_plan(args, sky, info, guard)
+            masks = read_masks(args, sky, info, guard)
+            plan = plan_for(validate_map(sky, polarized=True), plan=masks)
             known = known_of_sky(args, info)
-        return cls(args, sky, info, plan, known, warned)
+        if not known and masks.sky_model is not None:
+            known = {"sky_model": masks.sky_model.only(info.fields)}
+        return cls(args, sky, info, plan, masks, known, warned)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the map lacks no pixel that its masks call observed."""
+        return self.plan.digest == self.masks.of(self.info.fields).digest
 
     def other_columns(self) -> "list[OtherColumn]":
         """Read the columns of MAP's table that are not filled: they pass through to the output."""
@@ -228,15 +242,32 @@ def masks_of(args: argparse.Namespace, info: "MapInfo") -> list[tuple[Path | Non
     return [(args.mask, one) for one in mask_columns(texts, info.fields) or named]
 
 
-def read_plan(args: argparse.Namespace, sky: "AnyArray", info: "MapInfo", guard: int = 0) -> "InpaintingPlan":
-    """Return what is data and what is filled: by the masks, if there are any, and by what the map holds."""
-    from cmbinpaint.problem.plan import InpaintingPlan
-    from cmbinpaint.problem.problem import plan_for
-    from cmbinpaint.sphere.maps import validate_map
+def read_masks(
+    args: argparse.Namespace, sky: "AnyArray", info: "MapInfo", guard: int = 0
+) -> "InpaintingPlan":
+    """Return what is data and what is filled by the masks, or by what the map holds; that of ``--plan FILE`` if it is.
 
+    Raises
+    ------
+    PlanError
+        If the file's plan is for other masks.
+    """
+    from cmbinpaint.pipeline.planning import loaded_plan
+    from cmbinpaint.problem.plan import InpaintingPlan
+
+    path = getattr(args, "plan", None)
+    saved = None if path is None or not path.exists() else loaded_plan(path)
+    given = has_mask(args) or args.exclude is not None or args.exclude_field is not None or guard
+    if saved is not None and not given:
+        return saved
     observed, excluded = read_observed(args, sky, info), read_excluded(args, info)
     plan = InpaintingPlan.from_valid(observed, exclude=excluded, guard=guard)
-    return plan_for(validate_map(sky, polarized=True), plan=plan)
+    if saved is not None and saved.digest != plan.digest:
+        raise PlanError(
+            f"{path} is the plan of another mask (of nside {saved.nside}, fsky {saved.fsky:.4f}; here nside "
+            f"{plan.nside}, fsky {plan.fsky:.4f}); give another --plan, or omit the mask, which the plan holds"
+        )
+    return saved or plan
 
 
 def read_observed(args: argparse.Namespace, sky: "AnyArray", info: "MapInfo") -> "BoolArray":

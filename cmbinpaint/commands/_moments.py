@@ -69,13 +69,13 @@ def write_moments(filling: Filling, paths: Mapping[int, Path], wanted: Mapping[P
     info, first = filling.request.info, next(iter(paths.values()))
     # What was assumed of the sky was said when the first map was made, by an earlier run perhaps.
     history = _read(first, info.field)[1].history
-    made = dict(zip(_CONTENTS.values(), _moments(list(paths.values()), info.field), strict=True))
+    made = dict(zip(_CONTENTS.values(), moments(list(paths.values()), info.field), strict=True))
     for path, what in wanted.items():
         fits.write_map(
             path,
             made[what].astype(info.dtype if info.dtype.startswith("float") else "float64"),
             info=info,
-            column=info.field if what == "mean" else _std_names(info),
+            column=info.field if what == "mean" else moments_columns(info),
             overwrite=filling.request.args.overwrite,
             provenance=filling.series_cards(list(paths), what),
             history=history,
@@ -83,13 +83,13 @@ def write_moments(filling: Filling, paths: Mapping[int, Path], wanted: Mapping[P
         yield path
 
 
-def _std_names(info: "MapInfo") -> str | tuple[str, ...]:
-    """Return the columns of a standard deviation."""
+def moments_columns(info: "MapInfo") -> str | tuple[str, ...]:
+    """Return the names of a standard deviation's columns."""
     names = tuple(f"{name}_STD" for name in info.names)
     return names if info.columns else names[0]
 
 
-def _moments(paths: list[Path], column: str | tuple[str, ...]) -> "tuple[FloatArray, FloatArray]":
+def moments(paths: list[Path], column: str | tuple[str, ...]) -> "tuple[FloatArray, FloatArray]":
     """Return mean and standard deviation, RING, UNSEEN where the maps hold nothing (Welford's sums)."""
     import numpy as np
 

@@ -68,6 +68,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--refine", metavar="N", type=common.natural, help="conjugate-gradient steps towards the exact mean")
     add("--guard", metavar="N", type=common.natural, default=0, help="rings beside holes not used as data")
+    add("--plan", metavar="FILE", type=Path,
+        help="what maps with this mask and sky model share: read, or made if it does not exist")  # fmt: skip
     add("--device", metavar="D", default="auto", help="auto (default), cpu, cuda, mps")
     add("--no-noise", action="store_true", help="realizations of the signal alone: no noise in the holes")
     add_sky_arguments(parser)
@@ -93,7 +95,9 @@ def run(args: argparse.Namespace) -> int:
     moments = [path for path in (args.mean_map, args.std_map) if path is not None]
     outputs.refuse_outputs(args, moments, overwrite=True)
     target = pages.report_target(args)
-    outputs.refuse_twice([*paths.values(), *moments, target])
+    outputs.refuse_twice([*paths.values(), *moments, target, args.plan])
+    if args.plan is not None and not args.plan.exists():
+        outputs.refuse_outputs(args, [args.plan], overwrite=False)
     with common.stage("read the input"):
         request = source.Request.read(args, guard=args.guard)
     refuse_no_holes(request)
@@ -115,6 +119,8 @@ def run(args: argparse.Namespace) -> int:
     with common.progress_bar("filling", len(left)) as bar:
         for index, filled, seconds in _fills(filling, left, bar):
             filling.write(paths[index], filled, index)
+            if args.plan is not None and filling.save_plan(args.plan):
+                bar.write(f"{args.plan}: the plan, for the next map with this mask and sky model")
             bar.update()
             bar.write(filling.summary(paths[index], seconds))
     if filling.assumed:

@@ -14,8 +14,8 @@ from astropy.io import fits
 from astropy.io.fits.verify import VerifyWarning
 
 from cmbinpaint._types import ComplexArray
+from cmbinpaint.files.fits_save import save_whole
 from cmbinpaint.files.fits_scan import clean_text
-from cmbinpaint.files.fits_write import save_whole
 from cmbinpaint.sphere.harmonics import alm_degrees, alm_lmax
 
 

@@ -4,24 +4,21 @@ Inputs: maps in any form, `MapInfo` of the file they came from, what was done to
 healpy reads, with checksums, under its final name only when it is whole.
 """
 
-import errno
-import gzip
 import os
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
 from astropy.io.fits.verify import VerifyWarning
 
-from cmbinpaint._files import whole_or_nothing
-from cmbinpaint._types import AnyArray
+from cmbinpaint._types import AnyArray, BoolArray
 from cmbinpaint.errors import CmbInpaintWarning, FitsError, MapError
+from cmbinpaint.files.fits_save import save_whole
 from cmbinpaint.files.fits_scan import clean_text
 from cmbinpaint.files.healpix_header import parse_ordering
 from cmbinpaint.files.map_info import MapInfo, OtherColumn
@@ -36,7 +33,6 @@ _STORED = {
     "f8": ("f8", "D"), "f16": ("f8", "D"),
 }  # fmt: skip
 _PER_ROW = 1024
-_OVERWRITE = "give another name, or overwrite=True (--overwrite)"
 _LONGEST_TTYPE = 68
 _OWN = re.compile(
     r"SIMPLE|BITPIX|NAXIS\d*|EXTEND|XTENSION|[PG]COUNT|TFIELDS|T[A-Z]+\d+|PIXTYPE|DATE|THEAP|"
@@ -58,6 +54,7 @@ def write_map(
     coord: str | None = None,
     provenance: Mapping[str, Any] | None = None,
     history: str | Iterable[str] = (),
+    only: BoolArray | None = None,
 ) -> Path:
     """Write one map, or several as the columns of one table.
 
@@ -90,6 +87,8 @@ def write_map(
         keyword -> value or (value, comment): what was done to the map.
     history
         HISTORY lines.
+    only
+        (npix,) bool, in the ordering of the map: writes these pixels alone, with their numbers (a partial-sky file).
 
     Returns
     -------
@@ -115,18 +114,28 @@ def write_map(
     beside = {("RING", "NESTED"): to_nest, ("NESTED", "RING"): to_ring}.get((own, file_order), np.asarray)
     rest = [(o.first, _fits_column(_short(o.name), beside(_stored(o)), clean_text(o.unit))) for o in others]
     filled = [_fits_column(n, reorder(a), u) for n, a, u in columns]
+    if only is not None:
+        pixels = np.flatnonzero(reorder(only))
+        kind = "J" if pixels.max(initial=0) < 1 << 31 else "K"
+        filled = [
+            fits.Column(name="PIXEL", format=kind, array=pixels),
+            *(
+                fits.Column(name=c.name, format=c.format[-1], unit=c.unit, array=np.ravel(c.array)[pixels])
+                for c in filled
+            ),
+        ]
     table = fits.BinTableHDU.from_columns(
         [*(c for first, c in rest if first), *filled, *(c for first, c in rest if not first)]
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", VerifyWarning)  # a comment too long for its card is cut
         _fill_header(table.header, nside, file_order, info, coord)
-        _add_provenance(table.header, provenance or {}, [history] if isinstance(history, str) else history)
-        primary = fits.PrimaryHDU()
-        for hdu in (primary, table):
-            # Without astropy's date: the same map gives the same bytes.
-            hdu.add_checksum(when="FITS standard 4.0, appendix J")
-        save_whole([primary, table], target, overwrite, info)
+        if only is not None:
+            table.header["INDXSCHM"] = "EXPLICIT"
+            table.header["OBJECT"] = "PARTIAL"
+            del table.header["FIRSTPIX"], table.header["LASTPIX"]
+        add_provenance(table.header, provenance or {}, [history] if isinstance(history, str) else history)
+        save_whole([fits.PrimaryHDU(), table], target, overwrite, info)
     return target
 
 
@@ -263,7 +272,8 @@ def _fill_header(header: Any, nside: int, ordering: str, info: MapInfo | None, c
     header["BAD_DATA"] = (UNSEEN, "Value of unobserved pixels")
 
 
-def _add_provenance(header: Any, provenance: Mapping[str, Any], history: Iterable[str]) -> None:
+def add_provenance(header: Any, provenance: Mapping[str, Any], history: Iterable[str]) -> None:
+    """Put cards and HISTORY into a header."""
     for key, entry in provenance.items():
         keyword = str(key).strip().upper()
         if not re.fullmatch(r"[A-Z0-9_-]{1,8}", keyword) or _OWN.fullmatch(keyword):
@@ -284,67 +294,3 @@ def _header_value(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int)) or (isinstance(value, float) and np.isfinite(value)):
         return value
     return clean_text(str(value))
-
-
-def save_whole(hdus: list[Any], target: Path, overwrite: bool, info: MapInfo | None = None) -> None:
-    """Write HDUs atomically; the file of `info` is never replaced."""
-    with _whole_or_nothing(target, overwrite, info) as stream:
-        _save(fits.HDUList(hdus), stream, target)
-
-
-def _save(hdus: fits.HDUList, stream: BinaryIO, target: Path) -> None:
-    if target.suffix == ".gz":
-        with gzip.GzipFile(filename="", mode="wb", fileobj=stream, mtime=0) as packed:
-            hdus.writeto(packed)
-    else:
-        hdus.writeto(_Plain(stream))
-
-
-class _Plain:
-    """A stream that numpy does not take for a file: its `tofile` drops what the system says of a full disk."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self.write, self.flush, self.tell = stream.write, stream.flush, stream.tell
-        self.close = stream.flush  # it is closed where it was opened
-        self.closed, self.mode, self.name = False, "wb", ""
-
-
-@contextmanager
-def _whole_or_nothing(target: Path, overwrite: bool, info: MapInfo | None) -> Iterator[BinaryIO]:
-    """Refuse what must not be written over; say what the disk refused."""
-    _refuse(target, overwrite, info)
-    try:
-        with whole_or_nothing(target, replace=overwrite) as stream:
-            yield stream
-    except FileExistsError as error:
-        raise FitsError(
-            f"{target} came to be while it was written here, and is not replaced: {_OVERWRITE}"
-        ) from error
-    except OSError as error:
-        raise FitsError(
-            f"{target} cannot be written: {_reason(error)}; no partial file was left and nothing else was touched"
-        ) from error
-
-
-def _reason(error: OSError) -> str:
-    """Say what the disk refused; astropy puts an error of its own before the system's."""
-    cause: BaseException | None = error
-    while isinstance(cause, OSError) and cause.errno is None:
-        cause = cause.__cause__ or cause.__context__
-    if not isinstance(cause, OSError):
-        return error.strerror or str(error)
-    return "the disk is full" if cause.errno == errno.ENOSPC else cause.strerror or str(cause)
-
-
-def _refuse(target: Path, overwrite: bool, info: MapInfo | None) -> None:
-    if not target.parent.is_dir():
-        raise FitsError(f"{target} cannot be written: the folder {target.parent} does not exist")
-    if target.is_dir():
-        raise FitsError(f"{target} is a directory; the path of a FITS file was expected")
-    if target.suffix in (".bz2", ".xz", ".zip"):
-        raise FitsError(f"{target}: only .fits and .fits.gz are written")
-    source = Path(info.path) if info is not None and info.path else None
-    if source is not None and target.exists() and source.exists() and target.samefile(source):
-        raise FitsError(f"{target} is the input; it is never overwritten: give another name")
-    if os.path.lexists(target) and not overwrite:
-        raise FitsError(f"{target} exists already; {_OVERWRITE}")

@@ -22,7 +22,12 @@ class WorkerDiedError(CmbInpaintError):
 
 
 def run_all(
-    task: Callable[[_Item], Any], items: Iterable[_Item], executor: Executor | None, *, ordered: bool = False
+    task: Callable[[_Item], Any],
+    items: Iterable[_Item],
+    executor: Executor | None,
+    *,
+    ordered: bool = False,
+    stop: Callable[[], bool] = bool,
 ) -> Iterator[tuple[_Item, Any]]:
     """Call a function with each item; yield (item, result), or the exception that it raised in the result's place.
 
@@ -37,6 +42,8 @@ def run_all(
         at is done again, one at a time, and what kills its process again gets a `WorkerDiedError`.
     ordered
         Whether results come in the order of the items, not as they are ready.
+    stop
+        Says when to end: what no worker has begun is then left.
 
     Raises
     ------
@@ -62,6 +69,8 @@ def run_all(
                     break
                 else:
                     break
+            if stop():
+                pending = {future: item for future, item in pending.items() if not future.cancel()}
             if not pending:
                 break
             waiting = [next(iter(pending))] if ordered else list(pending)

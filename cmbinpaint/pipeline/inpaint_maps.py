@@ -11,7 +11,6 @@ import inspect
 import itertools
 import os
 import tempfile
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,7 +27,7 @@ from cmbinpaint.errors import CmbInpaintError, CmbInpaintWarning, MapError, kept
 from cmbinpaint.files.fits import read_map
 from cmbinpaint.pipeline.executors import refuse_closed, refuse_unpicklable, run_all
 from cmbinpaint.pipeline.inpaint import inpaint_map
-from cmbinpaint.pipeline.planning import load_plan, plan_inpainting
+from cmbinpaint.pipeline.planning import loaded_plan, plan_inpainting
 from cmbinpaint.problem.numbers import is_whole, validate_seed
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.problem.progress import Progress, Watch
@@ -259,27 +258,15 @@ def _shared(job: _Job, todo: Iterator[_Sky], stack: ExitStack) -> tuple[_Job, li
     return replace(job, plan=path, options=options), begun
 
 
-class _Loaded(threading.local):
-    """The plan that a thread of a worker read last: a solver works on one map at a time."""
-
-    path: Path | None = None
-    plan: InpaintingPlan | None = None
-
-
-_last = _Loaded()
-
-
 def _loaded(path: Path) -> InpaintingPlan:
-    """The plan of a file, read once by each thread of a worker."""
-    if _last.path != path or _last.plan is None:
-        try:
-            _last.path, _last.plan = path, load_plan(path)
-        except FileNotFoundError:
-            raise CmbInpaintError(
-                f"this worker does not see the plan's file {path}: save the plan where all workers can read it, and "
-                "give plan=PATH"
-            ) from None
-    return _last.plan
+    """The plan of a file, for a worker."""
+    try:
+        return loaded_plan(path)
+    except FileNotFoundError:
+        raise CmbInpaintError(
+            f"this worker does not see the plan's file {path}: save the plan where all workers can read it, and "
+            "give plan=PATH"
+        ) from None
 
 
 def _validate(skies: Any, executor: Any, options: dict[str, Any]) -> None:

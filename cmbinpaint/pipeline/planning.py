@@ -4,6 +4,7 @@ Inputs: a mask, perhaps a sky model; or the file of a plan. Outputs: `plan_inpai
 """
 
 import os
+import threading
 import warnings
 from dataclasses import replace
 from typing import Any
@@ -133,3 +134,22 @@ def load_plan(path: str | os.PathLike[str]) -> InpaintingPlan:
     101
     """
     return InpaintingPlan.load(path, HoleFactor.of_arrays)
+
+
+class _Last(threading.local):
+    """The plan that a thread read last."""
+
+    key: Any = None
+    plan: InpaintingPlan | None = None
+
+
+_last = _Last()
+
+
+def loaded_plan(path: str | os.PathLike[str]) -> InpaintingPlan:
+    """As `load_plan`, but one object for all maps of a thread: what was prepared for the last is found again."""
+    stat = os.stat(path)
+    key = (os.path.realpath(path), stat.st_mtime_ns, stat.st_size)
+    if _last.key != key or _last.plan is None:
+        _last.plan, _last.key = load_plan(path), key
+    return _last.plan

@@ -389,10 +389,10 @@ def test_a_table_without_columns_says_so(tmp_path: Path) -> None:
 
 
 def test_a_file_that_came_to_be_meanwhile_is_not_replaced(tmp_path: Path, monkeypatch) -> None:
-    from cmbinpaint.files import fits_write
+    from cmbinpaint.files import fits_save
 
     target = tmp_path / "map.fits"
-    monkeypatch.setattr(fits_write, "_refuse", lambda *_: target.write_bytes(b"of another process"))
+    monkeypatch.setattr(fits_save, "_refuse", lambda *_: target.write_bytes(b"of another process"))
     with pytest.raises(FitsError, match="came to be while it was written here, and is not replaced"):
         write_map(target, SKY)
     assert target.read_bytes() == b"of another process" and list(tmp_path.iterdir()) == [target]

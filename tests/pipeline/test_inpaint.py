@@ -197,7 +197,7 @@ def test_one_plan_serves_several_threads() -> None:
 
 
 def test_one_plan_that_was_used_serves_several_threads() -> None:
-    """A solver has one map at hand: each thread has its own."""
+    """A solver works on one map at a time: each thread has its own."""
     plan, skies = plan_inpainting(hole_mask()), [smooth_sky(seed) for seed in range(8)]
     known: dict[str, Any] = {"cl": spectrum(), "noise_std": NOISE, "plan": plan, "model": "gaussian"}
     expected = [fill(sky, **known) for sky in skies]
