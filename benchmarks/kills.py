@@ -2,11 +2,12 @@
 
 nice -n 10 python benchmarks/kills.py --kills 100 --seed 1 -o benchmarks/results/kills.json
 
-`inpaint --realizations`, `simulate`, `dataset`, `train` and `validate`, small ones, in turns. Each is a process forked
-from this one, which has imported everything, so that signals hit the work; it is sent SIGKILL or SIGTERM after a random
-time within that of an undisturbed run, now and then twice. Checked are: how it ended; no file under a final name that
-cannot be read whole; the inputs, bit for bit; that the same command again ends with 0, leaves nothing beside and what
-the undisturbed run left: maps and their headers, weights, optimizer and random states, arrays and tables.
+`inpaint --realizations`, `batch` in one process and in three, `simulate`, `dataset`, `train` and `validate`, small
+ones, in turns. Each is a process forked from this one, which has imported everything, so that signals hit the work;
+it is sent SIGKILL or SIGTERM after a random time within that of an undisturbed run, now and then twice. Checked
+are: how it ended; no file under a final name that cannot be read whole; the inputs, bit for bit; that the same
+command again ends with 0, leaves nothing beside and what the undisturbed run left: maps and their headers, weights,
+optimizer and random states, arrays and tables.
 """
 
 import argparse
@@ -30,6 +31,7 @@ from astropy.io import fits
 from safetensors.torch import load
 
 # What the commands import later, and would be killed in.
+import cmbinpaint.commands.batch
 import cmbinpaint.commands.dataset
 import cmbinpaint.commands.inpaint
 import cmbinpaint.commands.simulate
@@ -41,7 +43,7 @@ import cmbinpaint.training
 import cmbinpaint.training.data.build
 import cmbinpaint.training.data.shards
 import cmbinpaint.validation.validation_text  # noqa: F401
-from cmbinpaint import cli
+from cmbinpaint import cli, load_plan
 from cmbinpaint.files.fits import write_map
 from cmbinpaint.sims.skies import simulate_sky
 
@@ -79,6 +81,10 @@ skies_per_shard = 1
 """
 COMMANDS = {
     "inpaint": "inpaint map.fits --mask mask.fits -o out/filled.fits --realizations 6 --seed 2",
+    "batch": "batch sims/*.fits --mask mask16.fits --cl cl.txt --noise-std 3 --seed 2 --realizations 3 "
+    "--save map,holes,cl --outdir out/batch",
+    "batch-workers": "batch sims/*.fits --mask mask16.fits --cl cl.txt --noise-std 3 --seed 2 --realizations 3 "
+    "--outdir out/batch --workers 2",
     "simulate": "simulate --nside 128 --cl cl.txt --seed 1 --noise-std 3 -o out/sky.fits --overwrite",
     "dataset": "dataset data.toml -o out/set --workers 0",
     "train": "train recipe.toml -o out/run --device cpu",
@@ -110,6 +116,11 @@ def make_inputs(folder: Path) -> None:
     )
     write_map(folder / "map.fits", sky.astype("f4"), unit="uK_CMB")
     write_map(folder / "mask.fits", (np.random.default_rng(0).random(sky.size) > 0.1).astype("u1"), unit=None)
+    (folder / "sims").mkdir()
+    write_map(folder / "mask16.fits", np.arange(3072) > 300, unit=None)
+    for seed in range(3):
+        sky = simulate_sky(cl, 16, fwhm=np.radians(4), noise_std=3.0, pixwin=True, seed=seed)
+        write_map(folder / "sims" / f"{seed}.fits", sky.astype("f4"), unit="uK_CMB")
     (folder / "recipe.toml").write_text(RECIPE)
     (folder / "data.toml").write_text(DATA)
 
@@ -156,6 +167,10 @@ def contents(path: Path) -> Any:
             if not raw.endswith(b"IEND\xaeB`\x82"):
                 raise ValueError(f"{path} breaks off")
             return None
+        case ".jsonl":  # what was done in which run
+            return None
+        case ".plan":
+            return load_plan(path).digest, hashlib.sha256(raw).hexdigest()
         case ".md":  # of the numbers in the .json beside
             return None
         case _:

@@ -102,7 +102,7 @@ def summary(args: argparse.Namespace, units: list[Unit]) -> Iterator[str]:
         f"{len(units) - len(left)} of {len(units)} done, {len(failed)} failed, {len(left) - len(failed)} left"
     )
     for key, error in failed.items():
-        yield f"failed: {left[key].name}: {error}"
+        yield f"failed: {left[key].name}: {' '.join(error.split())}"
 
 
 def write_moments_of(batch: Batch, units: list[Unit]) -> None:
