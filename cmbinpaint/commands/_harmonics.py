@@ -56,7 +56,7 @@ def with_eb_columns(
     from cmbinpaint.sphere.maps import to_nest
 
     info = request.info
-    modes = eb_maps(_cosmo(filled, request)).astype(
+    modes = eb_maps(cosmo_map(filled, request)).astype(
         info.dtype if info.dtype.startswith("float") else "float64"
     )
     made = [
@@ -75,7 +75,7 @@ def write_modes(path: Path, filled: "AnyArray", request: Request, cards: Mapping
     from cmbinpaint.files.alm_files import write_alm
     from cmbinpaint.spectra.modes import map_to_alm
 
-    alm = np.atleast_2d(map_to_alm(_cosmo(filled, request)))
+    alm = np.atleast_2d(map_to_alm(cosmo_map(filled, request)))
     known = {key: value for key, value in cards.items() if value[0] is not None} if cards else {}
     # A series resumes with what has no map yet: what a killed run left beside is made again.
     args = request.args
@@ -85,7 +85,7 @@ def write_modes(path: Path, filled: "AnyArray", request: Request, cards: Mapping
     )
 
 
-def _cosmo(filled: "AnyArray", request: Request) -> "AnyArray":
+def cosmo_map(filled: "AnyArray", request: Request) -> "AnyArray":
     """Return the map in float64, U in HEALPix's convention."""
     import numpy as np
 

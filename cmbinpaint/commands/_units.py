@@ -8,11 +8,13 @@ import hashlib
 import threading
 import time
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cmbinpaint import __version__
 from cmbinpaint.commands._fill import Filling, refuse_no_holes
+from cmbinpaint.commands._harmonics import cosmo_map, write_modes
 from cmbinpaint.commands._input import Request
 from cmbinpaint.errors import CmbInpaintError, FitsError, OutputError, kept_warnings
 
@@ -27,6 +29,8 @@ CARDS = (
     "FSKY", "NHOLES", "NFILLED", "MAPFILE", "MAPSHA", "MASKFILE", "MASKSHA", "MASKPOL", "EXCLFILE", "JOB", "BATCH",
     "FILLCOL", "MAPHDU",
 )  # fmt: skip
+# Arguments of `inpaint` that `batch` does not have.
+_INPAINT = {"overwrite": True, "eb_maps": False, "alm": False}
 # Arguments that change no fill.
 _FREE = {
     "maps", "outdir", "shard", "workers", "mpi", "dask", "save", "mean_map", "std_map", "summary", "print_slurm",
@@ -136,7 +140,7 @@ class Batch:
         key = (self.digest, self.seed, path)
         if _last.key != key or _last.filling is None:
             seed = self.seed_of(path)
-            args = argparse.Namespace(**vars(self.args) | {"map": path, "seed": seed, "overwrite": True})
+            args = argparse.Namespace(**vars(self.args) | {"map": path, "seed": seed} | _INPAINT)
             request = Request.read(args, guard=args.guard)
             refuse_no_holes(request)
             _last.key, _last.filling = key, Filling.prepare(request)
@@ -184,12 +188,14 @@ def digest_of(args: argparse.Namespace) -> str:
 
 
 def card_of(path: Path, keyword: str) -> str | None:
-    """A card of a file's first table, nothing else read; None if it is not readable."""
+    """A card of a file's primary header or first table, nothing else read; None if it is not readable."""
     from cmbinpaint.files.fits_scan import open_fits, walk
 
     try:
         with open_fits(path) as (stream, _):
-            return next((hdu.text(keyword) or None for hdu in walk(path, stream) if hdu.index == 1), None)
+            return next(
+                (hdu.text(keyword) for hdu in islice(walk(path, stream), 2) if hdu.text(keyword)), None
+            )
     except FitsError:
         return None
 
@@ -228,21 +234,18 @@ def _write_holes(batch: Batch, path: Path, unit: Unit, filling: Filling, filled:
 
 
 def _write_alm(batch: Batch, path: Path, unit: Unit, filling: Filling, filled: "AnyArray") -> Path:
-    from cmbinpaint.files.harmonics_write import write_alm
-    from cmbinpaint.sphere.harmonics import Harmonics
-
-    info, sky = filling.request.info, _full(filled, unit)
-    alm = Harmonics(info.nside, 3 * info.nside - 1).analysis(sky)
-    cards = batch.cards(unit, filling)
-    return write_alm(path, alm, info.fields, unit=info.unit, provenance=cards, overwrite=True)
+    refuse_gaps(filled, unit)
+    write_modes(path, filled, filling.request, batch.cards(unit, filling))
+    return path
 
 
 def _write_cl(batch: Batch, path: Path, unit: Unit, filling: Filling, filled: "AnyArray") -> Path:
-    from cmbinpaint.files.harmonics_write import write_cl
+    from cmbinpaint.files.spectrum_write import write_cl
     from cmbinpaint.spectra.full_sky import power_of
 
+    refuse_gaps(filled, unit)
     info, cards = filling.request.info, batch.cards(unit, filling)
-    cl = power_of(_full(filled, unit))
+    cl = power_of(cosmo_map(filled, filling.request))
     return write_cl(path, cl, info.fields, unit=info.unit, provenance=cards, overwrite=True)
 
 
@@ -254,7 +257,8 @@ def _history(filling: Filling) -> list[str]:
     return filling.history[1:]
 
 
-def _full(filled: "AnyArray", unit: Unit) -> "AnyArray":
+def refuse_gaps(filled: "AnyArray", unit: Unit) -> None:
+    """Refuse the harmonics of a map with pixels that have no value."""
     import numpy as np
 
     from cmbinpaint.sphere.maps import is_unseen
@@ -263,4 +267,3 @@ def _full(filled: "AnyArray", unit: Unit) -> "AnyArray":
         raise CmbInpaintError(
             f"{unit.path} is not full after filling (excluded pixels); --save alm and cl need a full sky"
         )
-    return filled.astype(np.float64)
