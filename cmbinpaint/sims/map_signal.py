@@ -74,6 +74,12 @@ def mode_windows(fields: Fields, nside: int, lmax: int, *, fwhm: Any, beam: Any,
     """Return (k, at most lmax + 1) the amplitude that each mode's a_lm are multiplied with (see `map_window`)."""
     spins = [spin for spin, rows in fields.spins for _ in range(rows.start, rows.stop)]
     beams = [beam] * fields.n
+    if fields.n > 1 and isinstance(beam, list | tuple):
+        lengths = [np.size(row) for row in beam]
+        if len(set(lengths)) > 1:
+            raise SpectrumError(
+                f"the beams have {', '.join(map(str, lengths))} multipoles; give rows of one length, from ell = 0"
+            )
     if fields.n > 1 and beam is not None and np.ndim(beam) == 2:
         if len(beam) not in {fields.n, len(fields.spins)}:
             raise SpectrumError(

@@ -217,8 +217,19 @@ def validate_spectra(spectra: Any, name: str = "cl") -> EllMatrix:
             raise SpectrumError(
                 f"{name} is in healpy's old order, TT, TE, EE, BB: {error}. Give cl[[0, 2, 3, 1]]: TT, EE, BB, TE"
             ) from None
+        if len(rows) > 2 and _is_possible(rows[[0, 2, 1, *range(3, len(rows))]]):
+            raise SpectrumError(f"{name}: EE and BB stand in each other's place: {error}") from None
         raise SpectrumError(f"{name}: {error}") from None
     return matrix
+
+
+def _is_possible(rows: FloatArray) -> bool:
+    """Whether a sky has these spectra."""
+    try:
+        EllMatrix.from_spectra(rows).cholesky()
+    except SpectrumError:
+        return False
+    return True
 
 
 def _has_old_order(rows: FloatArray) -> bool:

@@ -211,6 +211,23 @@ def test_where_only_u_is_observed_q_is_filled_and_u_stays_but_is_no_datum() -> N
     np.testing.assert_array_equal(fill(sky, mask, **of_qu())[0], filled[0])
 
 
+def test_holes_of_q_and_u_in_a_sky_of_t() -> None:
+    """Q, U UNSEEN where T is not, and a mask of T that is wider than that of polarization: each keeps what it has."""
+    wider = np.stack([MASK, MASK | (np.arange(NPIX) < 40)])
+    sky = SKY.copy()
+    lost = np.flatnonzero(wider.all(axis=0))[5:9]
+    sky[1:, lost] = hp.UNSEEN
+    with pytest.warns(
+        CmbInpaintWarning, match="4 pixels that the mask calls observed are NaN, UNSEEN or masked"
+    ):
+        filled = fill(sky, wider)
+    kept = wider[[0, 1, 1]].copy()
+    kept[1:, lost] = False
+    np.testing.assert_array_equal(filled[kept], sky[kept])
+    assert np.all(np.isfinite(filled)) and np.all(np.abs(filled[~kept]) < 1e4)
+    assert np.all(filled[0, lost] == SKY[0, lost]) and np.all(filled[~kept] != np.where(kept, 0, sky)[~kept])
+
+
 def test_guarded_and_excluded_pixels() -> None:
     masks, sky = two_masks(), observe()
     excluded = np.arange(NPIX) < NPIX // 16
@@ -373,6 +390,22 @@ NO_BB[2] = -1e-9
         (SpectrumError, r"healpy's old order, TT, TE, EE, BB.*cl\[\[0, 2, 3, 1\]\]", SKY, MASK,
          {"cl": fiducial_spectra(200)[[0, 3, 1, 2]]}),
         (SpectrumError, "not those of any sky", SKY, MASK, {"cl": NO_BB}),
+        (SpectrumError, "EE and BB stand in each other's place: the spectra are not those of any sky at ell = 2", SKY,
+         MASK, {"cl": fiducial_spectra(200)[[0, 2, 1, 3]]}),
+        (SpectrumError, "cl has shape .*: EE, BB, EB; the map is of T, Q, U, which needs TT, EE, BB, TE", SKY, MASK,
+         {"cl": CL[[0, 1, 3]]}),
+        (SpectrumError, r"cl \(BB\) holds 22 non-finite values", SKY, MASK,
+         {"cl": CL * np.array([[1], [1], [np.nan], [1]])}),
+        (SpectrumError, "or it looks to be D_ell", SKY, MASK,
+         {"cl": CL * np.arange(24) * np.arange(1, 25) / (2 * np.pi)}),
+        (SpectrumError, "the beams have 24, 12 multipoles; give rows of one length, from ell = 0", SKY, MASK,
+         {"fwhm": None, "beam": [np.ones(24), np.ones(12)]}),
+        (SpectrumError, r"beam has shape \(3, 24\); expected b_ell .*, or a row for each of E, B", SKY[1:], MASK,
+         of_qu(fwhm=None, beam=np.ones((3, 24)))),
+        (MaskError, "all pixels of one Stokes parameter are masked", np.array([*SKY[:2], np.full(NPIX, np.nan)]), None,
+         {}),
+        (MapError, "polconv='IAU' was given for a temperature map", SKY[0], MASK,
+         {"cl": CL[0], "noise_std": 3.0, "polconv": "IAU"}),
         (SpectrumError, "cl has shape .*: TT; the map is of T, Q, U, which needs TT, EE, BB, TE", SKY, MASK,
          {"cl": CL[0]}),
         (SpectrumError, "EE, BB; the map is of T, Q, U, which needs TT", SKY, MASK, {"cl": CL[1:3]}),
