@@ -32,7 +32,7 @@ _CARDS = {
     "MASKFILE": "mask", "MASKSHA": "mask's sha256", "JOB": "job",
 }  # fmt: skip
 
-_CHECKED, _WARNED = "self-check: ", "warning: "
+_ASSUMED, _CHECKED, _WARNED = "sky model, in ", "self-check: ", "warning: "
 
 
 def add_report_arguments(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
@@ -141,14 +141,14 @@ class Page:
         from cmbinpaint.report.page import report_page
 
         with kept_warnings() as warned:
-            numbers, first, error_source = self._numbers()
-        facts = self._facts(first, [*self.warned, *warned], error_source)
+            numbers, first, words = self._numbers()
+        facts = self._facts(first, [*self.warned, *warned], words)
         page = report_page(numbers, facts)
         outputs.make_folder(target.parent)
         write_whole(target, page, replace=self.request.args.overwrite)
 
-    def _numbers(self) -> "tuple[MapReport, MapInfo, str]":
-        """Return the numbers, what the first filled file says of itself, and what the error map is."""
+    def _numbers(self) -> "tuple[MapReport, MapInfo, dict[str, str]]":
+        """Return the numbers, what the first filled file says of itself, and what sky model and error map are."""
         from cmbinpaint.pipeline.posterior import error_map
         from cmbinpaint.report.contents import LEAST_REALIZATIONS, report_on
 
@@ -157,6 +157,7 @@ class Page:
         files = Companions(info, unit, args.max_memory)
         values, first = files.read_filled(self.filled[0])
         self._warn_of_another_job(first)
+        assumed = self._words_on(sky_model, first)
         error, source = None, ""
         if args.error_map is not None:
             error, source = files.read(args.error_map)[0], f"Standard deviation from {args.error_map.name}"
@@ -176,7 +177,7 @@ class Page:
             unit=unit,
             tolerance=0.0 if same else _ROUNDING,
         )
-        return numbers, first, source
+        return numbers, first, {"sky_model": assumed, "error_source": source}
 
     def _assumed(self) -> "tuple[SkyModel, str | None]":
         """Return the sky model, as `inpaint_map` takes it, and the unit of the work."""
@@ -196,6 +197,28 @@ class Page:
             assume_microkelvin=given,
         )
         return problem.assume_sky(**known), unit
+
+    def _words_on(self, sky_model: "SkyModel", filled: "MapInfo") -> str:
+        """Say where the drawn sky model is from, and warn if the filled file says that its own was another."""
+        from cmbinpaint.files.fits_scan import clean_text
+
+        if "sky_model" in self.known:
+            return f"the fill's own: {sky_model.source}"
+        name, source = Path(filled.path).name, clean_text(sky_model.source)
+        how = f"estimated again from {self.request.args.map.name}" if sky_model.is_estimated else "given"
+        how = f"{how} ({source.removeprefix('estimated ')})"
+        said = next((e.partition(": ")[2] for e in filled.history if e.startswith(_ASSUMED)), None)
+        if said is None:
+            return f"{how}; {name} does not say which one it was filled with"
+        if said == source:
+            return f"{how}; {name} says the same of the one it was filled with"
+        warnings.warn(
+            f"the report's sky model is not the one that {name} was filled with ({said}); give --cl, --noise-std and "
+            "so on as for the fill",
+            CmbInpaintWarning,
+            stacklevel=2,
+        )
+        return f"{how}; {name} was filled with another: {said}"
 
     def _warn_of_another_job(self, filled: "MapInfo") -> None:
         """Warn if the filled file says that it was made of other files than these."""
@@ -217,7 +240,7 @@ class Page:
                     stacklevel=2,
                 )
 
-    def _facts(self, filled: "MapInfo", warned: Sequence[str], error_source: str) -> "ReportFacts":
+    def _facts(self, filled: "MapInfo", warned: Sequence[str], words: Mapping[str, str]) -> "ReportFacts":
         """Return what the page says in words; of the fill, what its file says of itself."""
         from cmbinpaint.files.fits_scan import clean_text
         from cmbinpaint.report.page import ReportFacts
@@ -245,7 +268,7 @@ class Page:
             history=filled.history,
             warnings=tuple((earlier | {clean_text(text): text for text in warned}).values()),
             self_check=None if verdict is None else (line or verdict, numbers),
-            error_source=error_source,
+            **words,
             command=common.command_line(self.request.args.argv),
         )
 

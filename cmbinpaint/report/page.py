@@ -69,6 +69,8 @@ class ReportFacts:
         The verdict and all numbers (which may be empty), or None if it did not run.
     error_source
         What the error map is; empty if there is none.
+    sky_model
+        Where the drawn sky model is from; empty if there is none.
     command
         What made this report.
     """
@@ -81,6 +83,7 @@ class ReportFacts:
     warnings: tuple[str, ...] = ()
     self_check: tuple[str, str] | None = None
     error_source: str = ""
+    sky_model: str = ""
     command: str = field(default="", kw_only=True)
 
 
@@ -103,7 +106,7 @@ def report_page(report: "MapReport", facts: ReportFacts) -> str:
         _overview(report, facts),
         _maps(report),
         _close_ups(report),
-        _spectrum(report),
+        _spectrum(report, facts),
         _polarization(report),
         _one_point(report),
         _holes(report),
@@ -207,15 +210,17 @@ def _close_ups(report: "MapReport") -> str:
     return html.section("close-ups", "Close-ups", *parts)
 
 
-def _spectrum(report: "MapReport") -> str:
+def _spectrum(report: "MapReport", facts: ReportFacts) -> str:
     found = report.spectra
     lines = [
         "D_ell of the whole sky, before and after; the lower panel has differences in percent, arrows where they leave "
         "the picture. The band is cosmic variance: one filled sky scatters by that much by construction, so points "
         f"within it are all that a single sky can show. Beam, pixel window and noise are in; ell goes to {found.lmax}."
     ]
+    assumed = ""
     if report.model_dl is not None:
-        lines.append("The sky model is what was assumed of the map, noise included.")
+        from_where = f", {facts.sky_model}" if facts.sky_model else ""
+        assumed = html.remark(f"The sky model, noise in{from_where}.")
     if found.target is None:
         lines.append("No target was given: the differences are from the filled map itself.")
     picture = figure_png(draw_spectra(report), dpi=_DPI)
@@ -223,6 +228,7 @@ def _spectrum(report: "MapReport") -> str:
         "spectrum", "Power spectrum" if report.shown == "T" else f"Power spectrum: {found.name}",
         html.figure(picture, alt="D_ell against multipole, before and after filling, and differences", wide=True),
         html.remark(" ".join(lines)),
+        assumed,
         html.folded("The numbers of this figure", band_table(report)),
     )  # fmt: skip
 

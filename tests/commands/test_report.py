@@ -1,5 +1,6 @@
 """`cmbinpaint report` and `inpaint --report`: one page, from what is in the files."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -69,6 +70,8 @@ def test_the_page_made_afterwards_is_the_one_made_at_once(folder, words, tmp_pat
     # The self-check's numbers are not in the file, its verdict is, in ASCII; the last line names the command.
     for part in ("spectrum", "holes", "input", "provenance", "maps"):
         sections = [page[page.index(f'<section id="{part}"') :].partition("</section>")[0] for page in pages]
+        # Of the sky model each says where it is from; that it is the same one, the figure shows.
+        sections = [re.sub(r"The sky model, noise in, [^<]*", "", section) for section in sections]
         assert sections[0] == sections[1], part
     for page, sign in zip(pages, ("±", "+-"), strict=True):
         assert "It passes." in page and f" {sign} " in page[page.index('id="self-check"') :]
@@ -83,7 +86,7 @@ def test_it_says_what_is_in_the_files(folder) -> None:
         f"{n_holes:,} pixels filled", f"0 of {sky.size - n_holes:,} observed", "No warnings were given.", info.sha256,
         fits.sha256_of(folder / "filled.fits"), "column TMASK of the map's file", "K_CMB", "realization, gaussian",
         f"cmbinpaint inpaint {folder / 'sky.fits'}", "sky model, in uK_CMB: estimated", HOSTILE,
-        "The sky model is what was assumed of the map",
+        "The sky model, noise in, the fill's own: estimated from the observed",
     ):  # fmt: skip
         assert text in page, text
     assert HOSTILE not in (folder / "at-once" / "report.html").read_text(encoding="utf-8")
@@ -106,6 +109,38 @@ def test_truth_error_map_and_several_maps_of_any_name_are_taken_in(folder, words
     assert "Standard deviation from error.fits." in page
     table = page[page.index("Filled values by depth") :]
     assert " 5 (1.3" in table  # µK: the first row ends with the error map's value
+
+
+def test_it_says_whose_the_sky_model_is(folder, words, tmp_path, capsys) -> None:
+    """Estimated again from the same pixels it is the fill's; given by options only as far as HISTORY says so."""
+    assert run(*words, "-o", tmp_path / "same") == 0
+    assert capsys.readouterr().err == ""
+    page = said(tmp_path / "same" / "report.html")
+    assert "The sky model, noise in, estimated again from sky.fits (from the observed" in page
+    assert "; filled.fits says the same of the one it was filled with." in page
+
+    theory = simulate_sky(fiducial_cl(3 * NSIDE - 1), NSIDE, noise_std=2.0, pixwin=True, seed=5)
+    fits.write_map(tmp_path / "sky.fits", np.where(valid_at(NSIDE), theory, np.nan), unit="uK_CMB")
+    np.savetxt(tmp_path / "cl.txt", fiducial_cl(3 * NSIDE - 1), header="C_ell in uK^2")
+    known = ["--cl", tmp_path / "cl.txt", "--noise-std", 2]
+    assert run("inpaint", tmp_path / "sky.fits", *known, "--seed", 1, "-o", tmp_path / "filled.fits") == 0
+    words = ["report", tmp_path / "sky.fits", tmp_path / "filled.fits"]
+    assert run(*words, *known, "-o", tmp_path / "given") == 0
+    assert capsys.readouterr().err == ""
+    given = "The sky model, noise in, given (given cl, noise given); filled.fits says the same of the one"
+    assert given in said(tmp_path / "given" / "report.html")
+
+    assert run(*words, "-o", tmp_path / "other") == 0
+    warned = "the report's sky model is not the one that filled.fits was filled with (given"
+    assert warned in capsys.readouterr().err
+    page = said(tmp_path / "other" / "report.html")
+    assert warned in page and "; filled.fits was filled with another: given cl, noise given." in page
+
+    sky, _ = fits.read_map(tmp_path / "filled.fits")
+    fits.write_map(tmp_path / "mute.fits", sky, unit="uK_CMB")
+    assert run("report", tmp_path / "sky.fits", tmp_path / "mute.fits", "-o", tmp_path / "mute") == 0
+    page = said(tmp_path / "mute" / "report.html")
+    assert "; mute.fits does not say which one it was filled with." in page
 
 
 def test_an_existing_report_is_not_replaced_unasked(folder, words, tmp_path, capsys) -> None:
