@@ -284,9 +284,21 @@ def spectra_of(cl: Any, fields: Fields, name: str = "cl") -> Any:
             f"{name} has shape {rows.shape}: {', '.join(given.fields.spectra[: len(np.atleast_2d(rows))])}; the map is "
             f"of {', '.join(fields.stokes)}, which needs {_NEEDED[fields]}"
         )
-    return given.spectra[0] if fields is Fields.T else given.spectra
+    if fields is Fields.T:
+        return given.spectra[0]
+    e, b = given.values[-2, -2, 2:], given.values[-1, -1, 2:]
+    if np.mean(b > _UNLIKELY_B * e) > 0.5:
+        warnings.warn(
+            f"cl has {_UNLIKELY_B:g} times more power in BB than in EE at most multipoles: are they in each other's "
+            "place? EE comes first",
+            CmbInpaintWarning,
+            stacklevel=4,
+        )
+    return given.spectra
 
 
+# Of a sky's B, over its E: dust has half as much as E, the CMB a hundredth.
+_UNLIKELY_B = 10.0
 _NEEDED = {
     Fields.T: "TT (lmax+1,)",
     Fields.QU: "EE, BB (2, lmax+1), or EE, BB, EB",

@@ -211,6 +211,14 @@ def test_where_only_u_is_observed_q_is_filled_and_u_stays_but_is_no_datum() -> N
     np.testing.assert_array_equal(fill(sky, mask, **of_qu())[0], filled[0])
 
 
+def test_more_b_than_e_is_warned_of() -> None:
+    with pytest.warns(
+        CmbInpaintWarning, match="10 times more power in BB than in EE at most multipoles: are they in"
+    ):
+        swapped = fill(SKY[1:], MASK, **of_qu(cl=CL[[2, 1]]))
+    assert np.all(np.isfinite(swapped))
+
+
 def test_holes_of_q_and_u_in_a_sky_of_t() -> None:
     """Q, U UNSEEN where T is not, and a mask of T that is wider than that of polarization: each keeps what it has."""
     wider = np.stack([MASK, MASK | (np.arange(NPIX) < 40)])
