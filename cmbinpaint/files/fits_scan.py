@@ -7,6 +7,7 @@ a truncated file with a warning only, and cannot bound what a compressed file un
 """
 
 import bz2
+import glob
 import gzip
 import lzma
 import os
@@ -129,6 +130,17 @@ def clean_text(text: str) -> str:
     return "".join(c if " " <= c <= "~" else " " for c in ascii_text(text))
 
 
+def _series_of(path: Path) -> str:
+    """Say so where `inpaint --realizations` wrote files in place of one."""
+    stem, dot, ending = path.name.partition(".fits")
+    there = (p.name for p in path.parent.glob(f"{glob.escape(stem)}_*{dot}{glob.escape(ending)}"))
+    numbered = sorted(n for n in there if n.removeprefix(f"{stem}_").removesuffix(dot + ending).isdecimal())
+    if not numbered:
+        return ""
+    others = len(numbered) - 1
+    return f"; {numbered[0]} does" + (f", and {others} like it" if others else "")
+
+
 @contextmanager
 def open_fits(path: Path) -> Iterator[tuple[BinaryIO, bool]]:
     """Open a FITS file for reading; yield (stream, whether it is compressed).
@@ -148,7 +160,7 @@ def open_fits(path: Path) -> Iterator[tuple[BinaryIO, bool]]:
     if path.is_dir():
         raise FitsError(f"{path} is a directory; the path of a FITS file was expected")
     if not path.exists():
-        raise FitsError(f"{path} does not exist (looked from {os.getcwd()})")
+        raise FitsError(f"{path} does not exist (looked from {os.getcwd()}){_series_of(path)}")
     if not path.is_file():
         raise FitsError(f"{path} is not a regular file; the path of a FITS file was expected")
     try:

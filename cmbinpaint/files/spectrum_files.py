@@ -33,6 +33,7 @@ _FALL_OF_DL = 0.05
 _LONGEST = 1 << 28  # bytes: no spectrum is longer
 _HIGHEST_FIRST_ELL = 100_000
 _UNPACKERS: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
+_NUMPY = (b"\x93NUMPY", b"PK\x03\x04")  # .npy, .npz
 _NO_UNIT = {"", "unknown", "none"}
 
 
@@ -180,6 +181,12 @@ def _from_text(
     path: Path, content: bytes, column: int | None, fields: Fields
 ) -> tuple[FloatArray, str, str | None]:
     """Return values from ell = 0, what the comments say they are ("cl", "dl", "") and their unit."""
+    if b"\0" in content:
+        numpys = ", but a file of numpy" if content.startswith(_NUMPY) else ""
+        raise SpectrumError(
+            f"{path} is neither text nor FITS{numpys}; text, one column of C_ell or ell and C_ell, or what "
+            'healpy.write_cl writes is read: numpy.savetxt("cl.txt", cl, header="C_ell in uK^2") makes one of an array'
+        )
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:

@@ -34,6 +34,9 @@ __all__ = [
 ]  # fmt: skip
 
 
+_SHARE_OF_A_MAP = 0.1  # of all pixels: with so many values that no mask has, it is none
+
+
 def validate_mask(
     mask: Any,
     nside: int | None = None,
@@ -131,6 +134,8 @@ def _observed(values: AnyArray, threshold: float | None, what: str) -> BoolArray
     if values.dtype.kind == "b":
         return values.astype(bool)
     if values.dtype.kind == "f":
+        if threshold is None:
+            _refuse_a_map(values, what)
         nans = np.isnan(values)
         if nans.any():
             raise MaskError(_faulty(nans, "NaN", "set them to 0 or 1", what))
@@ -149,6 +154,20 @@ def _observed(values: AnyArray, threshold: float | None, what: str) -> BoolArray
             + f"; if it is apodized, threshold=0.9 ({option} 0.9) sets from which value on a pixel counts as 1"
         )
     return values.astype(bool)
+
+
+def _refuse_a_map(values: AnyArray, what: str) -> None:
+    """Refuse values like temperatures; an apodized mask may ripple a little below 0 and above 1."""
+    known = values[np.isfinite(values)]
+    beyond = known[((known < 0) | (known > 1)) & (known != np.round(known))]  # without UNSEEN, which is whole
+    if beyond.size <= _SHARE_OF_A_MAP * values.size:
+        return
+    low, high = float(beyond.min()), float(known.max())
+    if low < -0.5 or not 0.5 <= high <= 2:
+        raise MaskError(
+            f"the {what} looks like a map, not a mask: its values go from {low:g} to {high:g}; 1 where observed and 0 "
+            f"elsewhere was expected (--{what.split()[0]}-field names another column of a file)"
+        )
 
 
 def _is_positive(number: Any) -> bool:

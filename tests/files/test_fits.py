@@ -459,8 +459,23 @@ def test_pixel_indices_must_be_whole(tmp_path: Path) -> None:
 # --- faults ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", ["filled.fits", "odd[1].fits.gz"])
+def test_where_one_file_was_expected_a_series_is_named(tmp_path: Path, name: str) -> None:
+    """`inpaint -o filled.fits --realizations 3` writes filled_000.fits and so on."""
+    stem, dot, ending = name.partition(".fits")
+    for i in range(5, 7):
+        (tmp_path / f"{stem}_{i:03d}{dot}{ending}").touch()
+        with pytest.raises(FitsError) as raised:
+            read_map(tmp_path / name)
+        more = ", and 1 like it" if i > 5 else ""
+        assert str(raised.value).endswith(f"); {stem}_005{dot}{ending} does{more}")
+
+
 def test_files_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(FitsError, match=r"absent\.fits does not exist \(looked from "):
+        read_map(tmp_path / "absent.fits")
+    (tmp_path / "absent_mask.fits").touch()
+    with pytest.raises(FitsError, match=r"absent\.fits does not exist \(looked from [^;]*\)$"):
         read_map(tmp_path / "absent.fits")
     with pytest.raises(FitsError, match="is a directory; the path of a FITS file was expected"):
         read_map(tmp_path)

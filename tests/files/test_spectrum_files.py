@@ -69,6 +69,18 @@ def test_files_that_hold_no_spectrum_are_refused(tmp_path, text, error):
         read_cl(path)
 
 
+@pytest.mark.parametrize("save", [np.save, np.savez], ids=["npy", "npz"])
+def test_arrays_of_numpy_are_refused_with_what_is_read(tmp_path, save):
+    with (tmp_path / "cl").open("wb") as stream:
+        save(stream, CL)
+    text = "cl is neither text nor FITS, but a file of numpy; text, one column of C_ell or ell and C_ell"
+    with pytest.raises(SpectrumError, match=text):
+        read_cl(tmp_path / "cl")
+    (tmp_path / "cl").write_bytes(b"\x89HDF\r\n\x1a\n\0\0")
+    with pytest.raises(SpectrumError, match="cl is neither text nor FITS; text, one column"):
+        read_cl(tmp_path / "cl")
+
+
 def test_missing_files_columns_and_kinds_are_refused(tmp_path):
     with pytest.raises(SpectrumError, match="no such file; a spectrum was expected"):
         read_cl(tmp_path / "none")

@@ -211,6 +211,7 @@ def test_thresholds_cut():
 
 
 ONES = np.ones(48)
+MAP = np.where(np.arange(48) == 7, -120.5, 119.9 * np.sin(np.arange(48.0)))
 
 
 @pytest.mark.parametrize(
@@ -245,6 +246,25 @@ ONES = np.ones(48)
             "7 pixels of the mask are NaN, the first at index 41",
         ),
         (np.where(np.arange(48) == 5, -1, ONES), {}, "1 pixel of the mask is negative, the first at index 5"),
+        *(
+            (
+                MAP * unit,
+                {"what": what},
+                f"the {what} looks like a map, not a mask: its values go from -{low:g} to",
+            )
+            for unit, low, what in ((1, 120.5, "mask"), (1e-6, 0.0001205, "exclude mask"))
+        ),
+        (
+            abs(MAP),
+            {},
+            "looks like a map, .* to 120.5; 1 where observed .* .--mask-field names another column",
+        ),
+        (
+            np.where(np.arange(48) == 5, hp.UNSEEN, MAP),
+            {},
+            "looks like a map, not a mask: its values go from -120.5 to",
+        ),
+        (ONES + 0.01 * np.sin(np.arange(48)), {}, "48 pixels|47 pixels of the mask are neither 0 nor 1"),
         (np.where(np.arange(48) == 5, hp.UNSEEN, ONES), {}, "UNSEEN .-1.6375e30., the first at index 5"),
         (
             ONES * 0.5,
