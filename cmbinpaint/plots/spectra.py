@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator
 
 from cmbinpaint._types import FloatArray
 from cmbinpaint.plots.figures import COLORS, add_legend, new_axes, plain_ticks, styled
@@ -262,6 +263,9 @@ def _dl_scale(ax: Axes, first: FloatArray, scatter: FloatArray, *, signed: bool)
         ax.set_ylim(float(np.nanmin(first)) / 3, 2 * high)
         return
     largest = max(abs(low), abs(high)) or 1.0
-    ax.set_yscale("symlog", linthresh=0.05 * largest)
+    linear = 0.05 * largest
+    ax.set_yscale("symlog", linthresh=linear)
+    decades = 10.0 ** np.arange(np.ceil(np.log10(linear)), np.log10(2 * largest))
+    ax.yaxis.set_major_locator(FixedLocator([*-decades[::-1], 0.0, *decades]))  # its own crowd about zero
     ax.set_ylim(-2 * abs(low) if low < 0 else -0.05 * largest, 2 * abs(high) if high > 0 else 0.05 * largest)
     ax.axhline(0.0, color=COLORS["target"], lw=0.6)

@@ -113,5 +113,6 @@ def test_a_panel_for_each_spectrum_with_limits_of_its_first_curve() -> None:
     assert (positive.get_yscale(), signed.get_yscale()) == ("log", "symlog")
     assert 0 < positive.get_ylim()[0] < 1 and 4.5 < positive.get_ylim()[1] < 10
     assert -3 < signed.get_ylim()[0] < -1 < 1 < signed.get_ylim()[1] < 3
+    np.testing.assert_allclose(signed.get_yticks(), [-1, -0.1, 0, 0.1, 1])  # linear from -0.05 to 0.05
     assert len(figure.legends) == 1 and not any(ax.get_legend() for ax in figure.axes)
     np.testing.assert_array_equal(signed.lines[1].get_ydata(), spectra["EB"]["observed"])

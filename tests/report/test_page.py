@@ -6,7 +6,9 @@ import io
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.image import imread
+from matplotlib.text import Text
 
 from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.report.contents import MapReport, report_on
@@ -67,6 +69,18 @@ def words(page: str) -> str:
 def pictures(page: str) -> list[np.ndarray]:
     found = [str(a["src"]).partition(",")[2] for tag, a in read(page).tags if tag == "img"]
     return [imread(io.BytesIO(base64.b64decode(data))) for data in found]
+
+
+@pytest.mark.parametrize("report", [full, bare])
+def test_no_label_of_a_close_up_is_cut_off(report) -> None:
+    for index in range(2):
+        figure = draw_close_up(report(), index, "filled").figure
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        texts = [t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip()]
+        assert {"offset to the east [deg]", "offset to the north [deg]"} <= {t.get_text() for t in texts}
+        boxes = np.array([t.get_window_extent(canvas.get_renderer()).extents for t in texts])
+        assert np.all(boxes >= -0.5) and np.all(boxes[:, 2:] <= figure.bbox.extents[2:] + 0.5)
 
 
 @functools.cache
