@@ -161,6 +161,8 @@ def draw_fill(exam: Exam, network: NetworkInpainter, path: Path) -> None:
     figure, axes = plt.subplots(1, len(maps), figsize=(14, 3.3), layout="constrained")
     for axis, (title, shown) in zip(axes, maps.items(), strict=True):
         draw_patch(shown, 60.0, 14.0, side_deg=28.0, limit=200.0, title=title, colorbar=False, ax=axis)
+        axis.set_ylabel("" if axis is not axes[0] else axis.get_ylabel())
+    figure.colorbar(axes[0].images[0], ax=list(axes), label="µK", shrink=0.75, pad=0.01)
     figure.savefig(path, dpi=100)
 
 
