@@ -5,7 +5,7 @@
 
 FOLDER holds the files of its example (map, two masks and spectra of T, Q, U at nside 16, from its repository,
 ChristianGim/CMB-PAInT). It factorizes the covariance of all pixels (Gimeno-Amo et al. 2024), to whose diagonal it adds
-`Noise_Level` per cent, 1e-4 as it comes; the model here has white noise of that variance, and its spectra have the
+`Noise_Level` per cent; the model here has white noise of that variance, and its spectra have the
 broad prior of monopole and dipole that this package uses. One process and one thread each; seconds
 are processor time. Its Cholesky factor tells
 the posterior covariance, which judges both: the difference of the means in posterior standard deviations, and draws
@@ -32,7 +32,7 @@ from cmbinpaint.gaussian.solver import GaussianSolver
 from cmbinpaint.sims import SkyModel
 from cmbinpaint.sims.map_signal import with_broad_prior
 
-NOISE_PERCENT = 1e-4
+NOISE_PERCENT = 0.02  # 1.4 % of the rms: less than 1 % is taken as 1 % here
 DRAWS = 200
 FILES = {
     "map": "cmbpaint_example_map_TQU.fits", "T mask": "cmbpaint_example_I_mask.fits",
@@ -92,7 +92,10 @@ def run_peer(python: Path, files: dict[str, Path], spectra: np.ndarray, folder: 
         subprocess.run([python, "-c", PEER, text], check=True)
 
     configure()
-    seconds = {name: step(name) for name in ("local_covariance_matrix", "cholesky", "local_inpainting")}
+    names = ["local_covariance_matrix", "cholesky", "local_inpainting"]
+    if (folder / f"Cov_TT_lmax_{spectra.shape[1] - 1}.npy").exists():  # the covariance of a run before
+        names = names[1:]
+    seconds = {name: step(name) for name in names}
     configure(Zbar_PATH=None, Num_Sims=DRAWS, Inp_Out_PATH=folder / "draws")
     seconds[f"local_inpainting, {DRAWS} draws"] = step("local_inpainting")
     subprocess.run([python, "-c", FACTOR, str(folder)], check=True)
