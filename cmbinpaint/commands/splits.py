@@ -114,7 +114,7 @@ def _each(args: argparse.Namespace) -> list[argparse.Namespace]:
             raise CmbInpaintError(
                 f"{n} splits and {len(given)} times {option} were given; give it once for each split"
             )
-    without = dict.fromkeys(NOISE_OPTIONS)
+    without = dict.fromkeys((*NOISE_OPTIONS, "colored_noise"))
     return [
         argparse.Namespace(**vars(args) | without | {"map": path, "mask": mask, "noise_std": std})
         for path, mask, std in zip(args.maps, masks, noise, strict=True)
