@@ -38,6 +38,7 @@ GALLERY = (
     "spectra.py",
     "polarization.py",
     "e_and_b.py",
+    "tensor_to_scalar.py",
     "many_maps.py",
     "train_your_own.py",
     "mask_follows_sky.py",
