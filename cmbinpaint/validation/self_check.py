@@ -54,6 +54,7 @@ def self_check(
     beam: FloatArray | None = None,
     noise_std: float | FloatArray | None = None,
     noise_cov: FloatArray | None = None,
+    colored_noise_cl: FloatArray | None = None,
     sky_model: SkyModel | None = None,
     refine: int | None = None,
     nest: bool = False,
@@ -67,7 +68,7 @@ def self_check(
 
     Parameters
     ----------
-    sky, mask, plan, cl, fwhm, beam, noise_std, noise_cov, sky_model, refine, nest, unit, polconv
+    sky, mask, plan, cl, fwhm, beam, noise_std, noise_cov, colored_noise_cl, sky_model, refine, nest, unit, polconv
         As in `inpaint_map`; without anything known the sky model that it would estimate is tested.
     model
         The model that is to fill the map; it is run once, beside kriging, which the test itself rests on.
@@ -103,6 +104,7 @@ def self_check(
         "beam": beam,
         "noise_std": noise_std,
         "noise_cov": noise_cov,
+        "colored_noise_cl": colored_noise_cl,
     }
     validate_known(**known, sky_model=sky_model)
     given = cl is not None or noise_std is not None or noise_cov is not None

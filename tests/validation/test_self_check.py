@@ -143,3 +143,16 @@ def test_what_cannot_be_checked_is_refused() -> None:
         self_check(sky, mask, fwhm=0.1)
     with pytest.raises(MaskError, match="no pixel is filled with this mask"):
         self_check(sky, np.ones(mask.size))
+
+
+def test_colored_noise_that_is_given_fits() -> None:
+    """7 µK beside 3 µK of white noise; left out, it is seen."""
+    nside = 32
+    ell = np.arange(3 * nside)
+    colored = np.where(ell < 2, 0.0, 3.0 / (ell + 1.0))
+    sky = sky_of(nside, 3) + simulate_sky(colored, nside, seed=4)
+    options = {**known(nside), "model": "default", "seed": 1, "n_rotations": 12, "n_simulations": 40}
+    given = self_check(sky, mask_of(nside), colored_noise_cl=colored, **options)
+    without = self_check(sky, mask_of(nside), **options)
+    assert given.fits and not without.fits
+    assert without.ratio[0] > given.ratio[0] + 4 * given.ratio_error[0]
