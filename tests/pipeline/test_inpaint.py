@@ -382,8 +382,8 @@ def test_load_model_gives_what_inpaint_map_takes() -> None:
 def test_the_prediction_is_made_when_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     mask, sky = hole_mask(), smooth_sky(12)
     count = []
-    whole = Filler.predict
-    monkeypatch.setattr(Filler, "predict", lambda *a, **k: (count.append(1), whole(*a, **k))[1])
+    whole = Filler._predict
+    monkeypatch.setattr(Filler, "_predict", lambda *a, **k: (count.append(1), whole(*a, **k))[1])
     _, info = fill(sky, mask, return_info=True)
     assert len(count) == 1  # the realization's own
     expected = info.prediction

@@ -70,4 +70,4 @@ def test_what_cannot_be() -> None:
     few = np.zeros(one.size, bool)
     few[:40] = True
     with pytest.raises(MapError, match="too little to tell"):
-        noise_of_splits(np.where(few, np.nan_to_num(one), np.nan), two, few & MASK, unit="uK")
+        noise_of_splits(*(np.where(few, split, np.nan) for split in (one, two)), unit="uK")
