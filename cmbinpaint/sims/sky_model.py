@@ -9,6 +9,7 @@ of one level or a level per pixel; an isotropic colored part may be added to it.
 each ell.
 """
 
+import dataclasses
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -203,11 +204,17 @@ class SkyModel:
 
     def to_arrays(self) -> tuple[dict[str, Any], dict[str, AnyArray]]:
         """Texts, and arrays that it can be made of again, by `of_arrays`."""
-        said = {"nside": self.nside, "source": self.source, "is_estimated": self.is_estimated}
-        name, noise = (
-            ("noise_std", self.noise_std) if self.noise_cov is None else ("noise_cov", self.noise_cov)
-        )
-        return said, {"signal_cl": self.signal_cl, name: np.asarray(noise)}
+        said: dict[str, Any] = {}
+        arrays: dict[str, AnyArray] = {}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, int | str):
+                said[field.name] = value
+            elif value is not None:
+                arrays[field.name] = np.asarray(value)
+        if self.noise_cov is not None:
+            del arrays["noise_std"]  # it follows
+        return said, arrays
 
     @classmethod
     def of_arrays(cls, said: Mapping[str, Any], arrays: Mapping[str, AnyArray]) -> Self:

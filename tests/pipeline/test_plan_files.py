@@ -123,3 +123,13 @@ def test_a_file_is_replaced_only_if_asked(saved: Path, tmp_path: Path) -> None:
 def test_a_sky_model_of_another_nside_is_refused() -> None:
     with pytest.raises(ValueError, match="the sky model is for nside 16, the mask has 8"):
         plan_inpainting(np.arange(768) > 20, sky_model=MODEL)
+
+
+def test_colored_noise_is_left_out_of_predictions_from_a_file_too(tmp_path: Path) -> None:
+    colored = np.where(np.arange(CL.size) < 2, 0.0, 0.2 * CL)
+    model = SkyModel.from_theory(CL, NSIDE, fwhm=FWHM, noise_std=NOISE, colored_noise_cl=colored)
+    options = {"fill": "prediction", "unit": "uK"}
+    sky = SKY + simulate_sky(colored, NSIDE, seed=2)
+    expected = inpaint_map(sky, MASK, sky_model=model, **options)
+    path = plan_inpainting(MASK, sky_model=model).save(tmp_path / "a.plan")
+    np.testing.assert_array_equal(inpaint_map(sky, plan=load_plan(path), **options), expected)

@@ -1,5 +1,6 @@
 """The sky model says what is in a map, and refuses to say nonsense."""
 
+import dataclasses
 import warnings
 
 import healpy as hp
@@ -238,3 +239,16 @@ def test_noise_of_stokes_parameters() -> None:
     cov[4, 7] = 0.5
     with pytest.raises(SpectrumError, match="noise_cov is no covariance in 1 pixels, the first 7"):
         SkyModel.from_theory(SPECTRA, NSIDE, noise_cov=cov)
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_a_model_made_again_of_its_arrays_lacks_nothing(k: int) -> None:
+    """Every field of the class, so that one added tomorrow is not lost in plans' files."""
+    cl, noise = (SPECTRA[0], 3.0) if k == 1 else (SPECTRA, [3.0, 0.3, 0.3])
+    model = SkyModel.from_theory(cl, NSIDE, noise_std=noise, colored_noise_cl=0.1 * cl, source="a file")
+    model = dataclasses.replace(model, noise_source="the map's end", is_estimated=True)
+    again = SkyModel.of_arrays(*model.to_arrays())
+    assert again.digest == model.digest
+    for field in dataclasses.fields(SkyModel):
+        mine, its = getattr(model, field.name), getattr(again, field.name)
+        assert (mine is None) == (its is None) and (mine is None or np.array_equal(mine, its)), field.name
