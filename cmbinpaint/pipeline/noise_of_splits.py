@@ -46,7 +46,7 @@ def noise_of_splits(
     Raises
     ------
     MapError
-        If the maps are not of temperature, or do not agree, or too little of the sky is observed to tell.
+        If the maps are not of temperature, do not agree or are the same, or too little of the sky is observed to tell.
 
     Examples
     --------
@@ -76,6 +76,8 @@ def noise_of_splits(
             f"{valid.mean():.3g} of the sky is observed by both splits: too little to tell white from colored noise"
         )
     half = np.where(valid, (a.sky.values * a.factor - b.sky.values * b.factor) / 2, 0.0)
+    if not half.any():
+        raise MapError("the two splits are the same map: give two with independent noise")
     bands = log_bands(2, lmax - width, n, min_width=width)
     power = master(half, weights, bands, lmax)
     white, colored, slope = fit_noise(power, bands.centers, bands.n_modes * valid.mean())

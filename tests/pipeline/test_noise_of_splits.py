@@ -65,6 +65,8 @@ def test_what_cannot_be() -> None:
     one, two = splits(None, 0)
     with pytest.raises(MapError, match="temperature maps"):
         noise_of_splits(np.stack([one] * 3), np.stack([two] * 3), unit="uK")
+    with pytest.raises(MapError, match="the two splits are the same map"):
+        noise_of_splits(one, one, unit="uK")
     with pytest.raises(MapError, match="splits are of one sky"):
         noise_of_splits(one, two[: 12 * 16**2], unit="uK")
     few = np.zeros(one.size, bool)
