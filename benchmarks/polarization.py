@@ -60,20 +60,22 @@ def steps_of(valid: np.ndarray, model: SkyModel) -> dict[str, Any]:
     holes = HoleValues(solver.valid, model, factored=True)
     bins, std = holes.bins(DEPTH_EDGES)
     missing = MissingPower(solver.harmonics, model.signal, holes.places[-1])
+    counts = np.maximum(np.bincount(bins, minlength=std.size), 1)
+
+    def away(mean: np.ndarray) -> list[float]:
+        left = holes.of(exact - mean)
+        squares = np.bincount(bins, left**2, std.size) / counts
+        power = np.square(missing.of(left[-holes.places[-1].size :])).max()
+        return [float((np.sqrt(squares) / std).max()), float(power)]
+
     found: dict[str, Any] = {}
     for kind in ("holes", "diagonal"):
         one = GaussianSolver(valid, model, precondition=kind)
-        away = []
-        for steps in STEPS:
-            left = holes.of(exact - one.solve(observed, steps=steps).mean)
-            squares = np.bincount(bins, left**2, std.size) / np.maximum(
-                np.bincount(bins, minlength=std.size), 1
-            )
-            power = np.square(missing.of(left[-holes.places[-1].size :])).max()
-            away.append([float((np.sqrt(squares) / std).max()), float(power)])
-        found[kind] = {"away": away}
+        found[kind] = {"away": [away(one.solve(observed, steps=steps).mean) for steps in STEPS]}
     solution = solver.solve(observed)
-    return found | {"steps": solution.steps, "estimates": [solution.change, solution.power]}
+    return found | {
+        "steps": solution.steps, "estimates": [solution.change, solution.power], "left": away(solution.mean)
+    }  # fmt: skip
 
 
 def bias_of(valid: np.ndarray, model: SkyModel, skies: int) -> dict[str, Any]:
