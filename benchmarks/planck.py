@@ -22,7 +22,7 @@ from common import write
 from scipy.stats import chi2
 
 from cmbinpaint import inpaint_map, plan_inpainting, read_map, read_mask, self_check
-from cmbinpaint.pipeline.optimal_spectrum import Estimator
+from cmbinpaint.pipeline.bandpower_estimator import Estimator
 from cmbinpaint.plots import draw_sky, save_figure
 from cmbinpaint.sims import SkyModel, fiducial_cl, simulate_sky
 from cmbinpaint.spectra.bandpowers import Bandpowers

@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 # What the extras of the package bring; the core does without.
-EXTRAS = {"network": ("torch", "safetensors", "PIL"), "theory": ("camb",)}
+EXTRAS = {"network": ("torch", "safetensors", "PIL"), "theory": ("camb",), "sacc": ("sacc",)}
 
 
 class CmbInpaintError(ValueError):

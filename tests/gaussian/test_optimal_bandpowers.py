@@ -7,7 +7,7 @@ import pytest
 from scipy.special import eval_legendre
 
 from cmbinpaint.errors import MapError
-from cmbinpaint.gaussian.optimal_bandpowers import InverseCovariance, quadratic, response
+from cmbinpaint.gaussian.optimal_bandpowers import InverseCovariance, Response, quadratic
 from cmbinpaint.sims import SkyModel, fiducial_cl
 from cmbinpaint.sphere.pixels import pixel_vectors
 from cmbinpaint.sphere.windows import gaussian_beam, pixel_window
@@ -43,6 +43,18 @@ class Dense:
         return np.array([0.5 * np.sum(one * band) for band in self.bands])
 
 
+def estimates(inverse: InverseCovariance, shapes: np.ndarray, sky: np.ndarray, other=None) -> np.ndarray:
+    """(n,) of T."""
+    second = None if other is None else inverse.apply(other)
+    return quadratic(inverse.apply(sky), shapes[None], second)[0]
+
+
+def response(inverse: InverseCovariance, shapes: np.ndarray, window: np.ndarray, seed: int, rounds: int):
+    """(n, lmax+1) of T."""
+    made = Response(shapes[None], window[None], np.random.SeedSequence(seed), rounds)
+    return np.stack([made.of(band, inverse)[0, 0] for band in range(len(shapes))])
+
+
 @pytest.fixture(scope="module")
 def setting():
     window = (gaussian_beam(np.radians(15), LMAX) * pixel_window(NSIDE, LMAX)) ** 2
@@ -59,10 +71,10 @@ def test_estimates_are_those_of_dense_algebra(setting) -> None:
     dense = Dense(valid, model.signal_cl, shapes * window)
     inverse = InverseCovariance(valid, model)
     first, second = np.random.default_rng(0).standard_normal((2, valid.size)) * 50
-    found = [quadratic(inverse.apply(sky), shapes * window) for sky in (first, second)]
+    found = [estimates(inverse, shapes * window, sky) for sky in (first, second)]
     np.testing.assert_allclose(found[0], dense.estimates(first), rtol=3e-4)
-    cross = quadratic(inverse.apply(first), shapes * window, inverse.apply(second))
-    total = quadratic(inverse.apply(first + second), shapes * window)
+    cross = estimates(inverse, shapes * window, first, second)
+    total = estimates(inverse, shapes * window, first + second)
     np.testing.assert_allclose(2 * cross, total - found[0] - found[1], rtol=1e-6, atol=1e-6 * total.max())
 
 
@@ -89,7 +101,7 @@ def test_the_response_is_that_of_dense_algebra(setting) -> None:
     dense = Dense(valid, model.signal_cl, shapes * window)
     inverse = InverseCovariance(valid, model)
     # 21 vectors: the first band, of 12 modes, is summed over them; others have the noise of random signs.
-    found = np.array(list(response(inverse, shapes * window, window, np.random.default_rng(2), 21)))
+    found = response(inverse, shapes * window, window, 2, 21)
     wanted = np.array([dense.response(ell, window[ell]) for ell in range(LMAX + 1)]).T
     np.testing.assert_allclose(found[0, 2:], wanted[0, 2:], rtol=2e-3, atol=2e-3 * wanted[0].max())
     fisher, dense_fisher = found @ shapes.T, wanted @ shapes.T
@@ -105,10 +117,10 @@ def test_templates_leave_no_trace_and_cost_what_dense_algebra_says(setting) -> N
     inverse = InverseCovariance(valid, model, [dust])
     dense = Dense(valid, model.signal_cl, shapes * window, [dust])
     sky = np.random.default_rng(3).standard_normal(valid.size) * 50
-    found = quadratic(inverse.apply(sky), shapes * window)
+    found = estimates(inverse, shapes * window, sky)
     np.testing.assert_allclose(found[1:], dense.estimates(sky)[1:], rtol=2e-3)
-    np.testing.assert_allclose(quadratic(inverse.apply(sky + 300 * dust), shapes * window), found, rtol=1e-2)
-    without = quadratic(InverseCovariance(valid, model).apply(sky + 300 * dust), shapes * window)
+    np.testing.assert_allclose(estimates(inverse, shapes * window, sky + 300 * dust), found, rtol=1e-2)
+    without = estimates(InverseCovariance(valid, model), shapes * window, sky + 300 * dust)
     assert np.all(without[:2] > 2 * found[:2])
 
 
@@ -126,7 +138,7 @@ def test_without_holes_estimates_are_full_sky_spectra() -> None:
     inverse = InverseCovariance(np.ones(12 * NSIDE**2, bool), model)
     window = np.ones(LMAX + 1)
     shapes = np.eye(LMAX + 1)[2:9]
-    found = np.array(list(response(inverse, shapes, window, np.random.default_rng(4), 1)))
+    found = response(inverse, shapes, window, 4, 1)
     ell = np.arange(2, 9)
     # Fisher's matrix of a full sky: half the modes over the squared power of signal and noise.
     total = model.signal_cl[2:9] + NOISE**2 * 4 * np.pi / (12 * NSIDE**2)
