@@ -68,7 +68,11 @@ def temperature_setting(nside: int, cl: np.ndarray) -> tuple[SkyModel, np.ndarra
     lmax, fwhm = 3 * nside - 1, 3 * pixel_size(nside)
     model = SkyModel.from_theory(cl, nside, fwhm=fwhm, noise_std=NOISE, lmax=lmax)
     window = np.square(gaussian_beam(fwhm, lmax) * pixel_window(nside, lmax))
-    return model, window, log_bands(2, 3 * nside // 2, BANDS, min_width=2)
+    return model, window, bands_of(nside)
+
+
+def bands_of(nside: int) -> Bandpowers:
+    return log_bands(2, 3 * nside // 2, min(BANDS, 3 * nside // 4 - 1), min_width=2)
 
 
 def polarization(nside: int, skies: int, n_sims: int) -> dict[str, Any]:
@@ -79,7 +83,7 @@ def polarization(nside: int, skies: int, n_sims: int) -> dict[str, Any]:
     tensor = (spectra[TRUE_R[1]] - spectra[0.0])[1] / TRUE_R[1]
     model = SkyModel.from_theory(spectra[0.0], nside, fwhm=fwhm, noise_std=level, lmax=lmax)
     beam = gaussian_beam(fwhm, lmax) * pixel_window(nside, lmax, spin=2)
-    window, bands = np.tile(np.square(beam), (3, 1)), log_bands(2, 3 * nside // 2, BANDS, min_width=2)
+    window, bands = np.tile(np.square(beam), (3, 1)), bands_of(nside)
     estimator = Estimator(np.stack([valid, valid]), model, bands, window, seed=1)
     bias = estimator.noise_bias(n_sims)
     weights = {"decoupled": valid.astype(float), "apodized": apodize(valid, APODIZED_DEG)}

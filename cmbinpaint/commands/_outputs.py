@@ -15,7 +15,7 @@ from cmbinpaint._files import refuse_special
 from cmbinpaint.errors import OutputError
 
 # Arguments that say where a command writes.
-_WRITTEN = {"output", "outdir", "report", "mean_map", "std_map"}
+_WRITTEN = {"output", "outdir", "report", "mean_map", "std_map", "optimal_output"}
 _NO_PATHS = {"argv", "invoke"}
 
 

@@ -15,7 +15,13 @@ from cmbinpaint.commands import _common as common
 from cmbinpaint.commands import _input as source
 from cmbinpaint.commands import _outputs as outputs
 from cmbinpaint.commands._companions import Companions
-from cmbinpaint.commands._optimal import add_optimal_arguments, optimal_of, optimal_table
+from cmbinpaint.commands._optimal import (
+    add_optimal_arguments,
+    optimal_file,
+    optimal_of,
+    optimal_table,
+    write_optimal,
+)
 from cmbinpaint.errors import CmbInpaintError
 
 if TYPE_CHECKING:
@@ -39,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--observed", metavar="FILE", type=Path, help="the map before it was filled")
     parser.add_argument("--mask", metavar="FILE", type=Path, help="FITS mask, 1 = observed, or weights")
     source.add_column_arguments(parser.add_argument)
-    parser.set_defaults(hdu=1)
+    parser.set_defaults(hdu=1, mpi=False, dask=None)
     parser.add_argument("--unit", metavar="U", help="declares the unit of all maps (K, mK or uK)")
     parser.add_argument("--ordering", choices=["RING", "NESTED"], help="declares it where a header lacks it")
     parser.add_argument("--fwhm-arcmin", metavar="X", type=common.positive_float,
@@ -72,22 +78,20 @@ def _apodization(text: str) -> tuple[float, str]:
 def run(args: argparse.Namespace) -> int:
     """Compare, print, write."""
     table_path, figure_path = _outputs(args.output)
-    best_path = (
-        table_path and table_path.with_name(f"{table_path.stem}_optimal.csv") if args.optimal else None
-    )
+    best_path = optimal_file(args, table_path)
     wanted = [path for path in (table_path, figure_path, best_path) if path is not None]
     outputs.refuse_outputs(args, wanted, overwrite=args.overwrite)
     comparison, best = _compare(args)
     print("\n\n".join([*_texts(comparison), *([optimal_table(best)] if best else [])]))
-    if table_path is None or figure_path is None:
-        return 0
     if best is not None and best_path is not None:
-        write_whole(best_path, best.csv(), replace=args.overwrite)
-    as_text = _json if table_path.suffix == ".json" else _csv
-    write_whole(table_path, as_text(comparison), replace=args.overwrite)
-    with common.stage("figure"):
-        _draw(comparison, best, figure_path, f"Power spectra of {args.map.name}", replace=args.overwrite)
-    print("\n".join(map(str, wanted)))
+        write_optimal(best, best_path, replace=args.overwrite)
+    if table_path is not None and figure_path is not None:
+        as_text = _json if table_path.suffix == ".json" else _csv
+        write_whole(table_path, as_text(comparison), replace=args.overwrite)
+        with common.stage("figure"):
+            _draw(comparison, best, figure_path, f"Power spectra of {args.map.name}", replace=args.overwrite)
+    if wanted:
+        print("\n".join(map(str, wanted)))
     return 0
 
 
@@ -215,18 +219,20 @@ def _draw(
         "roles": COMPARED | {"optimal": "network"},
     }
     ell = first.bands.centers
+    spectra = {name: one.d_ell for name, one in comparisons.items()}
+    bands = {name: one.cosmic_fraction for name, one in comparisons.items()}
+    errors = {name: one.d_ell_std for name, one in comparisons.items()}
+    # Beside the others only as they are: noise in, and the same window in or out.
+    if best is not None and best.beam_divided == first.beam_divided:
+        factor = ell * (ell + 1) / (2 * np.pi)
+        rows = (np.atleast_2d(factor * power) for power in (best.bandpowers + best.noise_bias, best.errors))
+        for name, power, error in zip(best.spectra, *rows, strict=True):
+            spectra[name], errors[name] = (
+                spectra[name] | {"optimal": power},
+                errors[name] | {"optimal": error},
+            )
     if len(comparisons) == 1:
-        curves, errors = first.d_ell, first.d_ell_std
-        # Beside the others only as they are: noise in, and the same window in or out.
-        if best is not None and best.beam_divided == first.beam_divided:
-            _, power, error = best.to_dl()
-            center = best.bands.centers
-            bias = best.noise_bias * center * (center + 1) / (2 * np.pi)
-            curves, errors = curves | {"optimal": power + bias}, errors | {"optimal": error}
-        figure = plots.draw_comparison(ell, curves, band=first.cosmic_fraction, errors=errors, **options)
+        figure = plots.draw_comparison(ell, spectra["TT"], band=bands["TT"], errors=errors["TT"], **options)
     else:
-        spectra = {name: one.d_ell for name, one in comparisons.items()}
-        bands = {name: one.cosmic_fraction for name, one in comparisons.items()}
-        errors_of = {name: one.d_ell_std for name, one in comparisons.items()}
-        figure = plots.draw_spectra(ell, spectra, bands=bands, errors=errors_of, **options)
+        figure = plots.draw_spectra(ell, spectra, bands=bands, errors=errors, **options)
     plots.save_figure(figure, path, replace=replace)

@@ -14,9 +14,10 @@ from cmbinpaint.plots.maps import (
     symmetric_limit,
 )
 from cmbinpaint.plots.polarization import draw_polarization, draw_polarized_patch
-from cmbinpaint.plots.spectra import draw_comparison, draw_dl, draw_residual, draw_spectra
+from cmbinpaint.plots.spectra import draw_bandpowers, draw_comparison, draw_dl, draw_residual, draw_spectra
 
 __all__ = [
+    "draw_bandpowers",
     "draw_before_after",
     "draw_comparison",
     "draw_coverage",

@@ -28,7 +28,7 @@ from cmbinpaint.errors import CmbInpaintError
 from cmbinpaint.plots.figures import COLORS, new_axes, styled
 
 Colors = Literal["planck", "gray", "deviation"]
-_UNIT_LABELS = {"uK_CMB": "µK", "mK_CMB": "mK", "K_CMB": "K"}
+UNIT_LABELS = {"uK_CMB": "µK", "mK_CMB": "mK", "K_CMB": "K"}
 
 
 @functools.cache
@@ -340,4 +340,4 @@ def _finish(
 def _label_bar(bar: object, unit: str | None) -> None:
     bar.outline.set_linewidth(0.6)  # type: ignore[attr-defined]
     if unit:
-        bar.set_label(_UNIT_LABELS.get(unit, unit))  # type: ignore[attr-defined]
+        bar.set_label(UNIT_LABELS.get(unit, unit))  # type: ignore[attr-defined]

@@ -11,7 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
 from cmbinpaint._types import FloatArray
+from cmbinpaint.pipeline.optimal_result import OptimalSpectrum
 from cmbinpaint.plots.figures import COLORS, add_legend, new_axes, plain_ticks, styled
+from cmbinpaint.plots.maps import UNIT_LABELS
 
 _MARKERS = {"target": "", "filled": "o", "observed": "s", "network": "D"}
 # The role of each curve of a `SpectraComparison`.
@@ -208,8 +210,8 @@ def draw_spectra(
 ) -> Figure:
     """Draw D_ell of several spectra, a panel each: TT, EE, BB, TE, EB, TB.
 
-    The first curve of a panel and the cosmic variance around it choose its limits; what else is beyond is cut off. TT,
-    EE and BB are on a logarithmic scale, the others on one that is linear around zero.
+    The first curve of a panel and the cosmic variance around it, or its errors, choose its limits; what else is beyond
+    is cut off. TT, EE and BB are on a logarithmic scale, the others on one that is linear around zero.
 
     Parameters
     ----------
@@ -239,8 +241,9 @@ def draw_spectra(
         band = None if bands is None else bands.get(name)
         bars = None if errors is None else errors.get(name)
         draw_dl(ell, curves, band=band, errors=bars, roles=roles, unit=unit, title=name, ax=ax)
-        first = next(iter(curves.values()))
-        scatter = np.zeros_like(first) if band is None else np.abs(band * first)
+        reference, first = next(iter(curves.items()))
+        scatter = np.zeros_like(first) if bars is None else bars.get(reference, np.zeros_like(first))
+        scatter = scatter if band is None else np.abs(band * first)
         _dl_scale(ax, first, scatter, signed=name[0] != name[-1])
         legend = ax.get_legend()
         if legend is not None:
@@ -269,3 +272,41 @@ def _dl_scale(ax: Axes, first: FloatArray, scatter: FloatArray, *, signed: bool)
     ax.yaxis.set_major_locator(FixedLocator([*-decades[::-1], 0.0, *decades]))  # its own crowd about zero
     ax.set_ylim(-2 * abs(low) if low < 0 else -0.05 * largest, 2 * abs(high) if high > 0 else 0.05 * largest)
     ax.axhline(0.0, color=COLORS["target"], lw=0.6)
+
+
+def draw_bandpowers(
+    best: OptimalSpectrum, cl: FloatArray | None = None, *, title: str | None = None
+) -> Figure:
+    """Draw the bandpowers of `optimal_spectrum` as D_ell with their errors, a panel for each spectrum.
+
+    Parameters
+    ----------
+    best
+        The bandpowers.
+    cl
+        Theory to compare with: what is expected of the bandpowers for it (`OptimalSpectrum.expected`).
+    title
+        Above the panels.
+
+    Returns
+    -------
+    Figure
+        The figure.
+    """
+    ell, power, error = (np.atleast_2d(row) for row in best.to_dl())
+    factor = ell[0] * (ell[0] + 1) / (2 * np.pi)
+    theory = None if cl is None else np.atleast_2d(factor * best.expected(cl))
+    panels = {}
+    for i, name in enumerate(best.spectra):
+        panels[name] = {"optimal": power[i]} | ({} if theory is None else {"theory": theory[i]})
+    return draw_spectra(
+        ell[0],
+        panels,
+        errors={name: {"optimal": row} for name, row in zip(best.spectra, error, strict=True)},
+        roles={"theory": "target", "optimal": "filled"},
+        unit=UNIT_LABELS.get(best.unit or "", best.unit),
+        title=title,
+        note="beam and pixel window "
+        + ("divided out" if best.beam_divided else "included")
+        + ", noise bias subtracted",
+    )

@@ -7,10 +7,11 @@ from itertools import pairwise
 import healpy
 import numpy as np
 import pytest
+from astropy.io import fits as astropy_fits
 
 from cmbinpaint import cli, optimal_spectrum
 from cmbinpaint.files import fits
-from cmbinpaint.sims import fiducial_cl, simulate_sky
+from cmbinpaint.sims import fiducial_cl, fiducial_spectra, simulate_sky
 
 NSIDE, LMAX = 32, 64
 
@@ -155,9 +156,44 @@ def test_optimal_bandpowers_are_those_of_the_function(folder, tmp_path, capsys) 
     assert f"{tmp_path / 'out_optimal.csv'}" in said and (tmp_path / "out.png").stat().st_size > 5000
 
 
+def test_optimal_bandpowers_of_polarization_go_into_a_fits_file(tmp_path, capsys) -> None:
+    cl, lmax = fiducial_spectra(3 * 8 - 1), 3 * 8 - 1
+    cl[2] = 0.1 * cl[1]
+    noise = np.array([1.0, 0.05, 0.05])
+    sky = simulate_sky(cl, 8, fwhm=0.3, pixwin=True, seed=1)
+    sky += noise[:, None] * np.random.default_rng(2).standard_normal(sky.shape)
+    names = ["T", "Q", "U"]
+    z = healpy.pix2vec(8, np.arange(768))[2]
+    fits.write_map(
+        tmp_path / "sky.fits", dict(zip(names, sky, strict=True)), unit=dict.fromkeys(names, "uK_CMB")
+    )
+    fits.write_map(tmp_path / "mask.fits", (np.abs(z) > 0.2).astype(np.float32), column="M")
+    table = np.column_stack([np.arange(lmax + 1), *cl])
+    np.savetxt(tmp_path / "cl.txt", table, header="ell TT EE BB TE C_ell [uK^2]")
+    words = ["--mask", tmp_path / "mask.fits", "--fields", "TQU", "--lmax", 13, "--bins", 3, "--optimal"]
+    known = ["--cl", tmp_path / "cl.txt", "--cl-kind", "cl", "--fwhm-arcmin", np.degrees(0.3) * 60]
+    options = ["--noise-std", "1,0.05", "--n-sims", 3, "--seed", 5, "--workers", 2]
+    best_file, out = tmp_path / "best.fits", tmp_path / "out"
+    assert run(tmp_path / "sky.fits", *words, *known, *options, "--optimal-output", best_file, "-o", out) == 0
+    said = capsys.readouterr().out
+    assert str(best_file) in said and not (tmp_path / "out_optimal.csv").exists()
+    assert (tmp_path / "out.png").stat().st_size > 5000
+    with astropy_fits.open(best_file) as hdus:
+        edges = [*hdus["BANDPOWERS"].data["ELL_MIN"][:3], 14]
+        found, header = hdus["BANDPOWERS"].data["CL"].reshape(6, 3), hdus["BANDPOWERS"].header
+    best = optimal_spectrum(
+        sky, np.abs(z) > 0.2, cl=cl, fwhm=0.3, noise_std=noise, bins=edges, n_sims=3, seed=5, unit="uK"
+    )
+    np.testing.assert_allclose(found, best.bandpowers, rtol=1e-5, atol=1e-6 * best.errors.min())
+    assert header["SPECTRA"] == "TT,EE,BB,TE,EB,TB"
+    assert "BB\nell_min" in said.replace(" ", "") and f"{best.to_dl()[1][2, 0]:.4g}" in said
+
+
 @pytest.mark.parametrize(
     ("words", "text"),
     [
+        (["--optimal", "--optimal-output", "a.txt"], "a name that ends in .fits, .fits.gz or .csv"),
+        (["--optimal-output", "a.fits"], "--optimal-output is for --optimal"),
         (["--seed", "1"], "--seed is for --optimal; give it too, or omit this"),
         (["--optimal", "--fwhm-arcmin", "300"], "where --cl says what it smoothed; give --cl"),
     ],

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from cmbinpaint import plots
+from cmbinpaint import OptimalSpectrum, SkyModel, plots
+from cmbinpaint.spectra import Bandpowers
 
 ELL = np.array([2.0, 10.0, 50.0, 200.0, 400.0])
 TRUTH = np.array([1000.0, 900.0, 1200.0, 5000.0, 2000.0])
@@ -116,3 +117,31 @@ def test_a_panel_for_each_spectrum_with_limits_of_its_first_curve() -> None:
     np.testing.assert_allclose(signed.get_yticks(), [-1, -0.1, 0, 0.1, 1])  # linear from -0.05 to 0.05
     assert len(figure.legends) == 1 and not any(ax.get_legend() for ax in figure.axes)
     np.testing.assert_array_equal(signed.lines[1].get_ydata(), spectra["EB"]["observed"])
+
+
+def test_bandpowers_with_their_errors_beside_what_theory_expects() -> None:
+    model = SkyModel(2, np.ones((2, 2, 8)) * np.eye(2)[..., None], [0.1, 0.1])
+    bands, n = Bandpowers([2, 4, 8]), 2
+    windows = np.zeros((3, n, 3, 8))
+    for s in range(3):
+        for b, (low, high) in enumerate([(2, 4), (4, 8)]):
+            windows[s, b, s, low:high] = 1 / (high - low)
+    powers = np.array([[3.0, 2.0], [0.3, -0.2], [0.1, -0.1]])
+    errors = 0.1 * np.abs(powers)
+    best = OptimalSpectrum(
+        bands, powers, errors, np.diag(errors.ravel() ** 2), np.eye(6), 0 * powers, windows, "uK_CMB", True, model, 9, 1
+    )  # fmt: skip
+    cl = np.stack([np.full(8, 2.5), np.full(8, 0.25)])
+    figure = plots.draw_bandpowers(best, cl, title="t")
+    assert [ax.get_title() or ax.get_title(loc="left") for ax in figure.axes] == ["EE", "BB", "EB"]
+    factor = bands.centers * (bands.centers + 1) / (2 * np.pi)
+    drawn = lines(figure.axes[1])
+    np.testing.assert_allclose(drawn["theory"], 0.25 * factor)
+    np.testing.assert_allclose(drawn["optimal"], powers[1] * factor)
+    segments = figure.axes[1].collections[0].get_segments()
+    np.testing.assert_allclose(
+        segments[0][:, 1], factor[0] * (powers[1, 0] + errors[1, 0] * np.array([-1, 1]))
+    )
+    assert figure.axes[1].get_yscale() == "symlog" and figure.axes[0].get_yscale() == "log"
+    assert "µK²" in figure.get_supylabel() and "divided out" in figure.get_supxlabel()
+    assert list(lines(plots.draw_bandpowers(best).axes[0])) == ["optimal"]
