@@ -44,6 +44,8 @@ class Filling:
         The line on the sky model, once it is known.
     steps, remaining, remaining_power
         Of the last map's conjugate gradients.
+    planned
+        The digest of the sky model if that of ``--plan FILE`` is used, or was written there.
     """
 
     request: Request
@@ -56,6 +58,7 @@ class Filling:
     steps: int = 0
     remaining: float | None = None
     remaining_power: float | None = None
+    planned: str | None = None
 
     @classmethod
     def prepare(cls, request: Request) -> "Filling":
@@ -67,6 +70,7 @@ class Filling:
         seed = None if args.fill == "prediction" else common.fresh_seed() if args.seed is None else args.seed
         filling = cls(request, model, seed, request.known, common.provenance_of(args.argv)[1])
         if "sky_model" in filling.known:
+            filling.planned = filling.known["sky_model"].digest
             filling._assume(filling.known["sky_model"])
         filling.remember(request.warned)
         return filling
@@ -110,6 +114,8 @@ class Filling:
         if path.exists() or model is None or not self.request.is_plain:
             return False
         self.request.masks.save(path, sky_model=model)
+        if not self.request.known:  # the next run reads it, and is the same job
+            self.planned = model.digest
         return True
 
     def check(self) -> str:
@@ -169,6 +175,7 @@ class Filling:
         said += [getattr(args, option) for option in OPTIONS]
         said += [None if path is None else sha256_of(path) for path in spectra_and_noise]
         said += [option for option in ("eb_maps", "alm") if getattr(args, option)]
+        said += [self.planned] if self.planned else []
         said += [sha256_of(noise) if noise is not None and Path(noise).is_file() else noise]
         return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cmbinpaint.commands import _common as common
-from cmbinpaint.commands._known import known_of_sky
+from cmbinpaint.commands._known import known_of_sky, says_of_sky
 from cmbinpaint.errors import CmbInpaintError, CmbInpaintWarning, FitsError, PlanError, kept_warnings
 
 if TYPE_CHECKING:
@@ -268,6 +268,16 @@ def read_masks(
             f"{plan.nside}, fsky {plan.fsky:.4f}); give another --plan, or omit the mask, which the plan holds"
         )
     return saved or plan
+
+
+def sky_model_of_plan(args: argparse.Namespace) -> list[str]:
+    """The digest of the sky model that fills have from ``--plan FILE`` alone; empty if they do not."""
+    from cmbinpaint.pipeline.planning import loaded_plan
+
+    if says_of_sky(args) or args.plan is None or not args.plan.exists():
+        return []
+    model = loaded_plan(args.plan).sky_model
+    return [] if model is None else [model.digest]
 
 
 def read_observed(args: argparse.Namespace, sky: "AnyArray", info: "MapInfo") -> "BoolArray":

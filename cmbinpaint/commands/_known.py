@@ -60,6 +60,11 @@ def add_spectrum_arguments(add: Any) -> None:
     add("--cl-unit", metavar="U", help="declares its unit: uK^2, K^2, dimensionless; it is converted")
 
 
+def says_of_sky(args: argparse.Namespace) -> bool:
+    """Whether any option says something of the sky."""
+    return any(value is not None for value in (args.cl, args.noise_std, args.noise_cov, args.noise_level))
+
+
 def known_of_sky(args: argparse.Namespace, info: "MapInfo") -> dict[str, Any]:
     """Return what the user knows of the sky that `info`'s map shows."""
     _refuse_contradictions(args)

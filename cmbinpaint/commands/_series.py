@@ -39,7 +39,7 @@ def still_to_do(paths: Mapping[int, Path], filling: Filling) -> list[int]:
         differs = [
             what
             for what, same in {
-                "with another map, mask, model or options": found.header.get("JOB") == wanted,
+                "with another map, mask, model, sky model or options": found.header.get("JOB") == wanted,
                 "with another seed": found.header.get("SEED") == filling.seed,
                 "as another realization": found.header.get("REALIZ") == i,
                 f"in {found.ordering} ordering": found.ordering == own.ordering,

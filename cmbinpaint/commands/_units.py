@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from cmbinpaint import __version__
 from cmbinpaint.commands._fill import Filling, refuse_no_holes
 from cmbinpaint.commands._harmonics import cosmo_map, write_modes
-from cmbinpaint.commands._input import Request
+from cmbinpaint.commands._input import Request, sky_model_of_plan
 from cmbinpaint.errors import CmbInpaintError, FitsError, OutputError, kept_warnings
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def digest_of(args: argparse.Namespace) -> str:
     """A hash of the arguments that fills follow from, files by their content."""
     from cmbinpaint.files.fits import sha256_of
 
-    said = [__version__]
+    said = [__version__, *sky_model_of_plan(args)]
     for name, value in sorted(vars(args).items()):
         if name not in _FREE:
             is_file = isinstance(value, str | Path) and str(value) and Path(value).is_file()

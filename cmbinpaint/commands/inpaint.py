@@ -118,9 +118,11 @@ def run(args: argparse.Namespace) -> int:
         print(said)
     with common.progress_bar("filling", len(left)) as bar:
         for index, filled, seconds in _fills(filling, left, bar):
-            filling.write(paths[index], filled, index)
-            if args.plan is not None and filling.save_plan(args.plan):
+            if args.plan is not None and filling.save_plan(
+                args.plan
+            ):  # first: the job's digest has its model
                 bar.write(f"{args.plan}: the plan, for the next map with this mask and sky model")
+            filling.write(paths[index], filled, index)
             bar.update()
             bar.write(filling.summary(paths[index], seconds))
     if filling.assumed:

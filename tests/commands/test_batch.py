@@ -280,6 +280,55 @@ def test_inpaint_reads_and_writes_plans(maps: Path, capsys: pytest.CaptureFixtur
     assert not Path("d.fits").exists()
 
 
+def test_the_sky_model_of_a_plan_is_part_of_the_job(maps: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Fills under a plan's spectrum and under one estimated from the map are no series."""
+    given = ["inpaint", "sims/s0.fits", "--mask", "mask.fits", "--seed", "4", "--plan", "given.plan"]
+    assert cli.main([*given, "--cl", "cl.txt", *KNOWN[2:6], "-o", "a.fits"]) == 0
+    series = [
+        "inpaint",
+        "sims/s0.fits",
+        "--mask",
+        "mask.fits",
+        "--seed",
+        "4",
+        "-o",
+        "r.fits",
+        "--realizations",
+    ]
+    assert cli.main([*series, "1"]) == 0
+    assert cli.main([*series, "2", "--plan", "given.plan"]) == 1
+    expected = "r_000.fits exists already and was made with another map, mask, model, sky model or options"
+    assert expected in capsys.readouterr().err and not Path("r_001.fits").exists()
+    many = ["batch", "sims/*.fits", "--mask", "mask.fits", "--seed", "4", "--outdir", "a", "--shard", "1/4"]
+    assert cli.main(many) == 0
+    assert cli.main([*many[:-2], "--plan", "given.plan"]) == 1
+    assert "a holds a batch with another mask, model, version or options" in capsys.readouterr().err
+    assert len(contents("a")) == 1
+
+
+def test_a_series_goes_on_with_the_plan_that_it_made(maps: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [
+        "inpaint",
+        "sims/s0.fits",
+        "--mask",
+        "mask.fits",
+        "--seed",
+        "4",
+        "--plan",
+        "r.plan",
+        "-o",
+        "r.fits",
+    ]
+    assert cli.main([*words, "--realizations", "1"]) == 0 and Path("r.plan").exists()
+    capsys.readouterr()
+    assert cli.main([*words, "--realizations", "2"]) == 0
+    assert "1 of 2 realizations are there already" in capsys.readouterr().out
+    plain = [*words[:-4], "-o", "p.fits", "--realizations", "2"]
+    assert cli.main(plain) == 0
+    for i in range(2):
+        np.testing.assert_array_equal(read_map(f"r_00{i}.fits")[0], read_map(f"p_00{i}.fits")[0])
+
+
 def test_a_job_script_that_bash_reads(maps: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("it's", "--workers", 1, "--print-slurm", 2, "--shard", "1/2") == 0
     script = capsys.readouterr().out

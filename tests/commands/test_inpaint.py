@@ -241,8 +241,8 @@ class TestRealizations:
         ("change", "what"),
         [
             (["--seed", 5], "another seed"),
-            (["--seed", 4, "--guard", 1], "another map, mask, model or options"),
-            (["--seed", 4, "--noise-std", 2], "another map, mask, model or options"),
+            (["--seed", 4, "--guard", 1], "another map, mask, model, sky model or options"),
+            (["--seed", 4, "--noise-std", 2], "another map, mask, model, sky model or options"),
         ],
     )
     def test_another_job_is_not_mixed_in(self, change, what, planck_file, tmp_path, capsys) -> None:
@@ -270,7 +270,7 @@ class TestRealizations:
             write(factor, level)
             capsys.readouterr()
             assert run(*words, "--fwhm-arcmin", beam, "--realizations", 2) == 1
-            assert "was made with another map, mask, model or options" in capsys.readouterr().err
+            assert "was made with another map, mask, model, sky model or options" in capsys.readouterr().err
         write(1.0, 1.0)
         assert run(*words, "--fwhm-arcmin", fwhm, "--realizations", 1) == 0
 
