@@ -36,6 +36,7 @@ POLARIZATION_NOISE = 2.0  # µK arcmin
 TRUE_R = (0.0, 0.001)
 APODIZED_DEG = 3.0
 TILT = 0.3  # in ln C_ell over ln ell, of the model that is off
+PASS_SIMS = 30  # of noise, the same for every model
 
 
 def temperature(nside: int, skies: int) -> dict[str, Any]:
@@ -146,7 +147,7 @@ def second_pass(nside: int, skies: int) -> dict[str, Any]:
     true = Estimator(valid, model, bands, window, seed=1)
     off_cl = cl * (ell / nside) ** TILT
     off = Estimator(valid, temperature_setting(nside, off_cl)[0], bands, window, seed=1)
-    true_bias, off_bias = true.noise_bias(100), off.noise_bias(100)
+    true_bias, off_bias = true.noise_bias(PASS_SIMS), off.noise_bias(PASS_SIMS)
     powers = np.vander(np.log(ell / nside), 3)
     for seed in range(skies):
         sky = simulate_sky(cl, nside, fwhm=fwhm, noise_std=NOISE, pixwin=True, seed=seed)
@@ -157,7 +158,7 @@ def second_pass(nside: int, skies: int) -> dict[str, Any]:
         correction = powers @ np.linalg.lstsq(at, np.log(np.maximum(ratio, 0.05)) / error, rcond=None)[0]
         again_cl = off_cl * np.exp(np.clip(correction, -3, 3))
         again = Estimator(valid, temperature_setting(nside, again_cl)[0], bands, window, seed=1)
-        found = again.estimate(sky) - again.noise_bias(100)
+        found = again.estimate(sky) - again.noise_bias(PASS_SIMS)
         ways["off"].append((first - off.windows @ cl) - (best - true.windows @ cl))
         ways["fitted"].append((found - again.windows @ cl) - (best - true.windows @ cl))
     sigma = np.sqrt(np.diag(true.solved))
