@@ -32,7 +32,6 @@ class MissingPower:
     def __init__(self, harmonics: Harmonics, signal: EllMatrix, places: IntArray) -> None:
         lmax = max(2, min(signal.lmax, 3 * harmonics.nside // 2))
         self._harmonics = Harmonics(harmonics.nside, lmax, threads=harmonics.threads)
-        self._sky = np.zeros((2, harmonics.npix))
         self._places = places - (signal.k - 2) * harmonics.npix
         edges = [2]
         while edges[-1] <= lmax:
@@ -45,9 +44,11 @@ class MissingPower:
 
     def of(self, moved: FloatArray) -> FloatArray:
         """(bands,) the amplitude of a change (n,) over the sky's: E's bands and B's, where they have power."""
-        self._sky.reshape(-1)[self._places] = moved
-        alm = self._harmonics.adjoint(self._sky)
-        alm *= 4 * np.pi / self._sky.shape[1]
+        npix = self._harmonics.npix
+        sky = np.zeros((2, npix))  # anew each time: between the steps it would be a map in memory for nothing
+        sky.reshape(-1)[self._places] = moved
+        alm = self._harmonics.adjoint(sky)
+        alm *= 4 * np.pi / npix
         power = self._in_bands(np.stack([alm_to_cl(row, self._harmonics.lmax) for row in alm]))
         return np.sqrt(power[self._used] / self._signal[self._used])
 

@@ -21,8 +21,8 @@ Tables = tuple[CovarianceTable, CovarianceTable]
 
 
 def pair_weights(
-    points: Frames,
-    places: Frames,
+    points: slice,
+    vectors: FloatArray,
     noise: FloatArray,
     numbers: AnyArray,
     present: BoolArray,
@@ -34,13 +34,13 @@ def pair_weights(
     Parameters
     ----------
     points
-        Where to predict, n.
-    places
-        Of the values to predict from, m.
+        Where to predict: which of the vectors, n.
+    vectors
+        (m, 3) unit vectors of the values to predict from.
     noise
         (2, m) variance of their noise in Q and in U.
     numbers
-        (n, k) int: which of the places are each point's neighbors.
+        (n, k) int: which of the vectors are each point's neighbors.
     present
         (n, k) bool: False where a neighbor is to have no weight.
     tables
@@ -59,17 +59,18 @@ def pair_weights(
     weights = np.empty((len(numbers), 2, 2 * k), dtype=np.float32)
     error = np.empty((len(numbers), 2, 2))
     variance = tables[0].variance / 2
+    targets = vectors[points]
 
     def run(start: int) -> None:
         chunk = slice(start, start + step)
         here = present[chunk]
-        near = places[numbers[chunk]]
+        near = _frames(vectors[numbers[chunk]])
         covariance = _between(near, tables)
         extra = NUGGET * variance + np.where(here, 0.0, ABSENT * variance)
         diagonal = np.arange(2 * k)
         level = noise[:, numbers[chunk]] + extra
         covariance[:, diagonal, diagonal] = variance + np.concatenate([level[0], level[1]], axis=1)
-        qq, qu, uq, uu = stokes_covariance(*tables, points[chunk, None], near)
+        qq, qu, uq, uu = stokes_covariance(*tables, _frames(targets[chunk, None]), near)
         right = np.stack([np.concatenate([qq, qu], axis=1), np.concatenate([uq, uu], axis=1)], axis=1)
         found = solve_batch(covariance, right).transpose(2, 0, 1)  # (chunk, 2, 2 k)
         found = np.where(np.concatenate([here, here], axis=1)[:, None, :], found, 0.0)
@@ -82,6 +83,11 @@ def pair_weights(
         for start, _ in zip(starts, pool.map(run, starts), strict=True):
             advance(min(step, len(numbers) - start))
     return weights, error
+
+
+def _frames(vectors: FloatArray) -> Frames:
+    """The frames of points (..., 3): made for a chunk at a time, for those of all pixels take nine numbers each."""
+    return Frames.at(np.ascontiguousarray(np.moveaxis(vectors, -1, 0)))
 
 
 def _between(near: Frames, tables: Tables) -> FloatArray:

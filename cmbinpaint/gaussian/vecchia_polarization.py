@@ -16,7 +16,7 @@ from cmbinpaint.gaussian.conditioning_sets import NEAREST, Conditioning, Group
 from cmbinpaint.gaussian.polarization_weights import pair_weights
 from cmbinpaint.gaussian.vecchia import HoleFactor, Step, sparse_rows
 from cmbinpaint.sphere import maps
-from cmbinpaint.sphere.pixel_covariance import CovarianceTable, Frames
+from cmbinpaint.sphere.pixel_covariance import CovarianceTable
 from cmbinpaint.sphere.pixels import pixel_size
 
 
@@ -54,7 +54,6 @@ def factor_polarization(
     extra = hole_noise_std**2
     expect(n_holes)
     noise = np.concatenate([np.square(noise_std[:, conditioning.data]), np.full((2, n_holes), extra)], axis=1)
-    places = Frames.at(np.ascontiguousarray(conditioning.vectors.T))
     both, difference = signal_cl[0, 0] + signal_cl[1, 1], signal_cl[0, 0] - signal_cl[1, 1]
     steps: list[Step] = []
     std = np.empty(2 * n_holes, dtype=np.float32)
@@ -69,8 +68,10 @@ def factor_polarization(
                 CovarianceTable.from_cl(difference, covered, "xi-"),
             )
         start, stop = group.start, group.stop
-        points = places[n_data + start : n_data + stop]
-        weights, error = pair_weights(points, places, noise, group.numbers, group.present, tables, threads)
+        points = slice(n_data + start, n_data + stop)
+        weights, error = pair_weights(
+            points, conditioning.vectors, noise, group.numbers, group.present, tables, threads
+        )
         of_q = error[:, 0, 0] + extra
         own = error[:, 1, 0] / of_q  # U's weight on its own pixel's Q
         first, middle, last = 2 * start, start + stop, 2 * stop

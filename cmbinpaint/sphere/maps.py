@@ -234,11 +234,15 @@ def validate_map(
     nside = npix_to_nside(array.shape[-1])
     masked = None if mask is None else np.broadcast_to(mask, np.shape(data)).reshape(array.shape).astype(bool)
     with np.errstate(over="ignore", invalid="ignore"):
-        values = array.astype(np.float64)
+        values = np.ascontiguousarray(array, dtype=np.float64)
     known = ~(np.isnan(values) | is_unseen(values))
     if masked is not None:
         known &= ~masked
-    values[~known] = 0.0
+    if known.all():  # nothing is written then, and large maps are in memory once
+        values = values.view()
+        values.flags.writeable = False
+    else:
+        values = np.where(known, values, 0.0)
     if nest:
         values, known = to_ring(values), to_ring(known)
     return SkyInput(

@@ -14,7 +14,7 @@ from cmbinpaint.pipeline.filler import draw_observation
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere.fields import Fields
 from cmbinpaint.sphere.harmonics import Harmonics
-from cmbinpaint.sphere.pixel_covariance import CovarianceTable, Frames
+from cmbinpaint.sphere.pixel_covariance import CovarianceTable
 from cmbinpaint.sphere.pixels import pixel_vectors
 from tests.gaussian.dense import DenseSolver
 from tests.gaussian.test_vecchia import random_valid
@@ -85,10 +85,9 @@ def test_weights_are_those_of_dense_algebra():
     noise = np.array([[0.02], [0.03]]) ** 2 * np.ones((2, npix))
     both, less = (model.signal_cl[0, 0] + s * model.signal_cl[1, 1] for s in (1, -1))
     tables = CovarianceTable.from_cl(both, 2.0, "xi+"), CovarianceTable.from_cl(less, 2.0, "xi-")
-    places = Frames.at(pixel_vectors(nside).T)
     present = np.arange(6)[None] != 2
     weights, error = pair_weights(
-        places[np.array([target])], places, noise, chosen[None], present, tables, threads=1
+        slice(target, target + 1), pixel_vectors(nside), noise, chosen[None], present, tables, threads=1
     )
     used = chosen[present[0]]
     valid = np.zeros((2, npix), dtype=bool)
