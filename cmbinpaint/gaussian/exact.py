@@ -42,7 +42,9 @@ class GaussianInpainter(Inpainter):
         self, plan: InpaintingPlan, sky_model: SkyModel, *, to_refine: bool = False
     ) -> "GaussianPredictor":
         """Set up the solver for one mask and sky model."""
-        solver = GaussianSolver(plan.valid, sky_model, threads=self.threads, kept=plan.factors)
+        solver = GaussianSolver(
+            plan.valid, sky_model, threads=self.threads, kept=plan.factors, excluded=plan.excluded
+        )
         return GaussianPredictor(
             plan, sky_model, solver, self.tolerance, self.max_steps, self.power_tolerance
         )

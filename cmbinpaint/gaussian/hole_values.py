@@ -4,6 +4,7 @@ Inputs: masks, a sky model. Outputs: `HoleValues`, which the solver starts from 
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -34,6 +35,8 @@ class HoleValues:
         None: all available cores.
     kept
         As in `hole_factor`.
+    excluded
+        (npix,) or (k, npix) bool: pixels whose values nobody wants; None: none.
 
     Attributes
     ----------
@@ -41,6 +44,8 @@ class HoleValues:
         The distributions, with the rows that they are of.
     places
         Of each spin: (n,) numbers ``stokes * npix + pixel``.
+    wanted
+        Of each spin: which of them somebody wants, (n,) bool, or all of them, a slice.
     """
 
     def __init__(
@@ -52,6 +57,7 @@ class HoleValues:
         temperature: HolePosterior | None = None,
         threads: int | None = None,
         kept: Factors | None = None,
+        excluded: BoolArray | None = None,
     ) -> None:
         self.parts: list[Part] = []
         self.places = []
@@ -67,6 +73,11 @@ class HoleValues:
                 self.parts.append((rows, factor))
                 places = factor.holes
             self.places.append(places + rows.start * self._npix if rows.start else places)
+        if excluded is None or not excluded.any():
+            self.wanted: list[Any] = [slice(None)] * len(self.places)
+        else:
+            unwanted = np.broadcast_to(excluded, valid.shape).reshape(-1)
+            self.wanted = [~unwanted[places] for places in self.places]
         self._all = self.places[0] if len(self.places) == 1 else np.concatenate(self.places)
 
     @property
@@ -94,7 +105,8 @@ class HoleValues:
     def bins(self, edges: Sequence[float]) -> tuple[FloatArray, FloatArray]:
         """The bin of each value, by Stokes parameter and depth, and the signal's posterior std in each bin.
 
-        Where there is no factor, one bin for all depths, and the signal's rms.
+        Where there is no factor, one bin for all depths, and the signal's rms. What nobody wants is in a bin of its own,
+        where any change is small.
 
         Parameters
         ----------
@@ -104,7 +116,7 @@ class HoleValues:
         bins, std, n = [], [], 0
         factors = {rows.start: factor for rows, factor in self.parts}
         first = 0
-        for places in self.places:
+        for places, wanted in zip(self.places, self.wanted, strict=True):
             stokes = places // self._npix
             last = int(stokes.max(initial=first)) + 1
             if first in factors:
@@ -113,6 +125,9 @@ class HoleValues:
                 )
             else:
                 bin_of, level = (stokes - first).astype(np.int8), np.array(self._rms[first:last])
+            if not isinstance(wanted, slice):
+                bin_of = np.where(wanted, bin_of, np.int8(level.size))
+                level = np.append(level, np.inf)
             bins.append(bin_of + n)
             std.append(level)
             n += level.size

@@ -71,6 +71,8 @@ class GaussianSolver:
         None: all available cores.
     kept
         A plan's factors (`hole_factor`).
+    excluded
+        (npix,) or (k, npix) bool, RING: pixels whose values nobody wants, so that convergence is not watched there.
 
     Attributes
     ----------
@@ -100,6 +102,7 @@ class GaussianSolver:
         factor: HolePosterior | None = None,
         threads: int | None = None,
         kept: Factors | None = None,
+        excluded: BoolArray | None = None,
     ) -> None:
         if precondition not in get_args(Preconditioning):
             known = ", ".join(get_args(Preconditioning))
@@ -121,13 +124,13 @@ class GaussianSolver:
             temperature=factor,
             threads=threads,
             kept=kept,
+            excluded=excluded,
         )
         self.factor = self._holes.temperature
         self._bins = self._holes.bins(DEPTH_EDGES)
-        polarized = fields is not Fields.T and bool(self._holes.places[-1].size)
-        self._missing = (
-            MissingPower(self.harmonics, self._signal, self._holes.places[-1]) if polarized else None
-        )
+        wanted = self._holes.places[-1][self._holes.wanted[-1]]
+        polarized = fields is not Fields.T and bool(wanted.size)
+        self._missing = MissingPower(self.harmonics, self._signal, wanted) if polarized else None
         self._alm = np.empty((fields.n, self.harmonics.size), dtype=np.complex128)
         self._preconditioner = Preconditioner(
             self.harmonics, self._signal, self.root, self._noise.weight, self._holes.parts
@@ -289,7 +292,8 @@ class GaussianSolver:
             moved = alpha * self._in_holes
             amplitudes = None
             if self._missing is not None:
-                amplitudes = self._missing.of(moved[-self._holes.places[-1].size :])
+                polarized = moved[-self._holes.places[-1].size :]
+                amplitudes = self._missing.of(polarized[self._holes.wanted[-1]])
             change = convergence.record(moved, amplitudes)
             if watch is not None:
                 watch(Progress("solve", step, expected, change, convergence.remaining, convergence.power))

@@ -71,7 +71,9 @@ class Filler:
         predictor = inpainter.prepare(plan, sky_model, to_refine=steps != 0)
         solver = None
         if steps != 0:
-            solver = GaussianSolver(plan.valid, sky_model, factor=predictor.posterior, kept=plan.factors)
+            solver = GaussianSolver(
+                plan.valid, sky_model, factor=predictor.posterior, kept=plan.factors, excluded=plan.excluded
+            )
         return cls(plan, sky_model, predictor, steps, solver, inpainter.is_linear)
 
     @cached_property
