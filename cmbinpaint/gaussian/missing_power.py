@@ -45,7 +45,7 @@ class MissingPower:
     def of(self, moved: FloatArray) -> FloatArray:
         """(bands,) the amplitude of a change (n,) over the sky's: E's bands and B's, where they have power."""
         npix = self._harmonics.npix
-        sky = np.zeros((2, npix))  # anew each time: between the steps it would be a map in memory for nothing
+        sky = np.zeros((2, npix))  # not kept: it would lie in memory between the steps
         sky.reshape(-1)[self._places] = moved
         alm = self._harmonics.adjoint(sky)
         alm *= 4 * np.pi / npix
