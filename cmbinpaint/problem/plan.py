@@ -170,7 +170,7 @@ class InpaintingPlan:
         ----------
         path
             The file; nothing is under this name until all is written. It is as large as what was prepared takes
-            memory: 1.4 GiB at nside 2048 with 12 million hole pixels.
+            memory: some 2 GB at nside 2048 with 12 million hole pixels.
         sky_model
             That of the maps; None: the plan's own, from `plan_inpainting`.
         overwrite
