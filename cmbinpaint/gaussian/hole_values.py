@@ -105,7 +105,7 @@ class HoleValues:
     def bins(self, edges: Sequence[float]) -> tuple[FloatArray, FloatArray]:
         """The bin of each value, by Stokes parameter and depth, and the signal's posterior std in each bin.
 
-        Where there is no factor, one bin for all depths, and the signal's rms. What nobody wants is in a bin of its own,
+        Where there is no factor, one bin for all depths, and the signal's rms. What nobody wants is in its own bin,
         where any change is small.
 
         Parameters
