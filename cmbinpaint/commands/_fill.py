@@ -148,7 +148,15 @@ class Filling:
         unit = "uK_CMB" if self.request.info.unit or given else "the map's unit"
         self.known = {"sky_model": sky_model}
         self.assumed = f"sky model, in {unit}: {sky_model.source}"
-        self.history = [*self.history, self.assumed]
+        self.history = [*self.history, self.assumed, *self._spectrum_words()]
+
+    def _spectrum_words(self) -> list[str]:
+        """The line that tells a given spectrum and beam from others; none where neither is given."""
+        args = self.request.args
+        if args.cl is None:
+            return []
+        beam = "no beam" if args.fwhm_arcmin is None else f"beam of {args.fwhm_arcmin:g} arcmin"
+        return [f"theory spectrum: {args.cl.name} (sha256 {self.request.cl_sha256}), {beam}"]
 
     def remember(self, warned: Iterable[str]) -> None:
         """Let outputs say in their HISTORY what was warned of, once each."""
@@ -204,6 +212,8 @@ class Filling:
             "MASKFILE": ((args.mask or args.map).name, f"holes: {holes}"),
             "MASKSHA": (request.mask_sha256, "its sha256"),
             "MASKPOL": (args.mask_pol and args.mask_pol.name, "mask of Q and U, if it is another file"),
+            "CLFILE": (args.cl and args.cl.name, "theory spectrum"),
+            "CLSHA": (request.cl_sha256, "its sha256"),
             "EXCLFILE": (
                 None if args.exclude is None else args.exclude.name,
                 "what was neither used nor filled",

@@ -99,6 +99,13 @@ class Request:
 
         return self.info.sha256 if self.args.mask is None else sha256_of(self.args.mask)
 
+    @property
+    def cl_sha256(self) -> str | None:
+        """The hash of the theory spectrum's file, if one is given."""
+        from cmbinpaint.files.fits import sha256_of
+
+        return None if self.args.cl is None else sha256_of(self.args.cl)
+
 
 def add_map_arguments(add: Callable[..., Any]) -> None:
     """Declare what says how MAP and its mask are to be read."""

@@ -29,7 +29,8 @@ _ROUNDING = 1e-6  # relative, of single precision, where units or types of the f
 _CARDS = {
     "CREATOR": "software", "MODEL": "model", "WEIGHTS": "weights", "FILL": "fill", "SEED": "seed",
     "REALIZ": "realization", "STEPS": "steps", "GUARD": "guard", "MAPFILE": "map", "MAPSHA": "map's sha256",
-    "MASKFILE": "mask", "MASKSHA": "mask's sha256", "JOB": "job",
+    "MASKFILE": "mask", "MASKSHA": "mask's sha256", "CLFILE": "theory spectrum",
+    "CLSHA": "theory spectrum's sha256", "JOB": "job",
 }  # fmt: skip
 
 _ASSUMED, _CHECKED, _WARNED = "sky model, in ", "self-check: ", "warning: "
@@ -210,6 +211,9 @@ class Page:
         said = next((e.partition(": ")[2] for e in filled.history if e.startswith(_ASSUMED)), None)
         if said is None:
             return f"{how}; {name} does not say which one it was filled with"
+        own = self.request.cl_sha256
+        if said == source and own != (other := filled.header.get("CLSHA", own)):
+            return f"{how}; {name} was filled with another theory spectrum (sha256 {other})"
         if said == source:
             return f"{how}; {name} says the same of the one it was filled with"
         warnings.warn(
@@ -225,10 +229,12 @@ class Page:
         request = self.request
         found = {"MAPSHA": request.info.sha256, "NFILLED": int(request.plan.filled.sum())}
         found |= {} if request.args.mask is None else {"MASKSHA": request.mask_sha256}
+        found |= {} if request.args.cl is None else {"CLSHA": request.cl_sha256}
         words = {
             "MAPSHA": "another map",
             "NFILLED": "another number of filled pixels",
             "MASKSHA": "another mask",
+            "CLSHA": "another theory spectrum",
         }
         for card, value in found.items():
             said = filled.header.get(card, value)

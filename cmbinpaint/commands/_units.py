@@ -26,8 +26,8 @@ _NAMES = {"map": "filled", "holes": "holes", "alm": "alm", "cl": "cl"}
 # The cards of every output, which `collect` passes on.
 CARDS = (
     "CREATOR", "MODEL", "WEIGHTS", "FIELDS", "FILL", "SEED", "NOISE", "REALIZ", "STEPS", "REMAINS", "REMAINSP", "GUARD",
-    "FSKY", "NHOLES", "NFILLED", "MAPFILE", "MAPSHA", "MASKFILE", "MASKSHA", "MASKPOL", "EXCLFILE", "JOB", "BATCH",
-    "FILLCOL", "MAPHDU",
+    "FSKY", "NHOLES", "NFILLED", "MAPFILE", "MAPSHA", "MASKFILE", "MASKSHA", "MASKPOL", "EXCLFILE", "CLFILE",
+    "CLSHA", "JOB", "BATCH", "FILLCOL", "MAPHDU",
 )  # fmt: skip
 # Arguments of `inpaint` that `batch` does not have.
 _INPAINT = {"overwrite": True, "eb_maps": False, "alm": False}

@@ -182,6 +182,31 @@ def test_files_of_another_job_are_told(folder, words, tmp_path, capsys) -> None:
     assert "Posterior standard deviation of the signal, from 3 simulations." in page
 
 
+def test_two_spectra_are_told_apart_by_their_files(folder, tmp_path, capsys) -> None:
+    """Both are "given cl": the file's name and hash say which."""
+    cl = fiducial_cl(3 * NSIDE - 1)
+    for name, factor in (("one.txt", 1.0), ("other.txt", 1.05)):
+        np.savetxt(tmp_path / name, factor * cl, header="C_ell [uK^2]")
+    known = ["--mask-field", "TMASK", "--fwhm-arcmin", np.degrees(0.15) * 60, "--noise-std", 2.0]
+    out, one = tmp_path / "out.fits", ["--cl", tmp_path / "one.txt"]
+    assert run("inpaint", folder / "sky.fits", *known, *one, "-o", out, "--seed", 1) == 0
+    header, sha = fits.read_map(out)[1].header, fits.sha256_of(tmp_path / "one.txt")
+    assert (header["CLFILE"], header["CLSHA"]) == ("one.txt", sha)
+    assert any(
+        e.startswith(f"theory spectrum: one.txt (sha256 {sha}), beam of ")
+        for e in fits.read_map(out)[1].history
+    )
+    words = ["report", folder / "sky.fits", out, *known]
+    assert run(*words, *one, "-o", tmp_path / "a") == 0
+    assert capsys.readouterr().err == "" and "says the same of the one it was filled with" in said(
+        tmp_path / "a/report.html"
+    )
+    assert run(*words, "--cl", tmp_path / "other.txt", "-o", tmp_path / "b") == 0
+    assert f"(CLSHA) that it was made with another theory spectrum: {sha}" in capsys.readouterr().err
+    page = said(tmp_path / "b/report.html")
+    assert f"was filled with another theory spectrum (sha256 {sha})" in page and "says the same" not in page
+
+
 def test_a_map_without_a_unit_is_reported_in_its_own_and_warnings_are_kept(folder, tmp_path, capsys) -> None:
     sky, _ = fits.read_map(folder / "sky.fits")
     sky = np.where(sky < -1e30, sky, 1e6 * sky)
