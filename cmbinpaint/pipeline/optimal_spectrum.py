@@ -116,9 +116,7 @@ def optimal_spectrum(
     bands = _bands(bins, model, problem.plan, n_sims, pairs=sky2 is not None)
     with one_blas_thread():
         with clock.stage("plan"):
-            # Of a template only the shape counts, and U's sign.
-            signs = np.sign(problem.factor)
-            maps = [_like(problem, one, nest, "template")[0] * signs for one in templates]
+            maps = _shapes_of(problem, templates, nest)
             estimator = Estimator(problem.plan.valid, model, bands, window, maps, used, clock, executor)
         power = estimator.estimate(problem.observed, second)
         if second is None:
@@ -196,6 +194,13 @@ def _like(problem: Problem, sky: Any, nest: bool, name: str) -> tuple[FloatArray
             "same mask: give one that hides them"
         )
     return np.where(valid, taken.values, 0.0), taken.unit
+
+
+def _shapes_of(problem: Problem, templates: Any, nest: bool) -> list[FloatArray]:
+    """The templates; only their shape counts, and U's sign."""
+    if not isinstance(templates, list | tuple) and np.ndim(templates) != problem.plan.valid.ndim + 1:
+        raise MapError(f"templates is a {type(templates).__name__}; give a list of maps: templates=[dust]")
+    return [_like(problem, one, nest, "template")[0] * np.sign(problem.factor) for one in templates]
 
 
 def _second(problem: Problem, sky2: Any, nest: bool) -> FloatArray:

@@ -183,6 +183,8 @@ def test_what_it_gives_to_papers(one) -> None:
         ({"bins": [2, 9, 99]}, SpectrumError, "the bands reach ell = 98"),
         ({"n_sims": 1}, SpectrumError, "n_sims is 1; the noise bias needs 2"),
         ({"templates": [np.ones(768)]}, MapError, "a constant or a dipole"),
+        ({"templates": np.ones(768)}, MapError, "templates is a ndarray; give a list of maps"),
+        ({"templates": 3}, MapError, "templates is a int; give a list of maps"),
         ({"templates": [np.ones(12)]}, MapError, "the template has shape"),
         ({"sky2": np.zeros(12 * 16**2)}, MapError, "the second split has shape"),
         ({"sky2": np.full(768, hp.UNSEEN)}, MapError, "the second split is missing in"),
