@@ -229,6 +229,11 @@ def human_bytes(size: float) -> str:
     return f"{size:.3g} GB"
 
 
+def count_of(n: int, what: str) -> str:
+    """Return a number of things for people: `1 hole`, `2 holes`."""
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
 def human_seconds(seconds: float) -> str:
     """Return a duration for people: `40 s`, `3 min`, `2.5 h`."""
     if seconds < 100:

@@ -254,7 +254,8 @@ class Filling:
         """Return the line that says what was written."""
         plan, seed = self.request.plan, "" if self.seed is None else f", seed {self.seed}"
         return (
-            f"{path}: {plan.n_holes} holes filled ({100 * float(plan.filled.mean()):.1f} % of the sky), "
+            f"{path}: {common.count_of(plan.n_holes, 'hole')} filled "
+            f"({100 * float(plan.filled.mean()):.1f} % of the sky), "
             f"{self.request.args.fill} by {self.model.name}{seed}, {common.human_seconds(seconds)}"
         )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cmbinpaint.commands import _common as common
-from cmbinpaint.commands._known import known_of_sky, says_of_sky
+from cmbinpaint.commands._known import known_of_sky, refuse_unobserved, says_of_sky
 from cmbinpaint.errors import CmbInpaintError, CmbInpaintWarning, FitsError, PlanError, kept_warnings
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class Request:
             masks = read_masks(args, sky, info, guard)
             plan = plan_for(validate_map(sky, polarized=True), plan=masks)
             known = known_of_sky(args, info)
+            refuse_unobserved(args, known, plan.valid)
         if not known and masks.sky_model is not None:
             known = {"sky_model": masks.sky_model.only(info.fields)}
         return cls(args, sky, info, plan, masks, known, warned)

@@ -11,7 +11,7 @@ from cmbinpaint.commands import _common as common
 from cmbinpaint.errors import CmbInpaintError, MapError, UnitsError
 
 if TYPE_CHECKING:
-    from cmbinpaint._types import AnyArray, FloatArray
+    from cmbinpaint._types import AnyArray, BoolArray, FloatArray
     from cmbinpaint.files.fits import MapInfo
     from cmbinpaint.sphere.fields import Fields
 
@@ -175,6 +175,20 @@ def _noise_of_hits(args: argparse.Namespace, info: "MapInfo") -> "FloatArray":
     with np.errstate(divide="ignore"):
         noise = levels[:, None] / np.sqrt(hits)
     return np.asarray(noise[0] if info.fields.n == 1 else noise)
+
+
+def refuse_unobserved(args: argparse.Namespace, known: dict[str, Any], valid: "BoolArray") -> None:
+    """Refuse hits of 0 where the masks say that a pixel was observed."""
+    import numpy as np
+
+    if args.noise_level is None:
+        return
+    bad = np.atleast_2d(valid).any(axis=0) & ~np.isfinite(np.atleast_2d(known["noise_std"])).all(axis=0)
+    if bad.any():
+        raise MapError(
+            f"--hits is 0, or has no value, in {np.count_nonzero(bad)} pixels that are data, the first at RING index "
+            f"{np.argmax(bad)}: add them to the mask, or leave them alone with --exclude FILE"
+        )
 
 
 def _read(

@@ -170,7 +170,7 @@ def _numbers(n: int, fields: Fields, what: str, first: int = 0) -> list[int]:
         order = fields.spectra[:n]
     if not order:
         raise SpectrumError(
-            f"{what} {n} spectra; {', '.join(fields.stokes)} need "
+            f"{what} {n} {'spectrum' if n == 1 else 'spectra'}; {', '.join(fields.stokes)} need "
             + ("TT, EE, BB, TE, or these, EB and TB" if fields is Fields.TQU else "EE, BB, or EE, BB, EB")
             + " (in this order, or named by a comment line)"
         )
@@ -216,7 +216,9 @@ def _named(path: Path, n: int, comments: str, fields: Fields) -> list[int]:
             spectra = [s for s in fields.spectra if s in names]
             if fields is Fields.QU or {"TT", "TE"} <= set(names):
                 return [names.index(s) for s in spectra]
-    return _numbers(n - 1, fields, f"{path}: beside ell there are", first=1)
+    if n == 1:  # without ell
+        return _numbers(1, fields, f"{path} has", first=0)
+    return _numbers(n - 1, fields, f"{path}: beside ell it has", first=1)
 
 
 def _columns(path: Path, table: FloatArray, wanted: int | list[int]) -> FloatArray:

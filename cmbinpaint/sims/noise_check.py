@@ -64,12 +64,12 @@ def check_noise(observed: FloatArray, valid: BoolArray, sky_model: SkyModel, uni
     level = float(np.sqrt(np.mean(np.square(std))))
     if np.count_nonzero(here) < FEWEST or not np.all(std > 0):
         return
-    words = f"{level:.3g} {unit or ''}".strip() + f" (rms) as the noise of a pixel of {of}"
+    words = f"{level:.3g} {unit or ''}".strip() + f" (rms) was given as the noise of a pixel of {of}"
     share = float(np.sqrt(np.mean(np.square(data / std))))
     chance = np.exp(SIGMAS / np.sqrt(2 * data.size))
     if share * FACTOR * chance < 1:
         raise SpectrumError(
-            f"{words} was given, and the observed pixels have an rms of {np.sqrt(np.mean(data**2)):.3g} in all: "
+            f"{words}, but the observed pixels have an rms of {np.sqrt(np.mean(data**2)):.3g} in all: "
             f"{_too_high(share, len(rows))}"
         )
     if NSIDES[0] <= sky_model.nside <= NSIDES[1] and np.mean(here) >= LEAST_SKY:
@@ -97,7 +97,7 @@ def _check_plateau(rows: FloatArray, here: BoolArray, sky_model: SkyModel, words
     chance = np.exp(SIGMAS * np.sqrt(2 / (bands.n_modes * len(rows) * np.mean(here))))
     if np.all(power * FACTOR**2 * chance < given):
         _warn(
-            f"{words} was given, {np.sqrt(given / power.max()):.2g} times what the map's power at "
+            f"{words}, {np.sqrt(given / power.max()):.2g} times what the map's power at "
             f"ell = {bands.edges[0]} to {bands.lmax} leaves room for: it is not white (a smoothed "
             "map), or of another level"
         )
@@ -116,13 +116,13 @@ def _check_plateau(rows: FloatArray, here: BoolArray, sky_model: SkyModel, words
     for unit, factor in _UNITS.items():
         if factor / _NEAR < plateau / level < factor * _NEAR and (unit == "K" or not is_signal):
             raise SpectrumError(
-                f"{words} was given, and the map's spectrum ends in a plateau of {plateau:.3g}: the noise looks "
+                f"{words}, but the map's spectrum ends in a plateau of {plateau:.3g}: the noise looks "
                 f"to be in {unit}, and µK is expected"
             )
     if not is_signal:
         _warn(
-            f"{words} was given, and the map's spectrum ends in a plateau of {plateau:.3g}: left out, noise_std is "
-            "estimated"
+            f"{words}, but the map's spectrum ends in a plateau of {plateau:.3g}: omit noise_std to have it estimated "
+            "from the map"
         )
 
 

@@ -141,8 +141,9 @@ class _Bands:
         """The worst band in words."""
         i = int(np.argmax(np.where(self.wrong, np.abs(self.excess), -1.0)))
         low, high = int(self.bands.edges[i]), int(self.bands.edges[i + 1]) - 1
+        ells = f"{low} to {high}" if low < high else str(low)
         return (
-            f"at ell = {low} to {high} the observed pixels have {np.exp(self.excess[i]):.2g} times the model's "
+            f"at ell = {ells} the observed pixels have {np.exp(self.excess[i]):.2g} times the model's "
             f"power ({unit or 'the unit of the map'} assumed for both)"
         )
 
@@ -164,6 +165,8 @@ class _Bands:
     def _beam_or_factor(self, excess: FloatArray, centers: FloatArray) -> str:
         if np.ptp(excess) < 2 * _NEAR:
             level = np.exp(np.median(excess))
+            if max(level, 1 / level) < FACTOR and not (self.wrong & self.clear).any():
+                return "another noise than is assumed, or foregrounds in the map"
             doubt = f" (or {_DL})" if excess.size == 1 and level < 1 else ""
             return f"it is about {max(level, 1 / level):.2g} times too {'small' if level > 1 else 'large'}{doubt}"
         resolved = excess > -3.0  # beyond, the mask's leakage hides a beam

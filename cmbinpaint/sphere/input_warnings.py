@@ -136,8 +136,9 @@ def _refuse_inverted(value: float, hidden: FloatArray, fsky: float) -> None:
     """Raise MaskError if the observed part is constant and the hidden one is the map."""
     if fsky < _LITTLE_SKY and hidden.size >= FEWEST and hidden.min() < hidden.max():
         raise MaskError(
-            f"all observed pixels, {fsky:.0%} of the sky, are {value:g}, while the map varies in the masked ones (from "
-            f"{hidden.min():.3g} to {hidden.max():.3g}): the mask looks inverted. 1 must mean observed: pass 1 - mask"
+            f"all observed pixels, {fsky:.0%} of the sky, are {value + 0.0:g}, while the map varies in the masked ones "
+            f"(from {hidden.min():.3g} to {hidden.max():.3g}): the mask looks inverted. "
+            "1 must mean observed: pass 1 - mask"
         )
 
 
@@ -209,9 +210,10 @@ def _warn_of_zeros(values: FloatArray, valid: BoolArray, nside: int, has_mask: b
     compact = float(np.mean(zero[near][near >= 0]))
     if compact > _COMPACT and count > _ZERO_SKY * values.size:
         remedy = (
-            "if they lie outside of a survey, exclude= (True there) leaves them alone"
+            "if they lie outside of a survey, leave them alone: plan=plan_inpainting(mask, exclude=(sky == 0))"
             if has_mask
-            else "if they are holes, pass mask=(sky != 0); if they lie outside of a survey, exclude=(sky == 0)"
+            else "if they are holes, pass mask=(sky != 0); if they lie outside of a survey, give a mask and leave them "
+            "alone: plan=plan_inpainting(mask, exclude=(sky == 0))"
         )
         _warn(
             f"{count} observed pixels are exactly 0, {count / values.size:.1%} of the sky, and so are {compact:.0%} of "
@@ -264,14 +266,14 @@ def warn_if_inverted(values: FloatArray, valid: BoolArray, targets: BoolArray) -
     observed, holes = rough
     if 0 < _ROUGHER * holes < observed:  # holes filled with a constant tell nothing
         _warn(
-            f"the mask looks inverted: {share:.0%} of the sky are masked, and neighboring pixels of the "
+            f"the mask looks inverted: {share:.0%} of the sky is masked, and neighboring pixels of the "
             f"{fsky:.0%} marked as observed differ {observed / holes:.1f} times more than in the holes "
             f"({observed:.3g} against {holes:.3g}); 1 must mean observed: pass 1 - mask if it is the other way"
         )
     elif nside >= 8 and 0 < holes < _NO_ROUGHER * observed and np.mean(hidden) > _LITTLE_SKY:
         low, high = np.quantile(values[sample_pixels(hidden)], [0.025, 0.975])
         _warn(
-            f"is the mask inverted? {share:.0%} of the sky are masked, and there the map varies as it does in the "
+            f"is the mask inverted? {share:.0%} of the sky is masked, and there the map varies as it does in the "
             f"{fsky:.0%} marked as observed: neighboring pixels differ by up to {holes:.3g} and {observed:.3g} (95 % "
             f"of the hidden values lie from {low:.3g} to {high:.3g}). 1 must mean observed: pass 1 - mask if it is the "
             "other way; if not, set the hidden values to UNSEEN or NaN"

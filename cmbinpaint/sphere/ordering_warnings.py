@@ -70,7 +70,9 @@ def warn_of_mask_ordering(valid: BoolArray, nside: int) -> None:
     reread = to_ring(rarer) if declared == "RING" else to_nest(rarer)
     if hole_labels(~rarer).max() > hole_labels(~np.asarray(reread, dtype=bool)).max():
         part = "holes" if holes_are_rarer else "observed part"
-        _say_order("the mask", f"the share of neighbors of the {part} that belong to it", found, declared)
+        _say_order(
+            "the mask", f"the fraction of the neighbors of the {part} that are in it too", found, declared
+        )
 
 
 def _readings(nside: int) -> dict[str, Callable[[IntArray], IntArray]]:
@@ -112,10 +114,13 @@ def _better_reading(found: dict[str, float], margin: float) -> str | None:
 
 
 def _say_order(what: str, measure: str, found: dict[str, float], declared: str) -> None:
-    other = "NESTED" if declared == "RING" else "RING"
+    other, how = ("NESTED", "n2r") if declared == "RING" else ("RING", "r2n")
+    remedy = f"give nest={other == 'NESTED'} if so"
+    if what == "the mask":
+        remedy = f"if it alone is, pass healpy.reorder(mask, {how}=True); if the map is too, nest={other == 'NESTED'}"
     warnings.warn(
         f"{what} looks to be in {other} order, not {declared}: {measure} is {found[declared]:.2f} when read as "
-        f"{other}, {found['as read']:.2f} as {declared}; give nest={other == 'NESTED'} if so",
+        f"{other}, {found['as read']:.2f} as {declared}; {remedy}",
         CmbInpaintWarning,
         stacklevel=6,
     )

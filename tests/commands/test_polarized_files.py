@@ -204,7 +204,7 @@ def test_a_series_with_mean_and_standard_deviation(capsys) -> None:
         ("smica.fits --fields T --polconv IAU --mask-field TMASK", "--polconv IAU is for Q and U; the map is of T"),
         ("odd.fits --mask-field TMASK", "has POLCCONV='ODD'; known: COSMO, IAU. --polconv declares what it is"),
         ("t.fits --fields TQU", "has 0 columns that are Q by their names; it has T: name them, as --field I_STOKES,"),
-        ("smica.fits --mask-field TMASK --cl tt.txt", "beside ell there are 1 spectra; T, Q, U need TT, EE, BB, TE"),
+        ("smica.fits --mask-field TMASK --cl tt.txt", "beside ell it has 1 spectrum; T, Q, U need TT, EE, BB, TE"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_filled_is_refused(words: str, said: str, desk, capsys) -> None:

@@ -244,6 +244,11 @@ def test_a_report_needs_a_full_sky(files, sky, capsys) -> None:
         ("--mask-threshold 0.5", "--mask-threshold is for a mask; give --mask FILE or --mask-field NAME too"),
         ("--noise-std nothere.fits", "a FITS file; there is no such file"),
         ("--hits minus.fits --noise-level 3", "--hits holds 2 negative numbers of observations"),
+        (
+            "--hits none.fits --noise-level 3",
+            "--hits is 0, or has no value, in 7 pixels that are data, the first at "
+            "RING index 20: add them to the mask, or leave them alone with --exclude FILE",
+        ),
     ],
 )
 def test_options_that_say_nothing_are_refused(words: str, text: str, files, capsys) -> None:
@@ -251,6 +256,8 @@ def test_options_that_say_nothing_are_refused(words: str, text: str, files, caps
     hits = np.ones(NPIX)
     hits[:2] = -1
     fits.write_map("minus.fits", hits, coord="G")
+    hits[:2], hits[20:27] = 0, 0  # the first are holes
+    fits.write_map("none.fits", hits, coord="G")
     fits.write_map("holed.fits", np.where(np.arange(NPIX) < 9, healpy.UNSEEN, sky), unit="uK", coord="G")
     assert cli.main(["inpaint", "holed.fits", "-o", "o.fits", *words.split()]) == 1
     assert text in capsys.readouterr().err

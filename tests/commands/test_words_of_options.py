@@ -29,6 +29,20 @@ from cmbinpaint.files import fits
         ("give a cl or a noise_std above 0", "give a --cl or a --noise-std above 0"),
         ("give cl and noise_std, or a sky_model", "give --cl and --noise-std, or a sky model"),
         ("in draws=Draws(first=...)", "in --first-realization"),
+        (
+            "its spectrum looks to be in K². C_ell",
+            "its spectrum looks to be in K², which --cl-unit K^2 declares. C_ell",
+        ),
+        (
+            "it looks to be D_ell = ell (ell + 1) C_ell / 2π.",
+            "it looks to be D_ell, which --cl-kind dl declares.",
+        ),
+        ("a further beam of 150': give fwhm or beam.", "a further beam of 150': give --fwhm-arcmin."),
+        (
+            "leave them alone: plan=plan_inpainting(mask, exclude=(sky == 0))",
+            "leave them alone: --exclude FILE",
+        ),
+        ("1 must mean observed: pass 1 - mask", "1 must mean observed: give a file of 1 - mask"),
         # File names and options are left as they are.
         ("cl.txt holds NaN; noise_std.fits and my/cl and 'cl' too", None),
         ("--cl-kind says what --cl holds", None),

@@ -287,10 +287,11 @@ def test_spectra_of_polarization_in_dl_and_fits(tmp_path):
     ):
         read_cl(tmp_path / "eb.fits", fields="TQU")
     alone = write(tmp_path / "alone", [ell, CL], "ell C_ell")
-    with pytest.raises(
-        SpectrumError, match="beside ell there are 1 spectra; Q, U need EE, BB, or EE, BB, EB"
-    ):
+    with pytest.raises(SpectrumError, match="beside ell it has 1 spectrum; Q, U need EE, BB, or EE, BB, EB"):
         read_cl(alone, fields="QU")
+    np.savetxt(tmp_path / "bare", CL, header="C_ell")
+    with pytest.raises(SpectrumError, match=r"bare has 1 spectrum; Q, U need EE, BB, or EE, BB, EB"):
+        read_cl(tmp_path / "bare", fields="QU")
     lost = write(tmp_path / "lost", [ell, *np.where(ell == 7, np.nan, SIX[:4])], "ell C_ell")
     with pytest.raises(
         SpectrumError, match="lost: TT holds 1 negative or non-finite values, the first at ell = 7"

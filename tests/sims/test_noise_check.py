@@ -33,7 +33,7 @@ def assume(sky: np.ndarray, **known: Any) -> SkyModel:
     [
         (5e-6, "a plateau of [45].*: the noise looks to be in K, and µK is expected"),
         (5e-3, "a plateau of [45].*: the noise looks to be in mK, and µK is expected"),
-        (300.0, "300 uK_CMB .rms. as the noise of a pixel of the map was given, .* rms of 4"),
+        (300.0, "300 uK_CMB .rms. was given as the noise of a pixel of the map, but .* rms of 4"),
     ],
 )
 def test_noise_of_another_unit_is_refused(noise: float, words: str, cl: str | None) -> None:
@@ -48,24 +48,30 @@ def test_a_map_in_kelvin_is_named() -> None:
 
 @pytest.mark.parametrize("noise", [5.0, [5.0, 5.0, 5.0]])
 def test_the_noise_of_t_is_not_that_of_q_and_u(noise: Any) -> None:
-    with pytest.raises(SpectrumError, match=r"of Q and U was given.* that of T; give noise_std as T, Q, U"):
+    with pytest.raises(
+        SpectrumError,
+        match=r"was given as the noise of a pixel of Q and U.* that of T; give noise_std as T, Q, U",
+    ):
         assume(TQU, noise_std=noise)
     cov = np.zeros((6, TQU.shape[1]))
     cov[[0, 3, 5]] = 25.0
-    with pytest.raises(SpectrumError, match="of Q and U was given"):
+    with pytest.raises(SpectrumError, match="was given as the noise of a pixel of Q and U"):
         assume(TQU, noise_cov=cov)
 
 
 @pytest.mark.parametrize(
     ("known", "words"),
     [
-        ({"noise_std": 1.0}, "1 uK_CMB .* ends in a plateau of [45].*left out, noise_std is est"),
+        ({"noise_std": 1.0}, "1 uK_CMB .* ends in a plateau of [45].*omit noise_std to have it est"),
         ({"noise_std": 1.0, "cl": None}, "1 uK_CMB .* ends in a plateau of [45]"),
         (
             {"noise_std": 20.0, "cl": None},
             "20 uK_CMB .*times what the map's power at ell = 72 to 95 leaves room for",
         ),
-        ({"noise_std": (5.0, 0.2, 0.2)}, "0.2 uK_CMB .* pixel of Q and U was given, and .* plateau of 0.49"),
+        (
+            {"noise_std": (5.0, 0.2, 0.2)},
+            "0.2 uK_CMB .* was given as the noise of a pixel of Q and U, but .* plateau of 0.49",
+        ),
     ],
     ids=["low", "low, no spectrum", "high", "polarization"],
 )

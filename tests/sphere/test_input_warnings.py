@@ -115,7 +115,10 @@ def test_zeros_outside_of_a_survey_are_told_with_exclude(nside):
     sky = np.where(inside & sources, cmb_like(nside, 0), 0.0)
     (text,) = doubts(sky, sources)
     zeros = np.count_nonzero(sources & (sky == 0))
-    assert text.startswith(f"{zeros} observed pixels are exactly 0, ") and "exclude= (True there)" in text
+    assert (
+        text.startswith(f"{zeros} observed pixels are exactly 0, ")
+        and "plan_inpainting(mask, exclude=(sky == 0))" in text
+    )
     assert doubts(sky, sources & inside) == []
     assert doubts(np.where(inside, sky, hp.UNSEEN), sources & inside) == []
 
@@ -144,11 +147,11 @@ def test_an_inverted_mask_is_noticed_and_a_partial_sky_is_not():
     valid, sky = planck_like_mask(nside), cmb_like(nside, 3)
     galaxy = np.where(valid, 0, 50 * sky.std() * rng.lognormal(size=sky.size))
     (text,) = doubts(sky + galaxy, ~valid)
-    assert "the mask looks inverted: 77% of the sky are masked, and" in text and "pass 1 - mask" in text
+    assert "the mask looks inverted: 77% of the sky is masked, and" in text and "pass 1 - mask" in text
     assert doubts(sky + galaxy, valid) == []
     (text,) = doubts(sky, ~valid)
     assert text.startswith(
-        "is the mask inverted? 77% of the sky are masked, and there the map varies as it does in the 23%"
+        "is the mask inverted? 77% of the sky is masked, and there the map varies as it does in the 23%"
     )
     assert text.endswith(
         "pass 1 - mask if it is the other way; if not, set the hidden values to UNSEEN or NaN"
@@ -159,11 +162,11 @@ def test_an_inverted_mask_is_noticed_and_a_partial_sky_is_not():
     assert doubts(np.where(valid, 0.1, sky), ~valid) == []  # the same with a constant around it
 
 
-@pytest.mark.parametrize("constant", [0.0, 0.1, -5.0])
+@pytest.mark.parametrize("constant", [0.0, -0.0, 0.1, -5.0])
 def test_a_constant_under_an_inverted_mask_is_refused(constant):
     valid, sky = planck_like_mask(32), cmb_like(32, 3)
     with pytest.raises(
-        MaskError, match=rf"all observed pixels, 2\d% of the sky, are {constant:g}, while the map"
+        MaskError, match=rf"all observed pixels, 2\d% of the sky, are {constant + 0.0:g}, while the map"
     ):
         check_input(np.where(valid, sky, constant), ~valid)
 
@@ -231,6 +234,9 @@ def test_other_orderings_are_noticed_with_evidence(nside):
             continue  # too coarse: sources of one pixel each look alike in both orders
         told = doubts(sky, hp.reorder(valid.astype(float), **reorder) > 0.5)
         assert len(told) == 1 and "the mask looks to be in" in told[0]
+        (option,) = {**reorder}
+        undo = {"r2n": "n2r", "n2r": "r2n"}[option]
+        assert f"if it alone is, pass healpy.reorder(mask, {undo}=True)" in told[0]
     assert "the map looks to be in NESTED order, not RING: correlation of neighboring" in texts["nest"][0]
     assert "give nest=True if so" in texts["nest"][0]
     assert "the map looks to be in RING order, not NESTED" in texts["ring"][0]
@@ -247,7 +253,7 @@ def test_planck_s_maps_are_understood():
     valid = read_mask(DATA / "planck_like_mask_nside128.fits") > 0.5
     smica = read_map(DATA / "CMB_I_SMICA_128_R2.00.fits")[0].astype("f8")
     (text,) = doubts(smica, ~valid)
-    assert text.startswith("is the mask inverted? 76% of the sky are masked")
+    assert text.startswith("is the mask inverted? 76% of the sky is masked")
     assert doubts(smica, valid) == doubts(smica, np.ones_like(valid), has_mask=False) == []
     raw = read_map(DATA / "HFI_SkyMap_100_128_R2.00_RING.fits")[0].astype("f8")
     assert doubts(raw, valid) == []
