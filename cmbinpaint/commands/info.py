@@ -5,13 +5,14 @@ Inputs: a map, perhaps a mask. Outputs: text, or JSON.
 
 import argparse
 import json
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cmbinpaint.commands import _common as common
 from cmbinpaint.commands import _cost as cost
 from cmbinpaint.commands import _input as source
-from cmbinpaint.errors import FitsError
+from cmbinpaint.errors import CmbInpaintError, CmbInpaintWarning, FitsError
 
 if TYPE_CHECKING:
     from cmbinpaint._types import AnyArray, BoolArray
@@ -48,6 +49,8 @@ def run(args: argparse.Namespace) -> int:
         **_by_name(args, info),
     }
     rows = _observed(args, sky, info)
+    if source.has_mask(args):
+        _doubt_mask(sky, rows)
     facts["holes"] = hole_facts(rows[0])
     if info.fields.n == 3:
         facts["holes_of_polarization"] = hole_facts(rows[1])
@@ -76,6 +79,20 @@ def _observed(args: argparse.Namespace, sky: "AnyArray", info: "MapInfo") -> "li
     known = np.atleast_2d(validate_map(sky, polarized=True).known)
     rows = known & np.stack(common.for_each_stokes(list(observed), info.fields, "the mask"))
     return [np.asarray(rows[part].all(axis=0)) for _, part in info.fields.spins]
+
+
+def _doubt_mask(sky: "AnyArray", rows: "list[BoolArray]") -> None:
+    """Warn of what a fill would warn of, or refuse: a mask that is inverted, zeros called data."""
+    import numpy as np
+
+    from cmbinpaint.sphere.input_warnings import check_input
+    from cmbinpaint.sphere.maps import validate_map
+
+    values = np.atleast_2d(validate_map(sky, polarized=True).values)
+    try:
+        check_input(values[0], rows[0])
+    except CmbInpaintError as error:
+        warnings.warn(f"a fill would be refused: {error}", CmbInpaintWarning, stacklevel=2)
 
 
 def _range(found: "ColumnRange | None") -> dict[str, Any]:
@@ -155,7 +172,7 @@ def _lines(facts: dict[str, Any]) -> list[str]:
         f"  {c['hdu']:<5}{c['name']:<20}{c['unit'] or '-':<14}{c['dtype']:<10}{c['length']:>12}  {_values(c)}"
         for c in facts["columns"]
     ]
-    unit = facts["unit"] or "unit not given"
+    unit = facts["unit"] or "not given"
     lines += [
         "",
         f"  column       {facts['column']} of HDU {facts['hdu']}",
@@ -170,8 +187,12 @@ def _lines(facts: dict[str, Any]) -> list[str]:
     for what, each in (("", holes),) if other == holes else (("T", holes), ("Q, U", other)):
         lines += ["", *_hole_lines(each, what)]
     masks = [c["name"] for c in facts["columns"] if c.get("is_mask")]
-    if masks and holes["pixels"] == 0:
-        lines.append(f"               nothing would be filled; --mask-field takes a mask: {', '.join(masks)}")
+    if holes["pixels"] == 0 and facts["column"] in masks:
+        lines.append(
+            f"               this column is a mask: `cmbinpaint info MAP {facts['file']}` counts its holes"
+        )
+    elif holes["pixels"] == 0 and masks and not facts["masks"]:
+        lines.append(f"  masks        nothing would be filled without one: --mask-field {', '.join(masks)}")
     if facts["masks"]:
         lines.append(f"  masks        of the file's own: --mask-field {','.join(facts['masks'])}")
     if facts["noise_covariance"]:

@@ -125,6 +125,8 @@ def run(args: argparse.Namespace) -> int:
             filling.write(paths[index], filled, index)
             bar.update()
             bar.write(filling.summary(paths[index], seconds))
+            if args.alm:
+                bar.write(str(alm_path(paths[index])))
     if filling.assumed:
         print(filling.assumed)
     for path in write_moments(filling, paths, wanted):

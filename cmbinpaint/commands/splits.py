@@ -84,7 +84,11 @@ def run(args: argparse.Namespace) -> int:
         )
     for request, maps, of_split in zip(requests, filled, paths, strict=True):
         _write(request, maps, of_split, seed, warned)
-        print("\n".join(map(str, of_split)))
+        holes = common.count_of(request.plan.n_holes, "hole")
+        for path in of_split:
+            print(
+                f"{path}: {holes} filled ({100 * float(request.plan.filled.mean()):.1f} % of the sky), seed {seed}"
+            )
     return 0
 
 
@@ -150,10 +154,14 @@ def _write(
                 "SEED": (seed, "of the realizations, the same for all splits"),
                 "REALIZ": (index, "which realization of that seed"),
                 "FSKY": (plan.fsky, "fraction of the sky used as data"),
+                "NHOLES": (plan.n_holes, "holes, by 8-connectivity"),
                 "NFILLED": (int(plan.filled.sum()), "pixels filled"),
                 "MAPFILE": (args.map.name, "the split with holes"),
                 "MAPSHA": (request.info.sha256, "its sha256"),
-                "MASKSHA": (request.mask_sha256, "of the file that says what is observed"),
+                "MASKFILE": ((args.mask or args.map).name, "file that says what is observed"),
+                "MASKSHA": (request.mask_sha256, "its sha256"),
+                "CLFILE": (args.cl and args.cl.name, "theory spectrum"),
+                "CLSHA": (request.cl_sha256, "its sha256"),
                 "NSPLITS": (len(args.maps), "filled together"),
             },
         )  # fmt: skip

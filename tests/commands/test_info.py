@@ -11,6 +11,8 @@ import pytest
 from cmbinpaint import cli
 from cmbinpaint.commands import _cost
 from cmbinpaint.files import fits
+from cmbinpaint.sims import fiducial_cl, simulate_sky
+from cmbinpaint.sphere.masks import planck_like_mask
 
 NSIDE = 16
 NPIX = 12 * NSIDE**2
@@ -77,12 +79,39 @@ def test_every_column_with_unit_and_range(tmp_path, valid, capsys) -> None:
     out = capsys.readouterr().out
     for words in ("3 unknown", f"0 to {NPIX - 1}", f"mask, {valid.mean():.4g} of it 1", "no values"):
         assert words in out
-    assert "nothing would be filled; --mask-field takes a mask: M" in out
+    assert "nothing would be filled without one: --mask-field M" in out
 
 
 def test_a_mask_of_its_own_file(path, valid, tmp_path, capsys) -> None:
     mask = fits.write_map(tmp_path / "mask.fits", valid.astype(np.float32))
     assert facts(capsys, path, mask)["holes"] == facts(capsys, path, "--mask-field", "TMASK")["holes"]
+
+
+def test_a_mask_that_a_fill_would_doubt_is_doubted_here(tmp_path, capsys) -> None:
+    """Inverted: a warning, or what a fill would refuse; the facts are told all the same."""
+    nside = 32
+    valid = planck_like_mask(nside)
+    sky = simulate_sky(fiducial_cl(3 * nside - 1), nside, fwhm=0.1, seed=1)
+    inverted = fits.write_map(tmp_path / "inverted.fits", (~valid).astype(np.float32))
+    right = fits.write_map(tmp_path / "right.fits", valid.astype(np.float32))
+    path = fits.write_map(tmp_path / "sky.fits", sky, unit="uK_CMB")
+    assert cli.main(["info", str(path), str(inverted)]) == 0
+    said = capsys.readouterr()
+    assert "is the mask inverted? " in said.err and "give a file of 1 - mask" in said.err
+    assert f"fsky         {1 - valid.mean():.4f}" in said.out
+    times = fits.write_map(tmp_path / "times.fits", sky * valid, unit="uK_CMB")
+    assert cli.main(["info", str(times), str(inverted)]) == 0
+    assert "a fill would be refused: all observed pixels, 2" in capsys.readouterr().err
+    assert cli.main(["info", str(path), str(right)]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_mask_alone_is_called_one(valid, tmp_path, capsys) -> None:
+    mask = fits.write_map(tmp_path / "mask.fits", valid.astype(np.float32), unit=None)
+    assert cli.main(["info", str(mask)]) == 0
+    out = capsys.readouterr().out
+    assert f"this column is a mask: `cmbinpaint info MAP {mask}` counts its holes" in out
+    assert "unit         not given" in out and "nothing would be filled" not in out
 
 
 def test_text_for_people(path, capsys) -> None:

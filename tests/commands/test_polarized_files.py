@@ -408,6 +408,7 @@ def test_e_and_b_as_columns_and_the_alm(polconv: str) -> None:
 
 def test_alm_of_t_and_of_a_series(capsys) -> None:
     run(f"smica.fits --fields T --mask-field TMASK {OPTIONS.replace('3,0.1', '3')} --alm -o t.fits")
+    assert "\nt_alm.fits\n" in capsys.readouterr().out
     expected = hp.map2alm(read_map("t.fits")[0].astype(np.float64), iter=3)
     np.testing.assert_allclose(hp.read_alm("t_alm.fits"), expected, atol=1e-9 * np.abs(expected).max())
     words = f"smica.fits --mask-field TMASK,PMASK {OPTIONS} --alm --realizations 2 -o r.fits"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from astropy.io import fits as afits
 
-from cmbinpaint import cli, inpaint_splits
+from cmbinpaint import cli, inpaint_splits, plan_inpainting
 from cmbinpaint.files import fits
 from cmbinpaint.sims import fiducial_cl, fiducial_spectra, simulate_sky
 
@@ -60,7 +60,13 @@ def test_the_files_hold_what_the_function_makes(splits, capsys) -> None:
             )
             header = afits.getheader(path, 1)
             assert (header["SEED"], header["REALIZ"], header["NSPLITS"]) == (3, index, 2)
-            assert path in said
+            holes, share = plan_inpainting(mask).n_holes, 100 * np.mean(~mask)
+            assert (
+                f"{path}: {holes} {'hole' if holes == 1 else 'holes'} filled ({share:.1f} % of the sky), seed 3\n"
+                in said
+            )
+            assert (header["NHOLES"], header["CLFILE"]) == (holes, "cl.txt")
+            assert header["MASKFILE"] == {"a": "less.fits", "b": "mask.fits"}[name]
 
 
 def test_one_mask_for_all_and_noise_from_the_products(splits) -> None:
