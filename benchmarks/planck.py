@@ -18,12 +18,12 @@ from pathlib import Path
 import healpy as hp
 import matplotlib
 import numpy as np
-from common import write
+from common import save_small, write
 from scipy.stats import chi2
 
 from cmbinpaint import inpaint_map, plan_inpainting, read_map, read_mask, self_check
 from cmbinpaint.pipeline.bandpower_estimator import Estimator
-from cmbinpaint.plots import draw_sky, save_figure
+from cmbinpaint.plots import draw_sky
 from cmbinpaint.sims import SkyModel, fiducial_cl, simulate_sky
 from cmbinpaint.spectra.bandpowers import Bandpowers
 from cmbinpaint.spectra.mode_coupling import coupling_matrix, master
@@ -168,7 +168,7 @@ def _draw(
     ax.legend(fontsize=8, ncol=2, loc="upper center")
     ax.set_ylim(0.88, 1.16)
     figure.tight_layout()
-    save_figure(figure, folder / "planck.png")
+    save_small(figure, folder / "planck.png", colors=256)
 
 
 if __name__ == "__main__":
