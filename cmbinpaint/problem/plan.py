@@ -86,6 +86,14 @@ class InpaintingPlan:
             of = "" if self.valid.ndim == 1 else " of one Stokes parameter"
             raise MaskError(f"all pixels{of} are masked: nothing is observed, so nothing can be filled")
 
+    def __repr__(self) -> str:
+        """In one line, without the pixels."""
+        excluded = int(
+            np.count_nonzero(self.excluded.any(axis=0) if self.excluded.ndim > 1 else self.excluded)
+        )
+        what = f"nside {self.nside}: fsky {self.fsky:.4f}, {int(self.filled.sum())} pixels to fill, {excluded} excluded"
+        return f"<InpaintingPlan of {what}{'' if self.sky_model is None else f', for {self.sky_model}'}>"
+
     @classmethod
     def from_valid(
         cls, valid: BoolArray, *, exclude: BoolArray | None = None, guard: int = 0

@@ -96,6 +96,16 @@ class InpaintInfo:
             )
         return self._predict()
 
+    def __str__(self) -> str:
+        """What was filled, how, and what was assumed, in lines."""
+        seed = "" if self.seed is None else f", seed {self.seed}"
+        lines = [
+            f"{self.n_filled} pixels filled (holes: {self.n_holes}), {self.fill} by {self.model}{seed}",
+            f"sky model, in {self.work_unit or 'the unit of the map'}: {self.sky_model.source}",
+            *(f"warning: {text}" for text in self.warnings),
+        ]
+        return "\n".join(lines)
+
     def __getstate__(self) -> dict[str, Any]:
         """What is pickled: all but the prepared model."""
         return {**self.__dict__, "_predict": None}

@@ -113,6 +113,11 @@ class SkyModel:
                 "the sky model has neither signal nor noise: give a cl or a noise_std above 0"
             )
 
+    def __repr__(self) -> str:
+        """In one line, without the numbers of its spectra."""
+        noise = " to ".join(dict.fromkeys(f"{find(self.noise_std):.4g}" for find in (np.min, np.max)))
+        return f"<SkyModel of {self.fields.stokes}, nside {self.nside}, lmax {self.lmax}, noise {noise}: {self.source}>"
+
     @property
     def npix(self) -> int:
         """Number of pixels of the map."""

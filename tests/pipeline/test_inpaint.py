@@ -308,6 +308,10 @@ def test_info_says_what_was_done() -> None:
         "plan",
         "fill",
     }
+    first, second = str(info).splitlines()
+    filled_of = f"{(~mask).sum()} pixels filled (holes: {info.n_holes})"
+    assert first == f"{filled_of}, realization by kriging, seed {info.seed}"
+    assert second == f"sky model, in uK_CMB: {info.sky_model.source}"
     none = inpaint_map(sky, np.ones(NPIX), model="kriging")
     assert np.array_equal(none, sky) and none is not sky
 

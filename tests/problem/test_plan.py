@@ -1,5 +1,7 @@
 """The plan: what is data, what is filled, and what contradicts itself."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 from cmbinpaint.errors import MaskError
 from cmbinpaint.pipeline.planning import plan_inpainting
 from cmbinpaint.problem.plan import InpaintingPlan
+from cmbinpaint.sims import SkyModel
 
 NSIDE = 8
 NPIX = 12 * NSIDE**2
@@ -39,6 +42,17 @@ def test_guard_turns_data_off_around_holes_but_not_around_what_is_excluded() -> 
     assert (
         ~plan.valid
     ).sum() == 1 + 8 + 2  # the hole, its eight neighbors, the excluded pixels, masked or not
+
+
+def test_a_plan_is_shown_in_one_line() -> None:
+    valid, exclude = np.ones(NPIX, bool), np.zeros(NPIX, bool)
+    valid[:100], exclude[90:120] = False, True
+    plan = InpaintingPlan.from_valid(valid, exclude=exclude)
+    assert repr(plan) == "<InpaintingPlan of nside 8: fsky 0.8438, 90 pixels to fill, 30 excluded>"
+    model = SkyModel(nside=8, signal_cl=np.ones(4), noise_std=0.5)
+    assert repr(dataclasses.replace(plan, sky_model=model)).endswith(
+        ", 30 excluded, for <SkyModel of T, nside 8, lmax 3, noise 0.5: given>>"
+    )
 
 
 def test_digest_tells_plans_apart() -> None:

@@ -36,6 +36,14 @@ def test_the_signal_is_the_sky_behind_beam_and_pixel() -> None:
     np.testing.assert_array_equal(model.total_cl, model.signal_cl + model.noise_cl)
 
 
+def test_a_model_is_shown_in_one_line() -> None:
+    assert repr(make(lmax=40)) == "<SkyModel of T, nside 16, lmax 40, noise 3: given cl>"
+    levels = np.linspace(2, 7.5, NPIX)
+    assert (
+        str(make(lmax=40, noise_std=levels)) == "<SkyModel of T, nside 16, lmax 40, noise 2 to 7.5: given cl>"
+    )
+
+
 def test_a_given_beam_brings_its_own_pixel_window() -> None:
     beam = hp.gauss_beam(FWHM, 3 * NSIDE - 1)
     model = SkyModel.from_theory(CL, NSIDE, beam=beam, lmax=30)
