@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from cmbinpaint.sims.sky_model import SkyModel
 
 
+_FEW_ZEROS = 10  # so many are no chance
+
+
 @dataclass
 class Filling:
     """A request, the model and seed that answer it, and what was found out on the way.
@@ -273,6 +276,8 @@ def refuse_no_holes(request: Request) -> None:
     own = "--mask-field NAME for a column of the map's own file"
     if masks and masks != info.names:
         own = f"--mask-field {','.join(masks)} for the file's own"
+    zeros = int((request.sky == 0).sum())
+    own += f" ({zeros} values are exactly 0: is it a map times its mask?)" if zeros > _FEW_ZEROS else ""
     raise CmbInpaintError(
         f"{args.map} has no UNSEEN or NaN pixels in {where}, and no mask was given: give --mask FILE, or {own}"
     )

@@ -4,6 +4,7 @@ Inputs: arrays, masked arrays, Quantities; RING or NESTED; any byte order. Outpu
 values, which pixels are known, and the way back to the type, ordering, dtype and unit of the input.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -177,6 +178,8 @@ def _as_map(data: Any, given: Any, polarized: bool) -> AnyArray:
         raise MapError(f"a map is one array of numbers; got {type(given).__name__}: {error}") from error
     if array.dtype.kind not in "iuf":
         hint = ": is it the mask? The map comes first" if array.dtype.kind == "b" else ""
+        if isinstance(given, str | os.PathLike):
+            hint = ": is it a path? read_map reads a file"
         raise MapError(f"a map holds real numbers; got {type(given).__name__} of dtype {array.dtype}{hint}")
     if array.ndim == 0 or array.size == 0:
         kind = "a scalar" if array.ndim == 0 else f"an empty array of shape {array.shape}"

@@ -4,6 +4,7 @@ Inputs: masks of any type and order; inside, bool `valid` (npix,) in RING, True 
 Outputs: `valid`, sky fractions, apodized weights.
 """
 
+import os
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -109,10 +110,13 @@ def _mask_values(mask: Any, hidden: bool, what: str) -> AnyArray:
     try:
         values = np.asarray(getattr(mask, "unmasked", mask))
     except ValueError as error:
-        raise MaskError(f"the {what} is no array of 0 and 1: got {type(mask).__name__}: {error}") from error
+        raise MaskError(
+            f"the {what} is not an array of 0 and 1: got {type(mask).__name__}: {error}"
+        ) from error
     if values.dtype.kind not in "biuf":
         raise MaskError(
-            f"the {what} is no array of 0 and 1: got {type(mask).__name__} of dtype {values.dtype}"
+            f"the {what} is not an array of 0 and 1: got {type(mask).__name__} of dtype {values.dtype}"
+            + (": is it a path? read_mask reads a file" if isinstance(mask, str | os.PathLike) else "")
         )
     if values.ndim == 0 or values.size == 0:
         raise MaskError(

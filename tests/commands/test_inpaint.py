@@ -347,6 +347,13 @@ class TestRefusals:
             "has no UNSEEN or NaN pixels in column I_STOKES, and no mask was given: give --mask FILE" in line
         )
 
+        assert "exactly 0" not in line
+
+    def test_a_map_times_its_mask(self, sky, valid, tmp_path, capsys) -> None:
+        path = fits.write_map(tmp_path / "times.fits", sky * valid, unit="K_CMB")
+        line = self.fails(capsys, path, "-o", tmp_path / "out.fits")
+        assert f"({(~valid).sum()} values are exactly 0: is it a map times its mask?)" in line
+
     def test_a_beam_without_a_spectrum(self, planck_file, tmp_path, capsys) -> None:
         words = [planck_file, "--mask-field", "TMASK", "-o", tmp_path / "o.fits", "--fwhm-arcmin", 5]
         assert "--fwhm-arcmin says what the spectrum of --cl is, and --cl is not given" in self.fails(

@@ -170,7 +170,7 @@ def test_give_refuses_other_shapes() -> None:
         (np.ones(12 * 9), r"nside 3 is not a power of two.*halving of resolution need one; .*ud_grade"),
         (np.array([]), r"got ndarray, an empty array of shape \(0,\)"),
         (5.0, "got float, a scalar"),
-        ("map.fits", "got str of dtype"),
+        ("map.fits", "got str of dtype <U8: is it a path. read_map reads a file"),
         (None, "got NoneType of dtype object"),
         (np.ones(NPIX, complex), "got ndarray of dtype complex128"),
         (np.ones(NPIX, object), "dtype object"),

@@ -217,7 +217,11 @@ MAP = np.where(np.arange(48) == 7, -120.5, 119.9 * np.sin(np.arange(48.0)))
 @pytest.mark.parametrize(
     ("mask", "options", "text"),
     [
-        ("mask.fits", {}, "the mask is no array of 0 and 1: got str"),
+        (
+            "mask.fits",
+            {},
+            "the mask is not an array of 0 and 1: got str of dtype <U9: is it a path. read_mask reads a file",
+        ),
         (np.array([object()] * 12), {}, "got ndarray of dtype object"),
         (ONES * 1j, {}, "got ndarray of dtype complex128"),
         (1.0, {}, "the mask is no array of 12 nside..2 pixels: got float of shape .."),
