@@ -15,7 +15,7 @@ _SCRIPT = """\
 #SBATCH --time={time}
 #SBATCH --signal=USR1@{notice}
 #SBATCH --output=slurm-%A_%a.log
-# Seconds before the time is up batch gets USR1, finishes the maps that it is filling, and ends with code 138.
+# So many seconds before the time limit batch gets USR1, finishes the maps that it is filling, and ends with code 138.
 # Submit the same script again until nothing is left: what exists is skipped. A map takes about {seconds} s of one core.
 set -u
 export OMP_NUM_THREADS=1 SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"

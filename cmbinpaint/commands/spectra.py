@@ -164,10 +164,12 @@ def _beam(args: argparse.Namespace, info: "MapInfo") -> "FloatArray | None":
 
 
 def _texts(comparisons: "Comparisons") -> list[str]:
-    """Return the table of each spectrum, of polarization under its name."""
+    """Return the table of each spectrum, of polarization under its name; what all say last is said once."""
     if len(comparisons) == 1:
         return [one.table().text for one in comparisons.values()]
-    return [f"{name}\n{one.table().text}" for name, one in comparisons.items()]
+    parts = {name: one.table().text.rpartition("\n") for name, one in comparisons.items()}
+    statements = dict.fromkeys(last for _, _, last in parts.values())
+    return [*(f"{name}\n{rows}" for name, (rows, _, _) in parts.items()), "\n".join(statements)]
 
 
 def _csv(comparisons: "Comparisons") -> str:
