@@ -177,7 +177,7 @@ def test_optimal_bandpowers_of_polarization_go_into_a_fits_file(tmp_path, capsys
     assert run(tmp_path / "sky.fits", *words, *known, *options, "--optimal-output", best_file, "-o", out) == 0
     said = capsys.readouterr().out
     assert str(best_file) in said and not (tmp_path / "out_optimal.csv").exists()
-    assert said.count("C_ell in uK_CMB^2, as in the maps") == 1  # not under each of six tables
+    assert said.count("C_ell in uK_CMB^2, divided by the beam given") == 1  # not under each of six tables
     assert (tmp_path / "out.png").stat().st_size > 5000
     with astropy_fits.open(best_file) as hdus:
         edges = [*hdus["BANDPOWERS"].data["ELL_MIN"][:3], 14]
