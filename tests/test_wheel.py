@@ -80,4 +80,4 @@ def test_it_says_who_it_is(wheel: Path) -> None:
     }
     unconditional = {line for line in said.get_all("Requires-Dist") if "extra ==" not in line}
     assert not [line for line in unconditional if line.startswith(("torch", "safetensors", "camb", "pillow"))]
-    assert set(said.get_all("Provides-Extra")) == {"network", "theory", "all", "test", "lint", "docs"}
+    assert set(said.get_all("Provides-Extra")) == {"network", "theory", "sacc", "all", "test", "lint", "docs"}
