@@ -21,6 +21,7 @@ from cmbinpaint.sims import fiducial_cl, simulate_sky
 NSIDE, FWHM, NOISE = 8, 0.3, 3.0
 CL = fiducial_cl(40)
 VALID = np.abs(np.arange(12 * NSIDE**2) - 384) > 60
+ONE_MAP = ["inpaint", "sims/s0.fits", "--mask", "mask.fits", "--seed", "4"]
 KNOWN = [
     "--cl",
     "cl.txt",
@@ -282,19 +283,9 @@ def test_inpaint_reads_and_writes_plans(maps: Path, capsys: pytest.CaptureFixtur
 
 def test_the_sky_model_of_a_plan_is_part_of_the_job(maps: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Fills under a plan's spectrum and under one estimated from the map are no series."""
-    given = ["inpaint", "sims/s0.fits", "--mask", "mask.fits", "--seed", "4", "--plan", "given.plan"]
+    given = [*ONE_MAP, "--plan", "given.plan"]
     assert cli.main([*given, "--cl", "cl.txt", *KNOWN[2:6], "-o", "a.fits"]) == 0
-    series = [
-        "inpaint",
-        "sims/s0.fits",
-        "--mask",
-        "mask.fits",
-        "--seed",
-        "4",
-        "-o",
-        "r.fits",
-        "--realizations",
-    ]
+    series = [*ONE_MAP, "-o", "r.fits", "--realizations"]
     assert cli.main([*series, "1"]) == 0
     assert cli.main([*series, "2", "--plan", "given.plan"]) == 1
     expected = "r_000.fits exists already and was made with another map, mask, model, sky model or options"
@@ -307,18 +298,7 @@ def test_the_sky_model_of_a_plan_is_part_of_the_job(maps: Path, capsys: pytest.C
 
 
 def test_a_series_goes_on_with_the_plan_that_it_made(maps: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = [
-        "inpaint",
-        "sims/s0.fits",
-        "--mask",
-        "mask.fits",
-        "--seed",
-        "4",
-        "--plan",
-        "r.plan",
-        "-o",
-        "r.fits",
-    ]
+    words = [*ONE_MAP, "--plan", "r.plan", "-o", "r.fits"]
     assert cli.main([*words, "--realizations", "1"]) == 0 and Path("r.plan").exists()
     capsys.readouterr()
     assert cli.main([*words, "--realizations", "2"]) == 0

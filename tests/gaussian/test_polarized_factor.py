@@ -78,6 +78,23 @@ def test_it_is_near_the_exact_distribution(nside, seed):
     )  # at nside 4 a few pixels and eight draws
 
 
+@pytest.mark.parametrize(("noise_over_rms", "nearest"), [(0.5, 16), (0.98, 16), (1.02, 8), (20.0, 8)])
+def test_where_noise_dominates_few_neighbors_do(noise_over_rms, nearest):
+    """Half as many pixels, two values each; and the solver still finds the exact mean to its tolerance."""
+    nside, valid = 8, random_valid(8, 1)
+    rms = np.mean(sky_model(nside).stokes_rms)
+    model = sky_model(nside, noise=(noise_over_rms * rms,) * 2)
+    factor = hole_factor(valid, model, threads=1)
+    last = factor.steps[-2]  # the finest pixels' Q
+    per_row = last.of_data.count_nonzero(axis=1) + last.of_holes.count_nonzero(axis=1)
+    assert np.all(per_row == 2 * nearest)
+    observed = np.add(*draw_observation(model, np.random.default_rng(2)))
+    mean = GaussianSolver(valid, model, threads=1).solve(observed).mean
+    dense = DenseSolver(np.stack([valid] * 2), model)
+    away = (mean.reshape(-1)[np.flatnonzero(np.tile(~valid, 2))] - dense.mean(observed)) / dense.std()
+    assert np.sqrt(np.mean(np.square(away))) < 0.03
+
+
 def test_weights_are_those_of_dense_algebra():
     """A few pixels all over the sphere, one of them not present."""
     nside, chosen, target = 4, np.array([0, 37, 90, 133, 170, 191]), 60
