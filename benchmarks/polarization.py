@@ -1,6 +1,7 @@
 """Filling Q, U and T, Q, U: steps to the exact mean, the bias of realizations' spectra, times.
 
     python benchmarks/polarization.py --nside 64 --skies 40 -o polarization_64.json
+    python benchmarks/polarization.py --nside 512 --skies 3 --parts bias --cases "Q, U, 2" -o polarization_512.json
 
 Planck-like mask, beam of three pixels, lensing B only. Distances are from a mean that is converged to 1e-6 posterior
 standard deviations, in the posterior standard deviations of the worst Stokes parameter and depth; powers are the
@@ -123,14 +124,19 @@ def main() -> None:
     """Measure every case, or those that are named."""
     parser = arguments(__doc__ or "")
     parser.add_argument("--cases", nargs="*", default=list(CASES))
+    parser.add_argument("--parts", nargs="*", default=["steps", "seconds", "bias"])
     args = parser.parse_args()
     warnings.simplefilter("ignore", CmbInpaintWarning)
     valid = Setting.at(args.nside, args.mask).plan.valid
     results = {}
     for name in args.cases:
         model = model_of(args.nside, *CASES[name])
-        results[name] = steps_of(valid, model) | {"seconds": seconds_of(valid, model)}
-        if args.skies > 1:
+        results[name] = {}
+        if "steps" in args.parts:
+            results[name] |= steps_of(valid, model)
+        if "seconds" in args.parts:
+            results[name]["seconds"] = seconds_of(valid, model)
+        if "bias" in args.parts and args.skies > 1:
             results[name]["bias"] = bias_of(valid, model, args.skies)
         print(name, results[name], flush=True)
     write(results | {"fsky": float(valid.mean())}, args.output)
