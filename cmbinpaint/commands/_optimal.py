@@ -36,8 +36,7 @@ def add_optimal_arguments(add: Callable[..., Any]) -> None:
         help="white noise per pixel in µK; of T, Q, U one for all, X,Y for T and polarization, or three; default: "
         "estimated",
     )
-    add("--n-sims", metavar="N", type=common.positive_int, help="simulations of noise; default 100")
-    add("--seed", metavar="S", type=common.natural, help="of the simulations; default: a fresh one, shown")
+    add("--seed", metavar="S", type=common.natural, help="of random numbers; default: a fresh one, shown")
     add("--workers", metavar="W", type=common.positive_int, help="processes that share the solves; default 1")
 
 
@@ -67,14 +66,14 @@ def optimal_of(
     seed = common.fresh_seed() if args.seed is None else args.seed
     with common.progress_bar("optimal spectrum") as bar, workers(args) as executor:
         return optimal_spectrum(
-            sky, mask, bins=bands, unit="uK" if info.unit else None, n_sims=args.n_sims or 100, seed=seed,
+            sky, mask, bins=bands, unit="uK" if info.unit else None, seed=seed,
             executor=executor, progress=lambda progress: bar.set_postfix_str(str(progress)), **known,
         )  # fmt: skip
 
 
 def _refuse_alone(args: argparse.Namespace) -> None:
     """Refuse options that say something to `--optimal` where it is not given."""
-    for option in ("optimal_output", "cl", "cl_kind", "cl_unit", "noise_std", "n_sims", "seed", "workers"):
+    for option in ("optimal_output", "cl", "cl_kind", "cl_unit", "noise_std", "seed", "workers"):
         if getattr(args, option) is not None:
             raise CmbInpaintError(f"--{option.replace('_', '-')} is for --optimal; give it too, or omit this")
 
@@ -119,7 +118,7 @@ def optimal_table(best: "OptimalSpectrum") -> str:
     window = "beam and pixel window divided out" if best.beam_divided else "beam and pixel window in"
     unit = f"{best.unit}^2" if best.unit else "the map's unit squared"
     said = (
-        f"optimal: D_ell in {unit}, {window}, noise bias subtracted ({best.n_sims} simulations, seed {best.seed}); "
+        f"optimal: D_ell in {unit}, {window}, noise bias subtracted (seed {best.seed}); "
         "'noise in' compares to the columns above, where these have the same window"
     )
     return "\n".join([*lines, said])

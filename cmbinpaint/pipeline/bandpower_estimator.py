@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -26,12 +26,13 @@ from cmbinpaint.pipeline.filler import draw_observation
 from cmbinpaint.problem.progress import Clock, Progress
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.spectra.bandpowers import Bandpowers
+from cmbinpaint.sphere.ell_matrix import EllMatrix
 
-# Random vectors a band: the diagonal of Fisher's matrix is then known to about 1 %.
-_ROUNDS = 10
-Stage = Literal["response", "noise", "pairs"]
+# Vectors a band that probe the response.
+ROUNDS = 8
+Stage = Literal["response", "pairs"]
 # What a seed's random numbers are for.
-_PURPOSE: dict[Stage, int] = {"response": 0, "noise": 1, "pairs": 2}
+_PURPOSE: dict[Stage, int] = {"response": 0, "pairs": 2}
 
 
 class Estimator:
@@ -49,12 +50,16 @@ class Estimator:
         Of random vectors and simulations; takes progress.
     executor
         Any `concurrent.futures.Executor` for the response and the simulations; None: one after the other, here.
+    rounds
+        Vectors a band that probe the response.
 
     Attributes
     ----------
     fisher, solved
         (n, n) the response of the quadratic estimates, and the inverse that makes them bandpowers; of several spectra
         (n_spectra * n, n_spectra * n), spectrum by spectrum.
+    noise_bias
+        (n,) or (n_spectra, n) what bandpowers have of the model's noise.
     windows
         (n, lmax+1) the response of bandpowers to C_ell; of several spectra (n_spectra, n, n_spectra, lmax+1).
     """
@@ -62,7 +67,7 @@ class Estimator:
     def __init__(
         self, valid: BoolArray, sky_model: SkyModel, bands: Bandpowers, window: FloatArray,
         templates: Sequence[FloatArray] = (), seed: int = 0, clock: Clock | None = None,
-        executor: Executor | None = None,
+        executor: Executor | None = None, rounds: int = ROUNDS,
     ) -> None:  # fmt: skip
         self._clock, self._executor = clock or Clock(None), executor
         if executor is not None:
@@ -70,32 +75,29 @@ class Estimator:
         windows, fields = np.atleast_2d(window), sky_model.fields
         own = [row for row, (i, j) in zip(windows, fields.pairs, strict=True) if i == j]
         # Beyond the end of a given spectrum or beam the model has no power, and nothing to estimate.
-        power = _signal(sky_model) * np.array(own)
+        power = np.diagonal(_signal(sky_model).values).T * np.array(own)
         around = _around(bands, int(np.flatnonzero(power.any(axis=0))[-1]))
         shapes = _band_shapes(around, sky_model, np.array(own))
         n = len(shapes)
         self._inside = np.tile(np.isin(around.edges[:-1], bands.edges[:-1]), n)
         self._shape = (bands.n,) if n == 1 else (n, bands.n)
-        self._work = _Work(valid, sky_model, tuple(templates), shapes * windows[:, None], windows, seed)
+        self._work = _Work(
+            valid, sky_model, tuple(templates), shapes * windows[:, None], windows, seed, rounds
+        )
         self._inverse = self._work.filter()
-        kernel = np.stack(list(self._pieces("response", around.n)), axis=1).reshape(-1, *windows.shape)
+        kernels, noises = zip(*self._pieces("response", around.n), strict=True)
+        kernel = np.stack(kernels, axis=1).reshape(-1, *windows.shape)
         fisher = np.hstack([kernel[:, i] @ shape.T for i, shape in enumerate(shapes)])
         fisher = (fisher + fisher.T) / 2
         self._solved = np.asarray(np.linalg.inv(fisher), dtype=np.float64)
         self.fisher, self.solved = self._only(fisher), self._only(self._solved)
+        self.noise_bias = self._bandpowers(np.stack(noises, axis=1))
         responses = (self._solved @ kernel.reshape(len(kernel), -1))[self._inside]
         self.windows = responses.reshape(*self._shape, *(windows.shape if n > 1 else windows.shape[1:]))
 
     def estimate(self, observed: FloatArray, second: FloatArray | None = None) -> FloatArray:
         """(n,) or (n_spectra, n) bandpowers of a map, noise bias in, or the cross spectrum of two."""
         return self._bandpowers(self._work.quadratic(self._inverse, observed, second))
-
-    def noise_bias(self, n: int) -> FloatArray:
-        """The mean of the bandpowers of `n` simulations of noise alone."""
-        total = np.zeros(self._work.shapes.shape[:2])
-        for found in self._pieces("noise", n):
-            total += found
-        return self._bandpowers(total) / n
 
     def pair_covariance(self, n: int) -> FloatArray:
         """The covariance of the cross spectra of `n` simulated pairs of splits, in the form of `solved`."""
@@ -105,7 +107,7 @@ class Estimator:
     def _bandpowers(self, estimates: FloatArray) -> FloatArray:
         return (self._solved @ estimates.ravel())[self._inside].reshape(self._shape)
 
-    def _pieces(self, stage: Stage, n: int) -> Iterator[FloatArray]:
+    def _pieces(self, stage: Stage, n: int) -> Iterator[Any]:
         """The pieces of a stage, in their order."""
         here = self._executor is None
         task = (
@@ -141,6 +143,7 @@ class _Work:
     shapes: FloatArray
     windows: FloatArray
     seed: int
+    rounds: int
     key: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def filter(self) -> InverseCovariance:
@@ -153,16 +156,13 @@ class _Work:
         other = None if second is None else inverse.apply(second)
         return quadratic(inverse.apply(observed), self.shapes, other)
 
-    def piece(self, inverse: InverseCovariance, stage: Stage, index: int) -> FloatArray:
-        """The response of a band, or the estimates of a simulation of noise, or of two splits."""
+    def piece(self, inverse: InverseCovariance, stage: Stage, index: int) -> Any:
+        """The response of a band and what it has of noise, or the estimates of two simulated splits."""
+        rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(_PURPOSE[stage], index)))
         if stage == "response":
-            seed = np.random.SeedSequence(self.seed, spawn_key=(_PURPOSE[stage],))
-            return Response(self.shapes, self.windows, seed, _ROUNDS).of(index, inverse)
-        seed = np.random.SeedSequence(self.seed, spawn_key=(_PURPOSE[stage], index))
-        rng = np.random.default_rng(seed)
+            signal_cl = _signal(self.sky_model).spectra
+            return Response(self.shapes, self.windows, signal_cl, self.rounds).of(index, inverse, rng)
         signal, noise = draw_observation(self.sky_model, rng)
-        if stage == "noise":
-            return self.quadratic(inverse, noise)
         return self.quadratic(inverse, signal + noise, signal + draw_observation(self.sky_model, rng)[1])
 
 
@@ -170,7 +170,7 @@ class _Work:
 _made = threading.local()
 
 
-def _by_worker(work: _Work, stage: Stage, index: int) -> FloatArray:
+def _by_worker(work: _Work, stage: Stage, index: int) -> Any:
     """A piece, by a filter that is made once in each thread of a worker: solvers are not shared between threads."""
     with kept_warnings(silent=True), most_threads(1):
         if getattr(_made, "key", None) != work.key:
@@ -178,12 +178,13 @@ def _by_worker(work: _Work, stage: Stage, index: int) -> FloatArray:
         return work.piece(_made.filter, stage, index)
 
 
-def _signal(model: SkyModel) -> FloatArray:
-    """(k, lmax+1) the power of each mode, colored noise left out."""
-    matrix = model.signal.values
+def _signal(model: SkyModel) -> EllMatrix:
+    """The signal's spectra from ell = 2 on, colored noise left out."""
+    matrix = model.signal.values.copy()
     if model.colored_noise_cl is not None:
-        matrix = matrix - np.reshape(model.colored_noise_cl, matrix.shape)
-    return np.diagonal(matrix).T
+        matrix -= np.reshape(model.colored_noise_cl, matrix.shape)
+    matrix[..., :2] = 0.0
+    return EllMatrix(matrix)
 
 
 def _around(bands: Bandpowers, lmax: int) -> Bandpowers:
@@ -201,9 +202,10 @@ def _band_shapes(bands: Bandpowers, model: SkyModel, windows: FloatArray) -> Flo
     """
     modes = model.fields.modes
     own = np.zeros((len(modes), bands.n, windows.shape[1]))
-    for mode, shape, signal, window in zip(modes, own, _signal(model), windows, strict=True):
+    for mode, shape, signal, window in zip(
+        modes, own, np.diagonal(_signal(model).values).T, windows, strict=True
+    ):
         sky = np.divide(signal, window, out=np.zeros(window.size), where=window > 0)
-        sky[:2] = 0.0
         power = bands.bin(sky)
         if not np.all(power > 0):
             low, high = bands.edges[int(np.argmin(power > 0))], bands.edges[int(np.argmin(power > 0)) + 1] - 1

@@ -53,7 +53,7 @@ class OptimalSpectrum:
     sky_model
         The model, in the unit of the work.
     n_sims, seed
-        Simulations, and what they can be drawn again with.
+        Simulated pairs that the covariance is of, 0 without a second split; what random numbers are drawn with.
     """
 
     bands: Bandpowers

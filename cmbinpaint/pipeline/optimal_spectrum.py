@@ -75,9 +75,10 @@ def optimal_spectrum(
         Maps of the shape of `sky` to project out as well, in its ordering: what is not known but its shape, a
         foreground, say.
     n_sims
-        Simulations of noise for its bias (of pairs of splits for the covariance).
+        With `sky2`: simulated pairs of splits, for the covariance. Without, nothing is simulated: the noise bias comes
+        with the response.
     seed
-        None: a fresh one, which the result names.
+        Of the vectors that probe the response, and of simulations; None: a fresh one, which the result names.
     executor
         Any `concurrent.futures.Executor` for the response and the simulations, as in `inpaint_maps`; None: one after
         the other, here. The result has the same bits.
@@ -113,14 +114,14 @@ def optimal_spectrum(
         colored_noise_cl=colored_noise_cl, whole=True,
     )  # fmt: skip
     window = _windows(model, fwhm, beam, divided=cl is not None)
-    bands = _bands(bins, model, problem.plan, n_sims, pairs=sky2 is not None)
+    bands = _bands(bins, model, problem.plan, None if sky2 is None else n_sims)
     with one_blas_thread():
         with clock.stage("plan"):
             maps = _shapes_of(problem, templates, nest)
             estimator = Estimator(problem.plan.valid, model, bands, window, maps, used, clock, executor)
         power = estimator.estimate(problem.observed, second)
         if second is None:
-            noise, covariance = estimator.noise_bias(n_sims), estimator.solved
+            noise, covariance = estimator.noise_bias, estimator.solved
         else:
             noise, covariance = np.zeros(power.shape), estimator.pair_covariance(n_sims)
     unit_squared = float(np.ravel(problem.factor)[0]) ** -2
@@ -135,7 +136,7 @@ def optimal_spectrum(
         unit=problem.sky.unit,
         beam_divided=cl is not None,
         sky_model=model,
-        n_sims=n_sims,
+        n_sims=0 if sky2 is None else n_sims,
         seed=used,
     )
 
@@ -150,8 +151,8 @@ def _validate(n_sims: Any, executor: Any) -> None:
         )
 
 
-def _bands(bins: Any, model: SkyModel, plan: InpaintingPlan, n_sims: int, *, pairs: bool) -> Bandpowers:
-    """The bands, of which the mask resolves each and simulations are enough for all."""
+def _bands(bins: Any, model: SkyModel, plan: InpaintingPlan, n_pairs: int | None) -> Bandpowers:
+    """The bands, of which the mask resolves each and simulated pairs, if any, are enough for all."""
     least = narrowest_band(plan.valid)
     bands = validate_bands(bins, model.lmax, least)
     if bands.edges[0] < 2:
@@ -164,10 +165,10 @@ def _bands(bins: Any, model: SkyModel, plan: InpaintingPlan, n_sims: int, *, pai
             f"resolves bands of {least} or more: make them wider"
         )
     n = bands.n * len(model.fields.spectra)
-    needed = 2 * n if pairs else 2
-    if n_sims < needed:
-        what = f"the covariance of {n} bandpowers" if pairs else "the noise bias"
-        raise SpectrumError(f"n_sims is {n_sims}; {what} needs {needed} simulations or more")
+    if n_pairs is not None and n_pairs < 2 * n:
+        raise SpectrumError(
+            f"n_sims is {n_pairs}; the covariance of {n} bandpowers needs {2 * n} simulations or more"
+        )
     return bands
 
 

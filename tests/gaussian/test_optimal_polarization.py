@@ -43,8 +43,8 @@ class Dense:
         part[rows] = True
         self.data = np.flatnonzero(part & valid)
         here = np.ix_(self.data, self.data)
-        noise = np.repeat(NOISE**2, npix)[self.data]
-        inverse = np.linalg.inv(of_pixels(signal)[here] + np.diag(noise))
+        self.noise = np.repeat(NOISE**2, npix)[self.data]
+        inverse = np.linalg.inv(of_pixels(signal)[here] + np.diag(self.noise))
         modes = np.array([t.ravel()[self.data] for t in templates]).reshape(-1, self.data.size).T
         seen = inverse @ modes
         self.inverse = inverse - seen @ np.linalg.solve(modes.T @ seen, seen.T)
@@ -65,6 +65,11 @@ class Dense:
         """To a unit of each C_ell, by pair of modes and ell."""
         left = self.inverse @ self.band(pair, shape) @ self.inverse
         return {key: 0.5 * float(np.sum(left * unit)) for key, unit in self.unit.items()}
+
+    def noise_bias(self, pair: tuple[int, int], shape: np.ndarray) -> float:
+        return 0.5 * float(
+            np.sum((self.inverse @ self.band(pair, shape) @ self.inverse).diagonal() * self.noise)
+        )
 
 
 def unit_spectra(i: int, j: int, ell: int) -> np.ndarray:
@@ -101,10 +106,17 @@ class Setting:
                 own[mode, b, low:high] = np.linspace(1 - 0.1 * mode, 1.2 + 0.2 * mode, high - low)
         self.shapes = np.stack([(1 + (i != j)) * np.sqrt(own[i] * own[j]) for i, j in self.pairs])
         self.windows = np.stack([np.linspace(1, 0.8 + 0.05 * (i + j), LMAX + 1) for i, j in self.pairs])
-        self.inverse = InverseCovariance(self.valid[rows], model, [t[rows] for t in templates])
+        self.inverse = InverseCovariance(
+            self.valid[rows], model, [t[rows] for t in templates], tolerance=1e-5, power_tolerance=1e-10
+        )
         vectors = [np.ones(len(z)), *pixel_vectors(NSIDE).T]
         smooth = [np.stack([v, 0 * v, 0 * v]) for v in vectors] if rows.start == 0 else []
         self.dense = Dense(self.valid, self.signal, [*smooth, *templates], rows)
+
+    def probed(self, band: int, seed: int, rounds: int) -> tuple[np.ndarray, np.ndarray]:
+        signal = np.array([self.signal[pair] for pair in self.pairs])
+        made = Response(self.shapes, self.windows, signal, rounds)
+        return made.of(band, self.inverse, np.random.default_rng(seed))
 
 
 @pytest.fixture(scope="module")
@@ -140,8 +152,7 @@ def test_estimates_are_those_of_dense_algebra(name: str, request) -> None:
 def test_the_response_couples_all_spectra_as_dense_algebra_says(name: str, request) -> None:
     setting = request.getfixturevalue(name)
     # More vectors than any band has modes: each is summed over its modes, without the noise of random signs.
-    made = Response(setting.shapes, setting.windows, np.random.SeedSequence(1), 100)
-    found = np.stack([made.of(band, setting.inverse) for band in range(len(EDGES) - 1)], axis=1)
+    found = np.stack([setting.probed(band, 1, 100)[0] for band in range(len(EDGES) - 1)], axis=1)
     wanted = np.zeros_like(found)
     for s, (pair, shapes) in enumerate(zip(setting.pairs, setting.shapes, strict=True)):
         for b, shape in enumerate(shapes):
@@ -159,9 +170,24 @@ def test_the_response_couples_all_spectra_as_dense_algebra_says(name: str, reque
     assert wanted[b, :, e].max() > 0.03 * np.sqrt(wanted[b, :, b].max() * wanted[e, :, e].max())
 
 
+@pytest.mark.parametrize("name", ["tqu", "qu"])
+def test_noise_is_what_dense_algebra_says(name: str, request) -> None:
+    setting = request.getfixturevalue(name)
+    found = np.stack([setting.probed(band, 1, 100)[1] for band in range(len(EDGES) - 1)], axis=1)
+    dense = setting.dense
+    wanted = np.array([[dense.noise_bias(pair, shape) for shape in shapes]
+                       for pair, shapes in zip(setting.pairs, setting.shapes, strict=True)])  # fmt: skip
+    own = {pair[0]: row for pair, row in zip(setting.pairs, wanted, strict=True) if pair[0] == pair[1]}
+    for row, expected, (i, j) in zip(found, wanted, setting.pairs, strict=True):
+        scale = np.sqrt(own[i] * own[j])
+        np.testing.assert_allclose(row / scale, expected / scale, atol=2e-3, err_msg=str((i, j)))
+    cross = setting.pairs.index((1, 2))  # E and B have EB in the sky, and share a mask
+    assert np.abs(wanted[cross]).max() > 0.02 * np.sqrt(own[1] * own[2]).max()
+
+
 def test_random_signs_give_the_same_response_within_their_noise(qu: Setting) -> None:
-    exact = Response(qu.shapes, qu.windows, np.random.SeedSequence(1), 100).of(2, qu.inverse)
-    found = Response(qu.shapes, qu.windows, np.random.SeedSequence(2), 40).of(2, qu.inverse)  # of 45 modes
+    exact = qu.probed(2, 1, 100)[0]
+    found = qu.probed(2, 2, 40)[0]  # of 45 modes
     total = [np.array([[row[t].sum() for t in range(3)] for row in one]) for one in (found, exact)]
     scale = np.sqrt(np.outer(np.diag(total[1]), np.diag(total[1])))
     assert np.abs((total[0] - total[1]) / scale).max() < 0.05

@@ -39,14 +39,14 @@ def mask() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def one(mask) -> OptimalSpectrum:
-    return optimal_spectrum(observe(0), mask, seed=1, n_sims=20, **KNOWN)
+    return optimal_spectrum(observe(0), mask, seed=1, **KNOWN)
 
 
 def estimator_of(mask: np.ndarray, cl: np.ndarray = CL) -> tuple[Estimator, np.ndarray]:
     model = SkyModel.from_theory(cl, NSIDE, fwhm=FWHM, noise_std=NOISE, lmax=3 * NSIDE - 1)
     window = (gaussian_beam(FWHM, model.lmax) * pixel_window(NSIDE, model.lmax)) ** 2
     estimator = Estimator(mask, model, Bandpowers(BINS), window, seed=1)
-    return estimator, estimator.noise_bias(60)
+    return estimator, estimator.noise_bias
 
 
 def test_many_skies_have_the_spectrum_and_the_errors_that_are_stated(mask) -> None:
@@ -100,14 +100,14 @@ def test_errors_of_two_splits_are_those_of_pairs(mask, one) -> None:
 
 
 def test_noise_bias_of_a_full_sky_is_known(mask) -> None:
-    found = optimal_spectrum(observe(0), np.ones(mask.size, bool), seed=1, n_sims=100, **KNOWN)
+    found = optimal_spectrum(observe(0), np.ones(mask.size, bool), seed=1, **KNOWN)
     level = NOISE**2 * 4 * np.pi / mask.size
     ell = np.arange(2, 5)
     window = (hp.gauss_beam(FWHM, 4) ** 2 * pixel_window(NSIDE, 4) ** 2)[2:]
     shape = window * CL[2:5] / band_means(CL)[0]
     weight = (2 * ell + 1) / np.square(CL[2:5] * window + level)
     wanted = level * np.sum(weight * shape) / np.sum(weight * shape**2)
-    assert found.noise_bias[0] == pytest.approx(wanted, rel=0.11)  # 100 simulations of 21 modes: 3 %
+    assert found.noise_bias[0] == pytest.approx(wanted, rel=0.06)  # what the pixels mix
 
 
 @pytest.mark.parametrize("kind", ["quantity", "kelvin", "nested", "masked"])
@@ -122,7 +122,7 @@ def test_units_and_orderings_change_nothing_else(mask, one, kind: str) -> None:
         hidden, options["nest"] = hidden > 0.5, True
     else:
         sky = np.ma.array(np.where(mask, sky, 1e30), mask=~mask)
-    found = optimal_spectrum(sky, hidden, seed=1, n_sims=20, **options)
+    found = optimal_spectrum(sky, hidden, seed=1, **options)
     for name, power in (
         ("bandpowers", 1),
         ("errors", 1),
@@ -134,9 +134,9 @@ def test_units_and_orderings_change_nothing_else(mask, one, kind: str) -> None:
 
 
 def test_the_same_seed_gives_the_same_result(mask, one) -> None:
-    again = optimal_spectrum(observe(0), mask, seed=1, n_sims=20, **KNOWN)
+    again = optimal_spectrum(observe(0), mask, seed=1, **KNOWN)
     np.testing.assert_array_equal(again.bandpowers, one.bandpowers)
-    other = optimal_spectrum(observe(0), mask, seed=2, n_sims=20, **KNOWN)
+    other = optimal_spectrum(observe(0), mask, seed=2, **KNOWN)
     assert np.all(other.noise_bias != one.noise_bias)
     np.testing.assert_allclose(other.bandpowers, one.bandpowers, atol=0.3 * one.errors.max())
 
@@ -144,10 +144,10 @@ def test_the_same_seed_gives_the_same_result(mask, one) -> None:
 def test_monopole_dipole_and_templates_are_projected_out(mask, one) -> None:
     x, y, _ = hp.pix2vec(NSIDE, np.arange(mask.size))
     smooth = observe(0) + 300 + 200 * x
-    found = optimal_spectrum(smooth, mask, seed=1, n_sims=20, **KNOWN)
+    found = optimal_spectrum(smooth, mask, seed=1, **KNOWN)
     np.testing.assert_allclose(found.bandpowers, one.bandpowers, rtol=1e-4)
     dust = x * y * 100
-    known = {**KNOWN, "templates": [dust], "n_sims": 20, "seed": 1}
+    known = {**KNOWN, "templates": [dust], "seed": 1}
     clean, dusty = (optimal_spectrum(observe(0) + f * dust, mask, **known) for f in (0, 1))
     np.testing.assert_allclose(dusty.bandpowers, clean.bandpowers, rtol=0.01)
     assert np.all(clean.errors >= one.errors * 0.99) and clean.errors[0] > one.errors[0]
@@ -157,11 +157,11 @@ def test_monopole_dipole_and_templates_are_projected_out(mask, one) -> None:
 def test_bands_may_end_where_the_beam_does(mask) -> None:
     beam = gaussian_beam(FWHM, 13) * pixel_window(NSIDE, 13)
     known = {key: value for key, value in KNOWN.items() if key != "fwhm"}
-    found = optimal_spectrum(observe(0), mask, beam=beam, seed=1, n_sims=10, **known)
+    found = optimal_spectrum(observe(0), mask, beam=beam, seed=1, **known)
     assert found.bands.edges[-1] == 14 and np.all(found.errors > 0)
     assert not found.windows[:, 14:].any()
     with pytest.raises(SpectrumError, match="the model has no power at ell = 14 to 18"):
-        optimal_spectrum(observe(0), mask, beam=beam, n_sims=10, **(known | {"bins": [2, 14, 19]}))
+        optimal_spectrum(observe(0), mask, beam=beam, **(known | {"bins": [2, 14, 19]}))
 
 
 def test_what_it_gives_to_papers(one) -> None:
@@ -181,7 +181,7 @@ def test_what_it_gives_to_papers(one) -> None:
         ({"bins": [0, 5, 9]}, SpectrumError, "begin at ell = 0; monopole and dipole are projected out"),
         ({"bins": [2, 3, 9]}, SpectrumError, "narrowest band has 1 multipoles"),
         ({"bins": [2, 9, 99]}, SpectrumError, "the bands reach ell = 98"),
-        ({"n_sims": 1}, SpectrumError, "n_sims is 1; the noise bias needs 2"),
+        ({"n_sims": 0}, SpectrumError, "n_sims is 0; give a whole number"),
         ({"templates": [np.ones(768)]}, MapError, "a constant or a dipole"),
         ({"templates": np.ones(768)}, MapError, "templates is a ndarray; give a list of maps"),
         ({"templates": 3}, MapError, "templates is a int; give a list of maps"),
@@ -193,7 +193,7 @@ def test_what_it_gives_to_papers(one) -> None:
 )
 def test_bad_input_is_refused(mask, change: dict, error: type, message: str) -> None:
     with pytest.raises(error, match=message):
-        optimal_spectrum(observe(0), mask, **(KNOWN | {"n_sims": 10} | change))
+        optimal_spectrum(observe(0), mask, **(KNOWN | change))
 
 
 def test_few_simulations_of_splits_are_refused(mask) -> None:
