@@ -32,6 +32,8 @@ from cmbinpaint.sphere.pixels import pixel_vectors
 TOLERANCE = 3e-3
 # Of Q and U also the E and B power of what is missing, over the sky's.
 POWER_TOLERANCE = 1e-3
+# How much looser vectors that probe the response are solved for: their level is each vector's own.
+PROBE_SLACK = 3.0
 # Condition number of the templates' overlaps from which one is made of the others: those of a monopole and a dipole
 # seen through a hundredth of the sky reach 1e6.
 _ALIKE = 1e10
@@ -84,11 +86,14 @@ class InverseCovariance:
         self._weighted = [self._weighted_by_inverse(one) for one in self._templates]
         self._amplitudes = np.linalg.inv(_overlaps(self._templates, self._weighted))
 
-    def apply(self, sky: FloatArray) -> ComplexArray:
-        """(k, size) `Yᵀ C⁻¹ sky` from ell = 2 on, zero below; holes are never read."""
+    def apply(self, sky: FloatArray, *, slack: float = 1.0) -> ComplexArray:
+        """(k, size) `Yᵀ C⁻¹ sky` from ell = 2 on, zero below; holes are never read.
+
+        The tolerances are `slack` times those of the filter.
+        """
         known = self._without_smooth(self._known(sky))
         found = self._amplitudes @ _overlaps(self._weighted, [known])[:, 0]
-        return self._solve(_less(known, self._templates, found))[1]
+        return self._solve(_less(known, self._templates, found), slack)[1]
 
     def _known(self, sky: FloatArray) -> FloatArray:
         """(k, npix) what is data."""
@@ -104,7 +109,7 @@ class InverseCovariance:
         mean, _ = self._solve(known)
         return self.solver.weighted(known - mean).reshape(known.shape)
 
-    def _solve(self, known: FloatArray) -> tuple[FloatArray, ComplexArray]:
+    def _solve(self, known: FloatArray, slack: float = 1.0) -> tuple[FloatArray, ComplexArray]:
         """(k, npix) the signal's mean, and (k, size) `Yᵀ C⁻¹` of the data, templates not projected out."""
         steps = _STEPS_WITHOUT_HOLES if self.solver.valid.all() else None
         # The tolerance is in the model's posterior standard deviations: noise, templates and the vectors that probe the
@@ -114,8 +119,8 @@ class InverseCovariance:
         solution = self.solver.solve(
             (known / level).reshape(sky_shape),
             steps=steps,
-            tolerance=self._tolerances[0],
-            power_tolerance=self._tolerances[1],
+            tolerance=slack * self._tolerances[0],
+            power_tolerance=slack * self._tolerances[1],
             keep_modes=True,
         )
         assert solution.modes is not None
@@ -237,7 +242,7 @@ class Response:
             for mode, probe in enumerate(probes):
                 alm = np.zeros((self.fields.n, signs.size), dtype=np.complex128)
                 alm[mode] = probe
-                seen.append(inverse.apply(inverse.harmonics.synthesis(alm)))
+                seen.append(inverse.apply(inverse.harmonics.synthesis(alm), slack=PROBE_SLACK))
             for s, (i, j) in enumerate(self.fields.pairs):
                 powers[s] += _products(seen[i], seen[j])
                 total[s] += alm_dot(probes[i], seen[j][i], inside.size - 1)

@@ -11,7 +11,7 @@ import numpy as np
 from cmbinpaint._machine import one_blas_thread
 from cmbinpaint._types import BoolArray, FloatArray
 from cmbinpaint.errors import CmbInpaintError, MapError, SpectrumError
-from cmbinpaint.pipeline.bandpower_estimator import Estimator
+from cmbinpaint.pipeline.bandpower_estimator import Estimator, without_tail
 from cmbinpaint.pipeline.compare_spectra import validate_bands
 from cmbinpaint.pipeline.optimal_result import OptimalSpectrum
 from cmbinpaint.problem.numbers import is_whole, validate_seed
@@ -113,8 +113,11 @@ def optimal_spectrum(
         sky_model, cl=cl, fwhm=fwhm, beam=beam, noise_std=noise_std, noise_cov=noise_cov,
         colored_noise_cl=colored_noise_cl, whole=True,
     )  # fmt: skip
-    window = _windows(model, fwhm, beam, divided=cl is not None)
     bands = _bands(bins, model, problem.plan, None if sky2 is None else n_sims)
+    whole = model.lmax
+    if sky_model is None:
+        model = without_tail(model, problem.plan.valid, bands.lmax)
+    window = _windows(model, fwhm, beam, divided=cl is not None)
     with one_blas_thread():
         with clock.stage("plan"):
             maps = _shapes_of(problem, templates, nest)
@@ -132,7 +135,9 @@ def optimal_spectrum(
         covariance=covariance * unit_squared**2,
         response=estimator.fisher / unit_squared**2,
         noise_bias=noise * unit_squared,
-        windows=estimator.windows,
+        windows=np.pad(
+            estimator.windows, [(0, 0)] * (estimator.windows.ndim - 1) + [(0, whole - model.lmax)]
+        ),
         unit=problem.sky.unit,
         beam_divided=cl is not None,
         sky_model=model,
