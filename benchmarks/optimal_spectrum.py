@@ -280,7 +280,7 @@ def main() -> None:
         "--workers", type=int, default=1, help="processes that share the skies; not of --second-pass"
     )
     parser.add_argument("--rounds", type=int, default=64, help="vectors a band that probe the response: its error, of "
-        "8 up to 0.05 of a bandpower's, must be below that of the mean over the skies; not of --second-pass")  # fmt: skip
+        "8 up to 0.05 of a bandpower's, must be below that of the mean over skies; not of --second-pass")  # fmt: skip
     parser.add_argument("-o", "--output", type=Path)
     args = parser.parse_args()
     result = {"what": "optimal_spectrum", "nside": args.nside, "skies": args.skies}
