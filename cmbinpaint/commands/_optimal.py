@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 def add_optimal_arguments(add: Callable[..., Any]) -> None:
     """Declare `--optimal` and what it needs to know of the sky."""
     add("--optimal", action="store_true",
-        help="bandpowers of least variance too, of what is observed; with -o OUT in OUT_optimal.csv")  # fmt: skip
+        help="bandpowers of least variance too, of what is observed; with -o OUT in OUT_optimal.csv; a run that was "
+        "killed goes on if its command is given again")  # fmt: skip
     add("--optimal-output", metavar="FILE", type=Path, help="write them to FILE.fits, with covariance and windows, or "
         "FILE.csv")  # fmt: skip
     add("--cl", metavar="FILE", type=Path, help="C_ell that the sky is expected to have; default: estimated")
@@ -41,9 +42,10 @@ def add_optimal_arguments(add: Callable[..., Any]) -> None:
 
 
 def optimal_of(
-    args: argparse.Namespace, sky: "AnyArray", mask: "AnyArray | None", info: "MapInfo", bands: "Bandpowers"
-) -> "OptimalSpectrum | None":
-    """Estimate the bandpowers of a map in the unit of the work, if they are wanted."""
+    args: argparse.Namespace, sky: "AnyArray", mask: "AnyArray | None", info: "MapInfo", bands: "Bandpowers",
+    output: Path | None,
+) -> "OptimalSpectrum | None":  # fmt: skip
+    """Estimate the bandpowers of a map in the unit of the work, if they are wanted; pieces are kept beside `output`."""
     if not args.optimal:
         _refuse_alone(args)
         return None
@@ -63,11 +65,12 @@ def optimal_of(
     if args.cl is not None:
         fwhm = None if args.fwhm_arcmin is None else float(np.radians(args.fwhm_arcmin / 60))
         known |= {"cl": read_spectrum(args, args.cl, info.fields), "fwhm": fwhm}
-    seed = common.fresh_seed() if args.seed is None else args.seed
+    folder = _pieces_of(output)
+    seed = common.fresh_seed() if args.seed is None and folder is None else args.seed
     with common.progress_bar("optimal spectrum") as bar, workers(args) as executor:
         return optimal_spectrum(
             sky, mask, bins=bands, unit="uK" if info.unit else None, seed=seed,
-            executor=executor, progress=lambda progress: bar.set_postfix_str(str(progress)), **known,
+            executor=executor, folder=folder, progress=lambda progress: bar.set_postfix_str(str(progress)), **known,
         )  # fmt: skip
 
 
@@ -90,12 +93,21 @@ def optimal_file(args: argparse.Namespace, table: Path | None) -> Path | None:
     return path
 
 
+def _pieces_of(output: Path | None) -> Path | None:
+    """Where a run that is killed leaves what it has finished, for the same command typed again."""
+    return None if output is None else output.with_name(f"{output.name}.pieces")
+
+
 def write_optimal(best: "OptimalSpectrum", path: Path, *, replace: bool) -> None:
-    """Write the bandpowers as FITS or CSV, as the file's name says."""
+    """Write the bandpowers as FITS or CSV, as the file's name says, and remove the pieces that they were made of."""
+    from cmbinpaint.pipeline.kept_pieces import remove_pieces
+
     if path.suffix == ".csv":
         write_whole(path, best.csv(), replace=replace)
     else:
         best.write(path, overwrite=replace)
+    if (pieces := _pieces_of(path)) is not None:
+        remove_pieces(pieces)
 
 
 def optimal_table(best: "OptimalSpectrum") -> str:

@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     best_path = optimal_file(args, table_path)
     wanted = [path for path in (table_path, figure_path, best_path) if path is not None]
     outputs.refuse_outputs(args, wanted, overwrite=args.overwrite)
-    comparison, best = _compare(args)
+    comparison, best = _compare(args, best_path)
     print("\n\n".join([*_texts(comparison), *([optimal_table(best)] if best else [])]))
     if best is not None and best_path is not None:
         write_optimal(best, best_path, replace=args.overwrite)
@@ -105,7 +105,9 @@ def _outputs(text: str | None) -> tuple[Path | None, Path | None]:
     return base.with_name(base.name + ".csv"), base.with_name(base.name + ".png")
 
 
-def _compare(args: argparse.Namespace) -> "tuple[Comparisons, OptimalSpectrum | None]":
+def _compare(
+    args: argparse.Namespace, best_path: Path | None
+) -> "tuple[Comparisons, OptimalSpectrum | None]":
     from cmbinpaint.pipeline.compare_spectra import compare_all
 
     sky, info = source.read_sky(args)
@@ -124,7 +126,7 @@ def _compare(args: argparse.Namespace) -> "tuple[Comparisons, OptimalSpectrum | 
             apodize=args.apodize,
         )
     bands = next(iter(found.values())).bands
-    best = optimal_of(args, filled if observed is None else observed, mask, info, bands)
+    best = optimal_of(args, filled if observed is None else observed, mask, info, bands, best_path)
     return {name: replace(one, unit="uK_CMB" if info.unit else None) for name, one in found.items()}, best
 
 

@@ -4,25 +4,36 @@ Inputs: a mask, a sky model, bands. Outputs: `Estimator`: bandpowers of maps, th
 
 The response and the simulations are made in pieces, a band or a simulation each, here or by an executor's workers.
 What a piece draws follows from the seed and its index, and sums are taken in the order of the indices: the same bits
-whatever the executor.
+whatever the executor, and whichever pieces were kept by a run before.
 """
 
+import hashlib
 import threading
 import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Literal
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
+from cmbinpaint import __version__
 from cmbinpaint._machine import most_threads
-from cmbinpaint._types import BoolArray, FloatArray
+from cmbinpaint._types import AnyArray, BoolArray, FloatArray
 from cmbinpaint.errors import SpectrumError, kept_warnings
-from cmbinpaint.gaussian.optimal_bandpowers import InverseCovariance, Response, quadratic
+from cmbinpaint.gaussian.optimal_bandpowers import (
+    POWER_TOLERANCE,
+    PROBE_SLACK,
+    TOLERANCE,
+    InverseCovariance,
+    Response,
+    quadratic,
+)
 from cmbinpaint.pipeline.executors import refuse_closed, run_all
 from cmbinpaint.pipeline.filler import draw_observation
+from cmbinpaint.pipeline.kept_pieces import store_of
 from cmbinpaint.problem.progress import Clock, Progress
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.spectra.bandpowers import Bandpowers
@@ -55,6 +66,8 @@ class Estimator:
         Any `concurrent.futures.Executor` for the response and the simulations; None: one after the other, here.
     rounds
         Vectors a band that probe the response.
+    folder
+        Where finished pieces are kept, and taken from.
 
     Attributes
     ----------
@@ -70,7 +83,7 @@ class Estimator:
     def __init__(
         self, valid: BoolArray, sky_model: SkyModel, bands: Bandpowers, window: FloatArray,
         templates: Sequence[FloatArray] = (), seed: int = 0, clock: Clock | None = None,
-        executor: Executor | None = None, rounds: int = ROUNDS,
+        executor: Executor | None = None, rounds: int = ROUNDS, folder: Path | None = None,
     ) -> None:  # fmt: skip
         self._clock, self._executor = clock or Clock(None), executor
         if executor is not None:
@@ -87,14 +100,15 @@ class Estimator:
         self._work = _Work(
             valid, sky_model, tuple(templates), shapes * windows[:, None], windows, seed, rounds
         )
+        self._folder = folder
         self._inverse = self._work.filter()
-        kernels, noises = zip(*self._pieces("response", around.n), strict=True)
-        kernel = np.stack(kernels, axis=1).reshape(-1, *windows.shape)
+        pieces = list(self._pieces("response", around.n))
+        kernel = np.stack([piece["response"] for piece in pieces], axis=1).reshape(-1, *windows.shape)
         fisher = np.hstack([kernel[:, i] @ shape.T for i, shape in enumerate(shapes)])
         fisher = (fisher + fisher.T) / 2
         self._solved = np.asarray(np.linalg.inv(fisher), dtype=np.float64)
         self.fisher, self.solved = self._only(fisher), self._only(self._solved)
-        self.noise_bias = self._bandpowers(np.stack(noises, axis=1))
+        self.noise_bias = self._bandpowers(np.stack([piece["noise"] for piece in pieces], axis=1))
         responses = (self._solved @ kernel.reshape(len(kernel), -1))[self._inside]
         self.windows = responses.reshape(*self._shape, *(windows.shape if n > 1 else windows.shape[1:]))
 
@@ -104,25 +118,34 @@ class Estimator:
 
     def pair_covariance(self, n: int) -> FloatArray:
         """The covariance of the cross spectra of `n` simulated pairs of splits, in the form of `solved`."""
-        found = [self._bandpowers(one).ravel() for one in self._pieces("pairs", n)]
+        found = [self._bandpowers(piece["estimates"]).ravel() for piece in self._pieces("pairs", n)]
         return np.atleast_2d(np.cov(np.array(found), rowvar=False))
 
     def _bandpowers(self, estimates: FloatArray) -> FloatArray:
         return (self._solved @ estimates.ravel())[self._inside].reshape(self._shape)
 
-    def _pieces(self, stage: Stage, n: int) -> Iterator[Any]:
-        """The pieces of a stage, in their order."""
+    def _pieces(self, stage: Stage, n: int) -> Iterator[dict[str, AnyArray]]:
+        """The pieces of a stage, in their order: those that are kept, and the others made, and kept."""
         here = self._executor is None
         task = (
             partial(self._work.piece, self._inverse, stage)
             if here
             else partial(_by_worker, self._work, stage)
         )
-        for index, found in run_all(task, range(n), self._executor, ordered=True):
-            if isinstance(found, Exception):
-                raise found
+        store = None if self._folder is None else store_of(self._folder, stage, self._work.digest)
+        kept = set() if store is None else {index for index in range(n) if store.has(index)}
+        made = run_all(task, [i for i in range(n) if i not in kept], self._executor, ordered=True)
+        for index in range(n):
+            if store is not None and index in kept:
+                piece = store.read(index)
+            else:
+                _, piece = next(made)
+                if isinstance(piece, Exception):
+                    raise piece
+                if store is not None:
+                    store.write(index, piece)
             self._clock.report(Progress(stage, index + 1, n))
-            yield found
+            yield piece
 
     def _only(self, matrix: FloatArray) -> FloatArray:
         return np.asarray(matrix[np.ix_(self._inside, self._inside)], dtype=np.float64)
@@ -149,6 +172,23 @@ class _Work:
     rounds: int
     key: str = field(default_factory=lambda: uuid.uuid4().hex)
 
+    @property
+    def digest(self) -> str:
+        """sha256 of all that pieces follow from, hex."""
+        said = (
+            __version__,
+            self.sky_model.digest,
+            self.seed,
+            self.rounds,
+            TOLERANCE,
+            POWER_TOLERANCE,
+            PROBE_SLACK,
+        )
+        state = hashlib.sha256(repr(said).encode())
+        for part in (self.valid, self.shapes, self.windows, *self.templates):
+            state.update(np.ascontiguousarray(part).tobytes())
+        return state.hexdigest()
+
     def filter(self) -> InverseCovariance:
         return InverseCovariance(self.valid, self.sky_model, self.templates)
 
@@ -159,21 +199,25 @@ class _Work:
         other = None if second is None else inverse.apply(second)
         return quadratic(inverse.apply(observed), self.shapes, other)
 
-    def piece(self, inverse: InverseCovariance, stage: Stage, index: int) -> Any:
+    def piece(self, inverse: InverseCovariance, stage: Stage, index: int) -> dict[str, FloatArray]:
         """The response of a band and what it has of noise, or the estimates of two simulated splits."""
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(_PURPOSE[stage], index)))
         if stage == "response":
             signal_cl = _signal(self.sky_model).spectra
-            return Response(self.shapes, self.windows, signal_cl, self.rounds).of(index, inverse, rng)
+            response, bias = Response(self.shapes, self.windows, signal_cl, self.rounds).of(
+                index, inverse, rng
+            )
+            return {"response": response, "noise": bias}
         signal, noise = draw_observation(self.sky_model, rng)
-        return self.quadratic(inverse, signal + noise, signal + draw_observation(self.sky_model, rng)[1])
+        second = signal + draw_observation(self.sky_model, rng)[1]
+        return {"estimates": self.quadratic(inverse, signal + noise, second)}
 
 
 # The filter that each thread of a worker made last.
 _made = threading.local()
 
 
-def _by_worker(work: _Work, stage: Stage, index: int) -> Any:
+def _by_worker(work: _Work, stage: Stage, index: int) -> dict[str, FloatArray]:
     """A piece, by a filter that is made once in each thread of a worker: solvers are not shared between threads."""
     with kept_warnings(silent=True), most_threads(1):
         if getattr(_made, "key", None) != work.key:

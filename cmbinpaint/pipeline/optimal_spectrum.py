@@ -3,6 +3,7 @@
 Inputs: a map as users give it, what is known of the sky. Outputs: `OptimalSpectrum`, numbers only.
 """
 
+import os
 from concurrent.futures import Executor
 from typing import Any
 
@@ -13,8 +14,9 @@ from cmbinpaint._types import BoolArray, FloatArray
 from cmbinpaint.errors import CmbInpaintError, MapError, SpectrumError
 from cmbinpaint.pipeline.bandpower_estimator import Estimator, without_tail
 from cmbinpaint.pipeline.compare_spectra import validate_bands
+from cmbinpaint.pipeline.kept_pieces import kept_in, kept_seed
 from cmbinpaint.pipeline.optimal_result import OptimalSpectrum
-from cmbinpaint.problem.numbers import is_whole, validate_seed
+from cmbinpaint.problem.numbers import is_whole
 from cmbinpaint.problem.options import validate_known, validate_types
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.problem.problem import Problem
@@ -47,6 +49,7 @@ def optimal_spectrum(
     n_sims: int = 100,
     seed: int | np.random.Generator | None = None,
     executor: Executor | None = None,
+    folder: str | os.PathLike[str] | None = None,
     nest: bool = False,
     unit: str | None = None,
     polconv: str | None = None,
@@ -82,6 +85,10 @@ def optimal_spectrum(
     executor
         Any `concurrent.futures.Executor` for the response and the simulations, as in `inpaint_maps`; None: one after
         the other, here. The result has the same bits.
+    folder
+        Keep the response of each band and each simulation there as they are finished: called again, after a kill, it
+        goes on, and gives the same bits. Pieces of another mask, model, seed or bands are not taken. Without `seed` the
+        fresh one is kept there too. None: keep nothing.
 
     Returns
     -------
@@ -103,7 +110,7 @@ def optimal_spectrum(
     validate_types(plan, None, progress, {"nest": nest})
     validate_known(cl, fwhm, beam, noise_std, sky_model, None, noise_cov, colored_noise_cl)
     _validate(n_sims, executor)
-    used, clock = validate_seed(seed), Clock(progress)
+    clock = Clock(progress)
     in_microkelvin = any(one is not None for one in (cl, noise_std, noise_cov))
     problem = Problem.make(
         sky, mask, plan=plan, nest=nest, unit=unit, polconv=polconv, assume_microkelvin=in_microkelvin
@@ -118,10 +125,13 @@ def optimal_spectrum(
     if sky_model is None:
         model = without_tail(model, problem.plan.valid, bands.lmax)
     window = _windows(model, fwhm, beam, divided=cl is not None)
-    with one_blas_thread():
+    with one_blas_thread(), kept_in(folder) as kept:
+        used = kept_seed(kept, seed)
         with clock.stage("plan"):
             maps = _shapes_of(problem, templates, nest)
-            estimator = Estimator(problem.plan.valid, model, bands, window, maps, used, clock, executor)
+            estimator = Estimator(
+                problem.plan.valid, model, bands, window, maps, used, clock, executor, folder=kept
+            )
         power = estimator.estimate(problem.observed, second)
         if second is None:
             noise, covariance = estimator.noise_bias, estimator.solved

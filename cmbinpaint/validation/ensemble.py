@@ -32,6 +32,7 @@ import numpy as np
 
 from cmbinpaint._types import AnyArray, FloatArray
 from cmbinpaint.errors import CmbInpaintError
+from cmbinpaint.files.result_store import ResultStore
 from cmbinpaint.gaussian.solver import GaussianSolver
 from cmbinpaint.pipeline.inpaint import inpaint_map
 from cmbinpaint.pipeline.models import load_model
@@ -39,7 +40,6 @@ from cmbinpaint.problem.draws import Draws
 from cmbinpaint.problem.model import Inpainter
 from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.sphere.fields import Fields
-from cmbinpaint.validation.result_store import ResultStore
 from cmbinpaint.validation.simulation_setup import SimulationSetup
 from cmbinpaint.validation.sky_statistics import SkyStatistics
 

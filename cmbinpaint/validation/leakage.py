@@ -16,6 +16,7 @@ import numpy as np
 
 from cmbinpaint._types import FloatArray
 from cmbinpaint.errors import SpectrumError
+from cmbinpaint.files.result_store import ResultStore
 from cmbinpaint.pipeline.filler import Filler
 from cmbinpaint.sims.map_signal import mode_windows
 from cmbinpaint.sims.skies import simulate_sky
@@ -25,7 +26,6 @@ from cmbinpaint.sphere.fields import Fields
 from cmbinpaint.sphere.harmonics import Harmonics, alm_to_cl
 from cmbinpaint.validation.ensemble import Candidate, Series, Unit
 from cmbinpaint.validation.jackknife import Estimate, mean, ratio_of_means
-from cmbinpaint.validation.result_store import ResultStore
 from cmbinpaint.validation.simulation_setup import SimulationSetup, sky_rng
 
 # What the model has of B.

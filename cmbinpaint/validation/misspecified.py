@@ -19,6 +19,7 @@ import numpy as np
 
 from cmbinpaint._types import AnyArray, FloatArray
 from cmbinpaint.errors import CmbInpaintError
+from cmbinpaint.files.result_store import ResultStore
 from cmbinpaint.pipeline.filler import Filler, realization_rng
 from cmbinpaint.sims.estimate import estimate_sky_model
 from cmbinpaint.sims.sky_model import SkyModel
@@ -27,7 +28,6 @@ from cmbinpaint.sphere.harmonics import Harmonics, draw_alm
 from cmbinpaint.sphere.holes import grow
 from cmbinpaint.validation.ensemble import Candidate, Series, Unit
 from cmbinpaint.validation.jackknife import Estimate, ratio_of_means, rms_ratio
-from cmbinpaint.validation.result_store import ResultStore
 from cmbinpaint.validation.simulation_setup import SimulationSetup
 from cmbinpaint.validation.sky_statistics import SkyStatistics
 

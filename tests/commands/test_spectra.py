@@ -2,6 +2,11 @@
 
 import csv
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from itertools import pairwise
 
 import healpy
@@ -154,6 +159,41 @@ def test_optimal_bandpowers_are_those_of_the_function(folder, tmp_path, capsys) 
     assert np.all(np.abs(best.bandpowers - bands) < 4 * best.errors)
     assert f"{best.to_dl()[1][0]:.4g}" in said and "noise bias subtracted (seed 5)" in said
     assert f"{tmp_path / 'out_optimal.csv'}" in said and (tmp_path / "out.png").stat().st_size > 5000
+
+
+def test_a_killed_run_goes_on_and_gives_the_same_bits(folder, tmp_path) -> None:
+    words = ["--observed", folder / "sky.fits", "--mask-field", "M", "--lmax", 80, "--bins", 10, "--optimal"]
+    command = [
+        sys.executable,
+        "-m",
+        "cmbinpaint",
+        "spectra",
+        folder / "filled.fits",
+        *words,
+        "-o",
+        tmp_path / "out",
+    ]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    pieces = tmp_path / "out_optimal.csv.pieces"
+    with subprocess.Popen([*map(str, command)], env=environment, stdout=subprocess.DEVNULL) as process:
+        try:
+            deadline = time.monotonic() + 120
+            while len(list(pieces.glob("*/response/*.npz"))) < 3:
+                assert process.poll() is None and time.monotonic() < deadline
+                time.sleep(0.005)
+        finally:
+            process.kill()
+    assert process.returncode == -signal.SIGKILL and not list(tmp_path.glob("out*.*v"))
+    kept = {path: path.read_bytes() for path in sorted(pieces.glob("*/response/*.npz"))}
+    assert 3 <= len(kept) < 10
+    # The command goes on with the seed that it had chosen.
+    seed = int((pieces / "seed").read_text())
+    resumed = subprocess.run(
+        [*map(str, command)], env=environment, capture_output=True, text=True, check=True
+    )
+    assert f"seed {seed})" in resumed.stdout and not pieces.exists()
+    assert run(folder / "filled.fits", *words, "--seed", seed, "-o", tmp_path / "undisturbed") == 0
+    assert (tmp_path / "out_optimal.csv").read_bytes() == (tmp_path / "undisturbed_optimal.csv").read_bytes()
 
 
 def test_optimal_bandpowers_of_polarization_go_into_a_fits_file(tmp_path, capsys) -> None:

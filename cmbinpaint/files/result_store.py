@@ -1,4 +1,4 @@
-"""Records of single skies: a folder of small files, written atomically, each saying what it belongs to.
+"""Records of single skies or other pieces: a folder of small files, written atomically, each saying what it belongs to.
 
 Inputs: arrays by name. Outputs: the same again, in another process or on another day.
 
@@ -37,7 +37,7 @@ class ResultStore:
     digest: str
 
     def path(self, index: int) -> Path:
-        """The file of the record of sky `index`."""
+        """The file of record `index`."""
         return self.folder / f"{index:04d}.npz"
 
     def has(self, index: int) -> bool:
@@ -64,9 +64,7 @@ class ResultStore:
             with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
         except (ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
-            raise CmbInpaintError(
-                f"{path} is not a record of a sky ({error}); remove it and run again"
-            ) from None
+            raise CmbInpaintError(f"{path} is not a record ({error}); remove it and run again") from None
         found = str(arrays.pop(_DIGEST, ""))
         if found != self.digest:
             raise CmbInpaintError(
