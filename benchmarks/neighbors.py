@@ -18,8 +18,9 @@ from cmbinpaint.gaussian.solver import GaussianSolver
 BANDS = (2, 3, 5, 8, 12, 20, 31, 49, 77, 122, 193)  # first multipoles; of nside 128
 COARSE = {
     "nothing more": (),
-    "few": conditioning.COARSE,
-    "more": conditioning.COARSE_ALONE,
+    "for a solver": conditioning.COARSE[1],
+    "few": conditioning.COARSE[32],
+    "more": conditioning.COARSE[64],
     "many": ((16, 192, 64), (8, 96, 32), (4, 64, 12)),
 }
 NEAREST = (16, 32, 64)
@@ -36,7 +37,7 @@ def main() -> None:
     rows = []
     for name, coarse in COARSE.items():
         for nearest in NEAREST if name in ("more", "few") else NEAREST[1:2]:
-            conditioning.COARSE = conditioning.COARSE_ALONE = coarse
+            conditioning.COARSE = {1: coarse}
             start = time.perf_counter()
             factor = hole_factor(valid, setting.sky_model, nearest=nearest)
             seconds = time.perf_counter() - start

@@ -18,7 +18,6 @@ import numpy as np
 
 from cmbinpaint._types import FloatArray
 from cmbinpaint.errors import SpectrumError
-from cmbinpaint.gaussian.conditioning_sets import ALONE
 from cmbinpaint.gaussian.hole_posterior import hole_factor
 from cmbinpaint.gaussian.vecchia import HoleFactor
 from cmbinpaint.problem.model import Inpainter, Predictor, check_same_nside, validate_observed
@@ -26,10 +25,10 @@ from cmbinpaint.problem.plan import InpaintingPlan
 from cmbinpaint.problem.progress import Watch
 from cmbinpaint.sims.sky_model import SkyModel
 
-# Neighbors of a pixel where no solver refines the prediction (`conditioning_sets.ALONE`). Half as many where one does,
+# Neighbors of a pixel where no solver refines the prediction (`conditioning_sets.COARSE`). Half as many where one does,
 # which then costs a step more and saves two thirds of the plan, and beyond so many hole pixels: twice as many would not
 # fit into memory at nside 2048.
-NEAREST, FEWER = ALONE, 32
+NEAREST, FEWER = 64, 32
 MANY = 1 << 20
 # Noise of a pixel over the signal's rms, at most.
 NOISIEST = 3.0

@@ -4,10 +4,11 @@ Inputs: a mask. Outputs: for each group of hole pixels (`ordering`) its neighbor
 pixels of earlier groups.
 
 Most pixels see their nearest neighbors only. The first, which lie far apart and deep, also see some of ever sparser
-subsets of the sky: the nearest data alone would all be on one side of the hole.
+subsets of the sky: the nearest data alone would all be on one side of the hole. For a solver, which makes up for it,
+pixels deep in holes share the patterns of their neighbors (`neighbor_patterns`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from scipy.spatial import cKDTree
 
 from cmbinpaint._machine import available_cores
 from cmbinpaint._types import AnyArray, BoolArray, FloatArray, IntArray
+from cmbinpaint.gaussian.neighbor_patterns import Lattice, Patterns
 from cmbinpaint.gaussian.ordering import coarse_to_fine
 from cmbinpaint.sphere import maps
 from cmbinpaint.sphere.holes import grow
@@ -22,13 +24,14 @@ from cmbinpaint.sphere.pixels import pixel_vectors, ring_to_nest
 
 # Neighbors of every pixel; twice as many are twice as good, and cost twice the memory.
 NEAREST = 16
-# (spacing from which on, nearest neighbors, neighbors in each sparser subset): the few pixels of coarse groups are
-# cheap, and what they miss all others inherit. More of them halve the bias of a mean that is used as it is, which
-# is one that asks for many neighbors anyway; a solver makes up for that in a step. Measured by benchmarks/neighbors.py
-# (docs/measured.md).
-COARSE = ((16, 96, 32), (8, 48, 12), (4, 0, 6))
-COARSE_ALONE = ((16, 192, 64), (8, 96, 32), (4, 0, 8))
-ALONE = 64  # nearest neighbors from which on a mean is used as it is
+# Of so many nearest neighbors or more: (spacing from which on, nearest neighbors, neighbors in each sparser subset).
+# What the few pixels of coarse groups miss all others inherit; a solver, whose start has few neighbors, makes up for it
+# in a step. Measured by benchmarks/neighbors.py (docs/measured.md).
+COARSE = {
+    1: ((16, 0, 12), (4, 0, 6)),
+    32: ((16, 96, 32), (8, 48, 12), (4, 0, 6)),
+    64: ((16, 192, 64), (8, 96, 32), (4, 0, 8)),
+}
 STRIDES = (4, 16, 64, 256)
 # Pixels handled at a time: bounds the memory.
 _PIECE = 1 << 19
@@ -49,6 +52,8 @@ class Group:
         (n, k) bool: False where a neighbor is listed twice.
     reach
         Largest chord from a pixel to one of its neighbors.
+    patterns, pattern
+        (n,) int: which of the patterns the neighbors of a pixel are in, -1 for none; None: no pixel's are.
     """
 
     start: int
@@ -56,6 +61,12 @@ class Group:
     numbers: AnyArray
     present: BoolArray
     reach: float
+    patterns: Patterns | None = None
+    pattern: AnyArray | None = None
+
+
+# From the bounds of some pixels of a group and where they are to their neighbors.
+_Search = Callable[[int, int, FloatArray], Group]
 
 
 class Conditioning:
@@ -79,6 +90,9 @@ class Conditioning:
         order, self._groups = coarse_to_fine(nside, nest)
         self.holes = holes[order]
         self._nest = nest[order]
+        self._nside = nside
+        quick = nearest <= NEAREST and targets is None and Lattice.has_patterns(nside, 1)
+        self._lattice = Lattice(nside, self._nest) if quick else None
         self._strides = [s for s in STRIDES if s < nside]
         near = near_holes(valid, nearest)  # coarse groups too look among these only
         sparse = np.flatnonzero(valid)
@@ -94,23 +108,51 @@ class Conditioning:
 
     def groups(self) -> Iterator[Group]:
         """Search group after group; large groups come in pieces."""
-        n_data = self.data.size
         for first, last, spacing in self._groups:
             k, sparse = neighbors_at(spacing, self.nearest)
-            among = [self._near, _Tree(self.vectors, n_data, n_data + first)]
-            subsets = [self._subset(first, stride) for stride in self._strides] if sparse else []
+            if self._lattice is not None and not sparse and self._lattice.has_patterns(self._nside, spacing):
+                search = self._patterned(self._lattice, first, last, spacing)
+            else:
+                search = self._searched(first, k, sparse)
             for start in range(first, last, _PIECE):
                 stop = min(start + _PIECE, last)
-                points = self.vectors[n_data + start : n_data + stop]
+                points = self.vectors[self.data.size + start : self.data.size + stop]
                 self.depth[start:stop] = self._near.nearest(points)
-                numbers, reach = _merged(points, among, k)
-                present = np.ones(numbers.shape, dtype=bool)
-                if subsets:
-                    found = [_merged(points, subset, sparse) for subset in subsets]
-                    numbers = np.concatenate([numbers, *(n for n, _ in found)], axis=1)
-                    present = _first_time(numbers)
-                    reach = max(reach, *(r for _, r in found))
-                yield Group(start, stop, numbers, present, reach)
+                yield search(start, stop, points)
+
+    def _searched(self, first: int, k: int, sparse: int) -> _Search:
+        """The search for each pixel's own neighbors among data and the hole pixels before the first of its group."""
+        n_data = self.data.size
+        among = [self._near, _Tree(self.vectors, n_data, n_data + first)]
+        subsets = [self._subset(first, stride) for stride in self._strides] if sparse else []
+
+        def search(start: int, stop: int, points: FloatArray) -> Group:
+            numbers, reach = _merged(points, among, k)
+            present = np.ones(numbers.shape, dtype=bool)
+            if subsets:
+                found = [_merged(points, subset, sparse) for subset in subsets]
+                numbers = np.concatenate([numbers, *(n for n, _ in found)], axis=1)
+                present = _first_time(numbers)
+                reach = max(reach, *(r for _, r in found))
+            return Group(start, stop, numbers, present, reach)
+
+        return search
+
+    def _patterned(self, lattice: Lattice, first: int, last: int, spacing: int) -> _Search:
+        """The search where pixels have the neighbors of their block's pattern, if they can, or else their own."""
+        patterns = lattice.patterns(first, last, spacing, self.nearest)
+        rest = lattice.by_the_rest(first, spacing, self.depth, patterns.reach) + self.data.size
+        among = [self._near, _Tree.some(self.vectors, rest)]
+
+        def search(start: int, stop: int, points: FloatArray) -> Group:
+            pattern, numbers = lattice.follow(patterns, start, stop, spacing, self.depth[start:stop])
+            numbers += self.data.size
+            own = np.flatnonzero(pattern < 0)
+            numbers[own], reach = _merged(points[own], among, self.nearest)
+            present = np.ones(numbers.shape, dtype=bool)
+            return Group(start, stop, numbers, present, max(reach, patterns.reach), patterns, pattern)
+
+        return search
 
     def _subset(self, before: int, stride: int) -> "list[_Tree]":
         """One datum and one of the earlier hole pixels in stride²."""
@@ -132,7 +174,8 @@ def near_holes(valid: BoolArray, k: int) -> IntArray:
 
 def neighbors_at(spacing: int, nearest: int) -> tuple[int, int]:
     """How many nearest neighbors, and how many in each sparser subset, a pixel of a group that far apart has."""
-    for least, k, sparse in COARSE_ALONE if nearest >= ALONE else COARSE:
+    table = COARSE[max(least for least in COARSE if least <= nearest)]
+    for least, k, sparse in table:
         if spacing >= least:
             return max(k, nearest), sparse
     return nearest, 0

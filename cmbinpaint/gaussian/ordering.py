@@ -17,6 +17,11 @@ from cmbinpaint._types import IntArray
 _CHILDREN = (3, 1, 2)
 
 
+def earlier_children(child: int) -> tuple[int, ...]:
+    """Which of the four children of a pixel are taken before one of them (bit 0 its column, bit 1 its row)."""
+    return (0, *_CHILDREN[: _CHILDREN.index(child)])
+
+
 def coarse_to_fine(nside: int, nest: IntArray) -> tuple[IntArray, list[tuple[int, int, int]]]:
     """Sort pixels into groups.
 

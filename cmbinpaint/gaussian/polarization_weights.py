@@ -21,7 +21,7 @@ Tables = tuple[CovarianceTable, CovarianceTable]
 
 
 def pair_weights(
-    points: slice,
+    points: FloatArray,
     vectors: FloatArray,
     noise: FloatArray,
     numbers: AnyArray,
@@ -34,7 +34,7 @@ def pair_weights(
     Parameters
     ----------
     points
-        Where to predict: which of the vectors, n.
+        (n, 3) unit vectors to predict at.
     vectors
         (m, 3) unit vectors of the values to predict from.
     noise
@@ -59,7 +59,6 @@ def pair_weights(
     weights = np.empty((len(numbers), 2, 2 * k), dtype=np.float32)
     error = np.empty((len(numbers), 2, 2))
     variance = tables[0].variance / 2
-    targets = vectors[points]
 
     def run(start: int) -> None:
         chunk = slice(start, start + step)
@@ -70,7 +69,7 @@ def pair_weights(
         diagonal = np.arange(2 * k)
         level = noise[:, numbers[chunk]] + extra
         covariance[:, diagonal, diagonal] = variance + np.concatenate([level[0], level[1]], axis=1)
-        qq, qu, uq, uu = stokes_covariance(*tables, _frames(targets[chunk, None]), near)
+        qq, qu, uq, uu = stokes_covariance(*tables, _frames(points[chunk, None]), near)
         right = np.stack([np.concatenate([qq, qu], axis=1), np.concatenate([uq, uu], axis=1)], axis=1)
         found = solve_batch(covariance, right).transpose(2, 0, 1)  # (chunk, 2, 2 k)
         found = np.where(np.concatenate([here, here], axis=1)[:, None, :], found, 0.0)

@@ -12,15 +12,16 @@ With B the weights between hole pixels, strictly lower triangular in that order,
 few neighbors suffice in this order). What is predicted is the observation of a hole pixel, noise included.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from scipy import sparse
 
 from cmbinpaint._machine import available_cores
-from cmbinpaint._ticks import expect
+from cmbinpaint._ticks import advance, expect
 from cmbinpaint._types import AnyArray, BoolArray, Float32Array, FloatArray, IntArray
 from cmbinpaint.gaussian.conditioning_sets import NEAREST, Conditioning, Group
 from cmbinpaint.gaussian.kriging_weights import neighbor_weights
@@ -30,6 +31,8 @@ from cmbinpaint.sphere.pixels import pixel_size
 
 # What a sparse matrix by rows is made of.
 _CSR = ("data", "indices", "indptr")
+# From points, vectors, noise, numbers and present to weights and errors.
+Weigh = Callable[[FloatArray, FloatArray, FloatArray, AnyArray, BoolArray], tuple[AnyArray, AnyArray]]
 
 
 class Step(NamedTuple):
@@ -189,9 +192,8 @@ def factor_holes(
             covered = min(2.0, 1.5 * needed)
             table = CovarianceTable.from_cl(cl, covered)
         points = conditioning.vectors[n_data + group.start : n_data + group.stop]
-        weights, error = neighbor_weights(
-            points, conditioning.vectors, variance, group.numbers, group.present, table, threads
-        )
+        weigh = partial(neighbor_weights, table=table, threads=threads)
+        weights, error = group_weights(group, points, conditioning.vectors, variance, extra, weigh)
         std[group.start : group.stop] = np.sqrt(np.square(error, dtype=np.float64) + extra)
         steps.append(_step(group, weights, n_data))
     depth = 2 * np.arcsin(conditioning.depth / 2) / pixel_size(maps.npix_to_nside(valid.size))
@@ -204,6 +206,37 @@ def factor_holes(
         hole_noise_std,
         depth.astype(np.float32),
     )
+
+
+def group_weights(
+    group: Group, points: FloatArray, vectors: FloatArray, noise: FloatArray, in_holes: float, weigh: Weigh
+) -> tuple[AnyArray, AnyArray]:
+    """The weights of a group's neighbors and the errors left: those of a pattern are made once.
+
+    Parameters
+    ----------
+    group
+        Pixels and their neighbors.
+    points, vectors, noise
+        As `weigh` takes them, of all pixels of the group.
+    in_holes
+        Variance of the noise of hole pixels.
+    weigh
+        `neighbor_weights`, or `pair_weights`, but for points, vectors, noise, numbers, present.
+    """
+    if group.patterns is None or group.pattern is None:
+        return weigh(points, vectors, noise, group.numbers, group.present)
+    own, neighbors = np.flatnonzero(group.pattern < 0), group.patterns.neighbors
+    numbers = np.arange(neighbors.shape[0] * neighbors.shape[1]).reshape(neighbors.shape[:2])
+    shared = weigh(
+        group.patterns.points, neighbors.reshape(-1, 3), np.full((*noise.shape[:-1], numbers.size), in_holes), numbers,
+        np.ones(numbers.shape, dtype=bool),
+    )  # fmt: skip
+    single = weigh(points[own], vectors, noise, group.numbers[own], group.present[own])
+    weights, error = (one[group.pattern] for one in shared)
+    weights[own], error[own] = single
+    advance(group.pattern.size - own.size)
+    return weights, error
 
 
 def _step(group: Group, weights: AnyArray, n_data: int) -> Step:

@@ -7,6 +7,8 @@ and U from its own pixel's Q besides, so that what is left over is independent. 
 a row.
 """
 
+from functools import partial
+
 import numpy as np
 
 from cmbinpaint._machine import available_cores
@@ -14,7 +16,7 @@ from cmbinpaint._ticks import expect
 from cmbinpaint._types import AnyArray, BoolArray, FloatArray, IntArray
 from cmbinpaint.gaussian.conditioning_sets import NEAREST, Conditioning, Group
 from cmbinpaint.gaussian.polarization_weights import pair_weights
-from cmbinpaint.gaussian.vecchia import HoleFactor, Step, sparse_rows
+from cmbinpaint.gaussian.vecchia import HoleFactor, Step, group_weights, sparse_rows
 from cmbinpaint.sphere import maps
 from cmbinpaint.sphere.pixel_covariance import CovarianceTable
 from cmbinpaint.sphere.pixels import pixel_size
@@ -68,10 +70,9 @@ def factor_polarization(
                 CovarianceTable.from_cl(difference, covered, "xi-"),
             )
         start, stop = group.start, group.stop
-        points = slice(n_data + start, n_data + stop)
-        weights, error = pair_weights(
-            points, conditioning.vectors, noise, group.numbers, group.present, tables, threads
-        )
+        points = conditioning.vectors[n_data + start : n_data + stop]
+        weigh = partial(pair_weights, tables=tables, threads=threads)
+        weights, error = group_weights(group, points, conditioning.vectors, noise, extra, weigh)
         of_q = error[:, 0, 0] + extra
         own = error[:, 1, 0] / of_q  # U's weight on its own pixel's Q
         first, middle, last = 2 * start, start + stop, 2 * stop

@@ -39,6 +39,17 @@ def nest_to_ring(nside: int, pixels: AnyArray) -> IntArray:
     return np.asarray(hp.nest2ring(nside, pixels), dtype=np.int64)
 
 
+def nest_to_grid(nside: int, pixels: AnyArray) -> tuple[IntArray, IntArray, IntArray]:
+    """Column, row and base pixel of NESTED indices, in the nside by nside grid of each base pixel."""
+    x, y, face = hp.pix2xyf(nside, pixels, nest=True)
+    return x, y, face
+
+
+def grid_to_nest(nside: int, x: AnyArray, y: AnyArray, face: AnyArray) -> IntArray:
+    """NESTED indices of columns and rows of base pixels' grids."""
+    return np.asarray(hp.xyf2pix(nside, x, y, face, nest=True), dtype=np.int64)
+
+
 def pixel_neighbors(nside: int, pixels: AnyArray, *, nest: bool = False) -> IntArray:
     """The 8 neighbors of each pixel, (n, 8); -1 where a pixel has only 7 (or 6)."""
     return np.ascontiguousarray(hp.get_all_neighbours(nside, pixels, nest=nest).T, dtype=np.int64)

@@ -104,7 +104,7 @@ def test_weights_are_those_of_dense_algebra():
     tables = CovarianceTable.from_cl(both, 2.0, "xi+"), CovarianceTable.from_cl(less, 2.0, "xi-")
     present = np.arange(6)[None] != 2
     weights, error = pair_weights(
-        slice(target, target + 1), pixel_vectors(nside), noise, chosen[None], present, tables, threads=1
+        pixel_vectors(nside)[[target]], pixel_vectors(nside), noise, chosen[None], present, tables, threads=1
     )
     used = chosen[present[0]]
     valid = np.zeros((2, npix), dtype=bool)
