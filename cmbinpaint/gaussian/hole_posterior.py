@@ -94,8 +94,12 @@ def _factor_temperature(
     signal_cl = sky_model.signal_cl
     std = floored_noise(sky_model.noise_std, valid, signal_rms(signal_cl), quiet=quiet)
     in_holes = float(np.mean(1.0 / np.square(std))) ** -0.5
-    noise = np.zeros(valid.size)
-    noise[valid] = std
+    if np.ndim(sky_model.noise_std) == 0:
+        noise: float | FloatArray = float(std[0])
+    else:
+        noise = np.zeros(valid.size)
+        noise[valid] = std
+    del std  # a map's worth of memory
     return factor_holes(valid, signal_cl, noise, in_holes, nearest=nearest, targets=targets, threads=threads)
 
 

@@ -116,7 +116,7 @@ class Lattice:
             (n,) chord from each to the nearest datum.
         """
         pattern = patterns.of_block[self._blocks(start, stop)]
-        inside = depth > 0 * _MARGIN * patterns.chord[pattern]
+        inside = depth > _MARGIN * patterns.chord[pattern]
         inside &= self._off_the_edges(start, stop, _REACH * spacing)
         chosen = np.flatnonzero(inside)
         places = self._cell[start:stop][chosen, None] + patterns.steps[pattern[chosen]]

@@ -34,7 +34,7 @@ from cmbinpaint.problem.progress import Progress, Watch
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere.fields import Fields
 from cmbinpaint.sphere.harmonics import Harmonics, alm_dot
-from cmbinpaint.sphere.pixels import pixel_vectors
+from cmbinpaint.sphere.pixels import pixel_component
 
 # Default accuracy: estimated rms of what is still to change in the holes, in posterior standard deviations, in the
 # worst depth bin. The error then exceeds the exact mean's by 5e-5 of itself.
@@ -308,7 +308,8 @@ class GaussianSolver:
     def _unconstrained_dipoles(self, factor: HolePosterior) -> list[ComplexArray]:
         """What a dipole is in the holes beyond what the data tell of it: modes that the factor takes for known."""
         modes = []
-        for component in pixel_vectors(self.harmonics.nside).T:
+        for axis in range(3):
+            component = pixel_component(self.harmonics.nside, axis)
             beyond = np.zeros(self.valid.shape)
             beyond[0, factor.holes] = component[factor.holes] - factor.mean(component)
             modes.append(self._filtered(beyond))

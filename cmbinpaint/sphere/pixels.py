@@ -5,12 +5,23 @@ import numpy as np
 
 from cmbinpaint._types import AnyArray, FloatArray, IntArray
 
+_CHUNK = 1 << 20
+
 
 def pixel_vectors(nside: int, pixels: AnyArray | None = None, *, nest: bool = False) -> FloatArray:
     """Unit vectors (..., 3) of pixel centers; of all pixels if none are named."""
     if pixels is None:
         pixels = np.arange(12 * nside**2)
     return np.stack(hp.pix2vec(nside, pixels, nest=nest), axis=-1)
+
+
+def pixel_component(nside: int, axis: int) -> FloatArray:
+    """(npix,) x, y or z of the unit vectors of all pixels; never all three in memory."""
+    component = np.empty(12 * nside**2)
+    for start in range(0, component.size, _CHUNK):
+        chunk = np.arange(start, min(start + _CHUNK, component.size))
+        component[chunk] = hp.pix2vec(nside, chunk)[axis]
+    return component
 
 
 def pixel_angles(nside: int, pixels: AnyArray) -> tuple[FloatArray, FloatArray]:
