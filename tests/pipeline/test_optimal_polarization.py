@@ -307,3 +307,18 @@ def test_a_split_in_another_unit_is_converted_or_refused() -> None:
     np.testing.assert_allclose(other.bandpowers, plain.bandpowers, rtol=1e-9)
     with pytest.raises(MapError, match="the second split is in uK_CMB, the map has no unit"):
         optimal_spectrum(first, MASKS[1], sky2=second * u.uK, n_sims=12, **known)
+
+
+def test_a_model_estimated_from_the_map_serves() -> None:
+    cl, npix = fiducial_spectra(47), 12 * 16**2
+    noise = np.array([5.0, 0.1, 0.1])[:, None] * np.random.default_rng(1).standard_normal((3, npix))
+    sky = simulate_sky(cl, 16, fwhm=0.2, pixwin=True, seed=3) + noise
+    mask = np.abs(hp.pix2vec(16, np.arange(npix))[2]) > 0.2
+    best = optimal_spectrum(sky, mask, bins=[2, 6, 12, 20], unit="uK", seed=1)
+    assert best.sky_model.is_estimated and not best.beam_divided
+    np.testing.assert_allclose(np.ravel(best.sky_model.noise_std), [5.0, 0.1, 0.1], rtol=0.08)
+    beams = np.stack([gaussian_beam(0.2, 47) * pixel_window(16, 47, spin=spin) for spin in (0, 2, 2)])
+    # Bandpowers of the map, beam in.
+    expected = best.expected(cl * beams[[0, 1, 2, 0]] * beams[[0, 1, 2, 1]])
+    assert np.all(np.abs(best.bandpowers - expected) < 3.7 * best.errors)
+    assert np.all(best.bandpowers[:2, :2] > 2 * best.errors[:2, :2])
