@@ -2,6 +2,7 @@
 
     python -m venv peer && peer/bin/pip install cmbpaint mpich
     python benchmarks/cmb_paint.py --peer peer/bin/python --example FOLDER -o cmb_paint_16.json
+    python benchmarks/cmb_paint.py --peer peer/bin/python --temperature 32 -o cmb_paint_32_T.json
 
 FOLDER holds the files of its example (map, two masks and spectra of T, Q, U at nside 16, from its repository,
 ChristianGim/CMB-PAInT). It factorizes the covariance of all pixels (Gimeno-Amo et al. 2024), to whose diagonal it adds
@@ -9,6 +10,8 @@ ChristianGim/CMB-PAInT). It factorizes the covariance of all pixels (Gimeno-Amo 
 power of the quadrupole in both. One process and one thread each; seconds are processor time. Its Cholesky factor tells
 the posterior covariance, which judges both: the difference of the means in posterior standard deviations, and draws
 whitened by the factor, which are standard normal numbers where the distribution is right.
+
+With `--temperature NSIDE` T alone, of a simulated sky behind the package's Planck-like mask, beam of three pixels.
 """
 
 import json
@@ -21,6 +24,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import healpy as hp
 import numpy as np
 from common import arguments, write
 from scipy.linalg import solve_triangular
@@ -28,8 +32,10 @@ from scipy.stats import kstest
 
 from cmbinpaint import load_model, plan_inpainting, read_map, read_mask
 from cmbinpaint.gaussian.solver import GaussianSolver
-from cmbinpaint.pipeline.filler import Filler
-from cmbinpaint.sims import SkyModel
+from cmbinpaint.pipeline.filler import Filler, draw_observation
+from cmbinpaint.sims import SkyModel, fiducial_spectra
+from cmbinpaint.sphere.pixels import pixel_size
+from cmbinpaint.sphere.planck_mask import planck_like_mask
 
 NOISE_PERCENT = 0.02  # 1.4 % of the rms: less than 1 % is taken as 1 % here
 MONOPOLE = 10  # power of monopole and dipole over the quadrupole's
@@ -65,13 +71,16 @@ def sky_model(spectra: np.ndarray, nside: int) -> SkyModel:
 def run_peer(python: Path, files: dict[str, Path], spectra: np.ndarray, folder: Path) -> dict[str, Any]:
     """Its three scripts on the example; seconds of each, and the peak memory of any."""
     np.save(folder / "cls.npy", spectra)
-    np.save(folder / "zero_0.npy", np.zeros(sum(int((~mask).sum()) for mask in _masks(files))))
+    polarized, masks = "P mask" in files, _masks(files)
+    np.save(folder / "zero_0.npy", np.zeros(int((~masks).sum())))
     options = {
-        "Cls": folder / "cls.npy", "Nside": 16, "Lmax": spectra.shape[1] - 1, "Out_PATH": folder,
+        "Cls": folder / "cls.npy", "Nside": hp.npix2nside(masks.shape[1]), "Lmax": spectra.shape[1] - 1,
+        "Out_PATH": folder,
         "Inp_In_PATH": files["map"].parent, "Inp_Out_PATH": folder / "mean", "In_Name": files["map"].name,
-        "Num_Sims": 1, "Single": True, "No_Z": False, "Cons_Uncons": False, "Fields": 3,
-        "Zbar_PATH": folder / "zero", "I_Mask": files["T mask"], "P_Mask": files["P mask"], "Chunks": 1024,
-        "job_name": "example", "Noise_Level": NOISE_PERCENT, "DP": True, "Pol": True, "TPol": True, "local": True,
+        "Num_Sims": 1, "Single": True, "No_Z": False, "Cons_Uncons": False, "Fields": len(masks),
+        "Zbar_PATH": folder / "zero", "I_Mask": files["T mask"], "P_Mask": files.get("P mask", files["T mask"]),
+        "Chunks": 1024, "job_name": "example", "Noise_Level": NOISE_PERCENT, "DP": True, "Pol": polarized,
+        "TPol": polarized, "local": True,
     }  # fmt: skip
     package = subprocess.run(
         [python, "-c", "import CMBPAInT; print(CMBPAInT.__path__[0])"],
@@ -104,13 +113,35 @@ def run_peer(python: Path, files: dict[str, Path], spectra: np.ndarray, folder: 
     return {"seconds": seconds, "peak_gib": peak}
 
 
-def read_peer(folder: Path, holes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Its mean (3, npix), draws (DRAWS, 3, npix), and the factor of the covariance in the holes, T first, then Q, U."""
-    name = "Inpainted_Maps/Inpainted_TQU_{}.fits"
-    mean = read_map(folder / "mean" / name.format(0), (0, 1, 2), unit="uK")[0]
-    draws = [read_map(folder / "draws" / name.format(i), (0, 1, 2), unit="uK")[0] for i in range(DRAWS)]
+def read_peer(folder: Path, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Its mean (k, npix), draws (DRAWS, k, npix), and the factor of the covariance in the holes, T first, then Q, U."""
+    stokes, holes = "TQU"[: len(masks)], int((~masks).sum())
+    name = f"Inpainted_Maps/Inpainted_{stokes}_{{}}.fits"
+
+    mean = _maps(folder / "mean" / name.format(0), len(masks))
+    draws = [_maps(folder / "draws" / name.format(i), len(masks)) for i in range(DRAWS)]
     factor = np.load(folder / "factor.npy", mmap_mode="r")[-holes:, -holes:]
     return mean, np.array(draws), factor
+
+
+def example(folder: Path) -> tuple[dict[str, Path], SkyModel]:
+    """Its own files and their sky model."""
+    files = {name: (folder / file).resolve() for name, file in FILES.items()}
+    return files, sky_model(np.load(files["spectra"]), 16)
+
+
+def temperature(nside: int, folder: Path) -> tuple[dict[str, Path], SkyModel]:
+    """Files of a simulated map of T and its mask, and their sky model."""
+    lmax, fwhm = 3 * nside - 1, 3 * pixel_size(nside)
+    signal = SkyModel.from_theory(fiducial_spectra(lmax)[0], nside, fwhm=fwhm, lmax=lmax).signal_cl.copy()
+    signal[:2] = MONOPOLE * signal[2]
+    variance = ((2 * np.arange(lmax + 1) + 1) * signal).sum() / (4 * np.pi)
+    model = SkyModel(nside, signal, np.sqrt(NOISE_PERCENT / 100 * variance))
+    files = {"map": folder / "map.fits", "T mask": folder / "mask.fits"}
+    sky = np.add(*draw_observation(model, np.random.default_rng(0)))
+    hp.write_map(files["map"], sky, column_units="uK", dtype=np.float64, overwrite=True)
+    hp.write_map(files["T mask"], planck_like_mask(nside), dtype=np.float32, overwrite=True)
+    return files, model
 
 
 def _children_seconds() -> float:
@@ -119,16 +150,22 @@ def _children_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
+def _maps(path: Path, k: int) -> np.ndarray:
+    """(k, npix) T, or T, Q, U."""
+    return np.atleast_2d(read_map(path, (0, 1, 2) if k == 3 else 0, unit="uK")[0])
+
+
 def _masks(files: dict[str, Path]) -> np.ndarray:
-    """(3, npix) masks of T, Q, U."""
-    t, p = (read_mask(files[name]) > 0.5 for name in ("T mask", "P mask"))
-    return np.array([t, p, p])
+    """(3, npix) masks of T, Q, U, or (1, npix) of T alone."""
+    names = ("T mask", "P mask", "P mask") if "P mask" in files else ("T mask",)
+    return np.array([read_mask(files[name]) > 0.5 for name in names])
 
 
 def ours(
     sky: np.ndarray, masks: np.ndarray, model: SkyModel
 ) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
-    """The mean, draws, and what they took."""
+    """The mean (k, npix), draws, and what they took."""
+    sky, masks = np.squeeze(sky), np.squeeze(masks)
     observed, start = np.where(masks, sky, 0.0), time.process_time()
     solution = GaussianSolver(masks, model).solve(
         observed, tolerance=1e-5, power_tolerance=1e-6, max_steps=20_000
@@ -144,7 +181,7 @@ def ours(
     start = time.process_time()
     drawn += [filler.realize(observed, rng) for _ in range(DRAWS - 1)]
     found[f"{DRAWS} draws"] = time.process_time() - start
-    return mean, np.array(drawn), found
+    return np.atleast_2d(mean), np.reshape(drawn, (DRAWS, *np.atleast_2d(mean).shape)), found
 
 
 def judged(draws: np.ndarray, mean: np.ndarray, factor: np.ndarray, holes: np.ndarray) -> dict[str, float]:
@@ -163,30 +200,32 @@ def main() -> None:
     parser.add_argument(
         "--peer", type=Path, required=True, help="python of an environment with cmbpaint and mpich"
     )
-    parser.add_argument("--example", type=Path, required=True, help="folder of the example's four files")
+    parser.add_argument("--example", type=Path, help="folder of the example's four files")
+    parser.add_argument("--temperature", type=int, metavar="NSIDE", help="T alone of a simulated sky instead")
     parser.add_argument("--keep", type=Path, help="a folder for the peer's files, made once and read again")
     args = parser.parse_args()
-    files = {name: (args.example / file).resolve() for name, file in FILES.items()}
-    sky, masks = read_map(files["map"], (0, 1, 2), unit="uK")[0], _masks(files)
-    model = sky_model(np.load(files["spectra"]), 16)
-    signal = model.signal_cl
-    theirs = np.array(
-        [signal[0, 0], signal[1, 1], signal[2, 2], signal[0, 1], 0 * signal[0, 0], 0 * signal[0, 0]]
-    )
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.keep or Path(temporary)
         folder.mkdir(exist_ok=True)
-        peer = run_peer(args.peer.absolute(), files, theirs, folder)
-        holes = ~masks
-        peer_mean, peer_draws, factor = read_peer(folder, int(holes.sum()))
+        files, model = temperature(args.temperature, folder) if args.temperature else example(args.example)
+        masks = _masks(files)
+        sky = _maps(files["map"], len(masks))
+        theirs, signal = np.zeros((6, model.lmax + 1)), model.signal.values
+        for row, (i, j) in zip(theirs, model.fields.pairs[:4], strict=False):
+            row[:] = signal[i, j]
+        peer, holes = run_peer(args.peer.absolute(), files, theirs, folder), ~masks
+        peer_mean, peer_draws, factor = read_peer(folder, masks)
     mean, draws, mine = ours(sky, masks, model)
     std = np.sqrt(np.square(factor).sum(axis=1))
     off = np.abs(mean - peer_mean)[holes] / std
-    stokes = np.nonzero(holes)[0]
+    row = np.nonzero(holes)[0]
+    apart = {
+        name: {"rms": float(np.sqrt(np.mean(off[row == i] ** 2))), "largest": float(off[row == i].max())}
+        for i, name in enumerate("TQU"[: len(masks)])
+    }
     result = {
         "holes": holes.sum(axis=1).tolist(),
-        "means apart, posterior σ": {name: {"rms": float(np.sqrt(np.mean(off[stokes == i] ** 2))),
-                                            "largest": float(off[stokes == i].max())} for i, name in enumerate("TQU")},
+        "means apart, posterior σ": apart,
         "draws": {"peer": judged(peer_draws, peer_mean, factor, holes),
                   "cmbinpaint": judged(draws, mean, factor, holes)},
         "peer": peer, "cmbinpaint": mine | {"peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20},
