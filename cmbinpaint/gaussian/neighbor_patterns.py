@@ -121,7 +121,7 @@ class Lattice:
         chosen = np.flatnonzero(inside)
         places = self._cell[start:stop][chosen, None] + patterns.steps[pattern[chosen]]
         found = self._position[places]
-        whole = found.min(axis=1, initial=0) >= 0  # what nobody wants is no neighbor
+        whole = found.min(axis=1, initial=0) >= 0  # not so where a datum is, after all
         numbers = np.zeros((stop - start, found.shape[1]), dtype=np.int32)
         numbers[chosen[whole]] = found[whole]
         has = np.zeros(stop - start, dtype=bool)
