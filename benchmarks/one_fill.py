@@ -22,6 +22,18 @@ from cmbinpaint.sims import SkyModel, fiducial_spectra
 from cmbinpaint.sphere.planck_mask import planck_like_mask
 
 
+def setting(
+    nside: int, fields: str, noise_std: list[float], fwhm_arcmin: float
+) -> tuple[SkyModel, np.ndarray, np.ndarray]:
+    """The sky model, the mask and a simulated observation of T, or of T, Q, U."""
+    spectra, t = fiducial_spectra(min(6200, 3 * nside - 1)), fields == "T"
+    model = SkyModel.from_theory(
+        spectra[0] if t else spectra, nside, fwhm=np.radians(fwhm_arcmin / 60),
+        noise_std=noise_std[0] if t else np.array([noise_std[0], noise_std[-1], noise_std[-1]]),
+    )  # fmt: skip
+    return model, planck_like_mask(nside), np.add(*draw_observation(model, np.random.default_rng(0)))
+
+
 def main() -> None:
     """Fill the same map once or twice."""
     parser = argparse.ArgumentParser(
@@ -36,14 +48,7 @@ def main() -> None:
     parser.add_argument("--once", action="store_true", help="without the next map")
     parser.add_argument("-o", "--output", type=Path, help="JSON file for the figures")
     args = parser.parse_args()
-    spectra, noise = fiducial_spectra(min(6200, 3 * args.nside - 1)), args.noise_std
-    t = args.fields == "T"
-    model = SkyModel.from_theory(
-        spectra[0] if t else spectra, args.nside, fwhm=np.radians(args.fwhm_arcmin / 60),
-        noise_std=noise[0] if t else np.array([noise[0], noise[-1], noise[-1]]),
-    )  # fmt: skip
-    mask = planck_like_mask(args.nside)
-    sky = np.add(*draw_observation(model, np.random.default_rng(0)))
+    model, mask, sky = setting(args.nside, args.fields, args.noise_std, args.fwhm_arcmin)
     options = {"fill": "prediction"} if args.model.startswith("combine") else {"seed": 1}
     plan, found = plan_inpainting(mask), {"lmax": model.lmax, "fsky": float(mask.mean())}
     for name in ("first",) if args.once else ("first", "next"):
