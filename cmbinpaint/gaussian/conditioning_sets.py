@@ -32,6 +32,7 @@ COARSE = {
     32: ((16, 96, 32), (8, 48, 12), (4, 0, 6)),
     64: ((16, 192, 64), (8, 96, 32), (4, 0, 8)),
 }
+_WIDER_FROM = 1024  # nside; beyond it a solver's spacings stay as wide on the sky
 STRIDES = (4, 16, 64, 256)
 # Pixels handled at a time: bounds the memory.
 _PIECE = 1 << 19
@@ -109,7 +110,7 @@ class Conditioning:
     def groups(self) -> Iterator[Group]:
         """Search group after group; large groups come in pieces."""
         for first, last, spacing in self._groups:
-            k, sparse = neighbors_at(spacing, self.nearest)
+            k, sparse = neighbors_at(spacing, self.nearest, self._nside)
             if self._lattice is not None and not sparse and self._lattice.has_patterns(self._nside, spacing):
                 search = self._patterned(self._lattice, first, last, spacing)
             else:
@@ -172,11 +173,12 @@ def near_holes(valid: BoolArray, k: int) -> IntArray:
     return near if len(near) >= k else np.flatnonzero(valid)
 
 
-def neighbors_at(spacing: int, nearest: int) -> tuple[int, int]:
+def neighbors_at(spacing: int, nearest: int, nside: int) -> tuple[int, int]:
     """How many nearest neighbors, and how many in each sparser subset, a pixel of a group that far apart has."""
+    wider = max(nside // _WIDER_FROM, 1) if nearest <= NEAREST else 1
     table = COARSE[max(least for least in COARSE if least <= nearest)]
     for least, k, sparse in table:
-        if spacing >= least:
+        if spacing >= least * wider:
             return max(k, nearest), sparse
     return nearest, 0
 

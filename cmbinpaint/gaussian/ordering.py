@@ -40,17 +40,19 @@ def coarse_to_fine(nside: int, nest: IntArray) -> tuple[IntArray, list[tuple[int
         ``(start, stop, spacing)``: a group's places in `order`, and how many pixels apart its members lie at least.
         Empty groups are left out.
     """
-    rank = (nest // nside**2).astype(np.int8)  # of the corners; the rest follows
+    levels = int(nside).bit_length() - 1
+    last = 11 + 3 * levels
     spacings = dict.fromkeys(range(12), nside)
-    last = 11
-    for level in range(int(nside).bit_length() - 2, -1, -1):
-        on_grid = nest % 4**level == 0
-        child = nest // 4**level % 4
-        for number in _CHILDREN:
-            last += 1
-            rank[on_grid & (child == number)] = last
-            spacings[last] = 1 << level
-    order = np.lexsort((nest, rank)).astype(np.int64)
+    rank = np.empty(nest.size, dtype=np.int8)
+    left = np.arange(nest.size)  # first children on all finer levels
+    for level in range(levels):
+        child = nest[left] >> 2 * level & 3
+        for number, first in enumerate(_CHILDREN):
+            rank[left[child == first]] = last - 3 * level - 2 + number
+            spacings[last - 3 * level - 2 + number] = 1 << level
+        left = left[child == 0]
+    rank[left] = nest[left] // nside**2  # the corners, one by one
+    order = np.argsort(rank * np.int64(12 * nside**2) + nest)
     stops = np.cumsum(np.bincount(rank, minlength=last + 1))
     starts = np.concatenate([[0], stops[:-1]])
     groups = [

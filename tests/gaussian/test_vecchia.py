@@ -127,3 +127,13 @@ def test_neighbors_come_before_and_are_the_nearest(seed):
         np.testing.assert_allclose(np.sort(chords), nearest, atol=1e-12)
         for row, present in zip(group.numbers[:3], group.present[:3], strict=True):
             assert np.array_equal(np.sort(row[present]), np.unique(row))
+
+
+def test_coarse_groups_have_neighbors_in_sparser_subsets():
+    """The numbers that were measured (docs/measured.md), and how they go on beyond nside 1024."""
+    assert [conditioning.neighbors_at(s, 16, 512) for s in (1, 2, 4, 8, 16, 32)] == [
+        (16, 0), (16, 0), (16, 6), (16, 6), (16, 12), (16, 12)
+    ]  # fmt: skip
+    assert [conditioning.neighbors_at(s, 8, 2048) for s in (4, 8, 32)] == [(8, 0), (8, 6), (8, 12)]
+    assert conditioning.neighbors_at(16, 32, 2048) == (96, 32)
+    assert conditioning.neighbors_at(8, 64, 512) == (96, 32)
