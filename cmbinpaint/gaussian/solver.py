@@ -41,6 +41,8 @@ from cmbinpaint.sphere.pixels import pixel_component
 TOLERANCE = 1e-2
 # Steps before a solution is given up.
 MAX_STEPS = 1000
+# Of the right hand side: a residual that is smaller is rounding, and steps would go on for ever.
+ROUNDING = 1e-14
 # Edges of the depth bins, in pixels, in which convergence is watched.
 DEPTH_EDGES = (1.3, 2.3, 4.3, 8.3)
 # Jacobi iterations of the start's analysis. The first step corrects the quadrature: begun at the exact fill it is
@@ -277,11 +279,13 @@ class GaussianSolver:
         `expected` is the number of steps to report progress against, 0 if it is not known.
         """
         lmax = self.harmonics.lmax
+        least = ROUNDING**2 * alm_dot(right, right, lmax)
         residual = right if not x.any() else right - self.apply(x)
         direction = self._preconditioner.apply(residual)
         squared = alm_dot(residual, direction, lmax)
         for step in range(1, limit + 1):
-            if squared <= 0.0:  # nothing left: the data are zero, or the answer is exact
+            # Nothing left: the data are zero, or the answer is exact.
+            if squared <= 0.0 or alm_dot(residual, residual, lmax) <= least:
                 convergence.remaining = convergence.power = 0.0
                 return step - 1
             image = self.apply(direction)
