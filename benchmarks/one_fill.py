@@ -34,19 +34,23 @@ def setting(
     return model, planck_like_mask(nside), np.add(*draw_observation(model, np.random.default_rng(0)))
 
 
-def main() -> None:
-    """Fill the same map once or twice."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def parser_of(doc: str | None) -> argparse.ArgumentParser:
+    """A parser of the setting's options."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nside", type=int, default=512)
     parser.add_argument("--fields", choices=["T", "TQU"], default="T")
     parser.add_argument("--noise-std", type=float, nargs="+", default=[3.0], help="µK: T, then Q and U")
     parser.add_argument("--fwhm-arcmin", type=float, default=20.61)
+    parser.add_argument("-o", "--output", type=Path, help="JSON file for the figures")
+    return parser
+
+
+def main() -> None:
+    """Fill the same map once or twice."""
+    parser = parser_of(__doc__)
     parser.add_argument("--model", default="default")
     parser.add_argument("--refine", type=int)
     parser.add_argument("--once", action="store_true", help="without the next map")
-    parser.add_argument("-o", "--output", type=Path, help="JSON file for the figures")
     args = parser.parse_args()
     model, mask, sky = setting(args.nside, args.fields, args.noise_std, args.fwhm_arcmin)
     options = {"fill": "prediction"} if args.model.startswith("combine") else {"seed": 1}

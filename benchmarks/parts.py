@@ -7,7 +7,6 @@
 Sky, mask and model are those of one_fill.py. What is not listed is the rest. Wall and processor seconds, of one step.
 """
 
-import argparse
 import functools
 import time
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from common import write
-from one_fill import setting
+from one_fill import parser_of, setting
 
 from cmbinpaint.gaussian import conditioning_sets, neighbor_patterns, vecchia, vecchia_polarization
 from cmbinpaint.gaussian.hole_values import HoleValues
@@ -24,7 +23,7 @@ from cmbinpaint.gaussian.missing_power import MissingPower
 from cmbinpaint.gaussian.pixel_noise import PixelNoise
 from cmbinpaint.gaussian.solver import GaussianSolver
 from cmbinpaint.sphere.ell_matrix import EllMatrix
-from cmbinpaint.sphere.harmonics import Harmonics
+from cmbinpaint.sphere.harmonics import Harmonics, draw_alm
 
 PLAN = {
     "vectors, trees, order": (conditioning_sets.Conditioning, "__init__"),
@@ -80,15 +79,8 @@ def timed(parts: dict[str, tuple[Any, str]]) -> Iterator[dict[str, list[float]]]
 
 def main() -> None:
     """The parts of one plan and of some steps."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--nside", type=int, default=512)
-    parser.add_argument("--fields", choices=["T", "TQU"], default="T")
-    parser.add_argument("--noise-std", type=float, nargs="+", default=[3.0], help="µK: T, then Q and U")
-    parser.add_argument("--fwhm-arcmin", type=float, default=20.61)
+    parser = parser_of(__doc__)
     parser.add_argument("--steps", type=int, default=5)
-    parser.add_argument("-o", "--output", help="JSON file for the figures")
     args = parser.parse_args()
     model, mask, sky = setting(args.nside, args.fields, args.noise_std, args.fwhm_arcmin)
     with timed(PLAN) as plan:
@@ -106,7 +98,24 @@ def main() -> None:
         print(title)
         for label, (wall, cpu) in sorted(found.items(), key=lambda item: -item[1][0]):
             print(f"  {label:34s} {wall:8.3f} s  {cpu:8.3f} s of processor time")
-    write({"what": "parts", **vars(args), "plan": plan, "start": start, "step": each}, args.output)
+    pair = {
+        kind: transforms(model.nside, model.lmax, single=kind == "single") for kind in ("double", "single")
+    }
+    print(f"a synthesis and an adjoint of T: {pair} s of processor time")
+    record = {"plan": plan, "start": start, "step": each, "transforms": pair}
+    write({"what": "parts", **vars(args), "output": None, **record}, args.output)
+
+
+def transforms(nside: int, lmax: int, *, single: bool) -> float:
+    """Processor seconds of one synthesis and one adjoint of one field, of one thread, in double or single precision."""
+    harmonics = Harmonics(nside, lmax, threads=1, single=single)
+    alm = draw_alm(np.ones(lmax + 1), np.random.default_rng(0))
+    if single:
+        alm = alm.astype(np.complex64)
+    harmonics.synthesis(alm)
+    start = time.process_time()
+    harmonics.adjoint(harmonics.synthesis(alm))
+    return time.process_time() - start
 
 
 if __name__ == "__main__":

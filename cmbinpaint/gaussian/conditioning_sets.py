@@ -53,8 +53,10 @@ class Group:
         (n, k) bool: False where a neighbor is listed twice.
     reach
         Largest chord from a pixel to one of its neighbors.
-    patterns, pattern
-        (n,) int: which of the patterns the neighbors of a pixel are in, -1 for none; None: no pixel's are.
+    patterns
+        Of the group's blocks; None: each pixel has neighbors of its own.
+    pattern
+        (n,) int: which of the patterns a pixel's neighbors follow, -1 for none; None without patterns.
     """
 
     start: int
@@ -142,7 +144,7 @@ class Conditioning:
     def _patterned(self, lattice: Lattice, first: int, last: int, spacing: int) -> _Search:
         """The search where pixels have the neighbors of their block's pattern, if they can, or else their own."""
         patterns = lattice.patterns(first, last, spacing, self.nearest)
-        rest = lattice.by_the_rest(first, spacing, self.depth, patterns.reach) + self.data.size
+        rest = lattice.candidates(first, spacing, self.depth, patterns.reach) + self.data.size
         among = [self._near, _Tree.some(self.vectors, rest)]
 
         def search(start: int, stop: int, points: FloatArray) -> Group:

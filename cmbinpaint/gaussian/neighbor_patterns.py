@@ -122,19 +122,20 @@ class Lattice:
         places = self._cell[start:stop][chosen, None] + patterns.steps[pattern[chosen]]
         found = self._position[places]
         whole = found.min(axis=1, initial=0) >= 0  # not so where a datum is, after all
+        followers = chosen[whole]
         numbers = np.zeros((stop - start, found.shape[1]), dtype=np.int32)
-        numbers[chosen[whole]] = found[whole]
-        has = np.zeros(stop - start, dtype=bool)
-        has[chosen[whole]] = True
-        return np.where(has, pattern, -1), numbers
+        numbers[followers] = found[whole]
+        of_each = np.full(stop - start, -1, dtype=np.int32)
+        of_each[followers] = pattern[followers]
+        return of_each, numbers
 
-    def by_the_rest(self, stop: int, spacing: int, depth: FloatArray, reach: float) -> IntArray:
-        """Those of the first pixels that can be neighbors of later ones without a pattern.
+    def candidates(self, stop: int, spacing: int, depth: FloatArray, reach: float) -> IntArray:
+        """Which of the first pixels can be neighbors of a later one without a pattern.
 
         Such a pixel is near data or near the edge of a base pixel, and so are its neighbors.
         """
         near = ~self._off_the_edges(0, stop, 2 * _REACH * spacing)
-        near |= depth[:stop] < _MARGIN * reach + 2 * reach
+        near |= depth[:stop] < (_MARGIN + 2) * reach
         return np.flatnonzero(near)
 
     def _blocks(self, start: int, stop: int) -> AnyArray:

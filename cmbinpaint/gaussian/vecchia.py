@@ -211,7 +211,7 @@ def factor_holes(
 def group_weights(
     group: Group, points: FloatArray, vectors: FloatArray, noise: FloatArray, in_holes: float, weigh: Weigh
 ) -> tuple[AnyArray, AnyArray]:
-    """The weights of a group's neighbors and the errors left: those of a pattern are made once.
+    """The weights of a group's neighbors and the errors left: those of a pattern are made once for all that follow it.
 
     Parameters
     ----------
@@ -224,16 +224,18 @@ def group_weights(
     weigh
         `neighbor_weights`, or `pair_weights`, but for points, vectors, noise, numbers, present.
     """
-    if group.patterns is None or group.pattern is None:
+    if group.patterns is None or group.pattern is None or np.all(group.pattern < 0):
         return weigh(points, vectors, noise, group.numbers, group.present)
-    own, neighbors = np.flatnonzero(group.pattern < 0), group.patterns.neighbors
+    own = np.flatnonzero(group.pattern < 0)
+    used = np.unique(group.pattern[group.pattern >= 0])
+    neighbors = group.patterns.neighbors[used]
     numbers = np.arange(neighbors.shape[0] * neighbors.shape[1]).reshape(neighbors.shape[:2])
     shared = weigh(
-        group.patterns.points, neighbors.reshape(-1, 3), np.full((*noise.shape[:-1], numbers.size), in_holes), numbers,
-        np.ones(numbers.shape, dtype=bool),
+        group.patterns.points[used], neighbors.reshape(-1, 3), np.full((*noise.shape[:-1], numbers.size), in_holes),
+        numbers, np.ones(numbers.shape, dtype=bool),
     )  # fmt: skip
     single = weigh(points[own], vectors, noise, group.numbers[own], group.present[own])
-    weights, error = (one[group.pattern] for one in shared)
+    weights, error = (one[np.searchsorted(used, group.pattern)] for one in shared)
     weights[own], error[own] = single
     advance(group.pattern.size - own.size)
     return weights, error
