@@ -4,13 +4,14 @@ Inputs: a mask and a sky model. Outputs: `HoleFactor`, and the signal's standard
 """
 
 import hashlib
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
 
 import numpy as np
 
 from cmbinpaint._types import AnyArray, BoolArray, FloatArray
 from cmbinpaint.gaussian.conditioning_sets import NEAREST
+from cmbinpaint.gaussian.large_scale_b import GivenB, LargeScaleB, large_scale_b
 from cmbinpaint.gaussian.pixel_noise import floored_noise, signal_rms, stokes_rms
 from cmbinpaint.gaussian.vecchia import HoleFactor, factor_holes
 from cmbinpaint.gaussian.vecchia_polarization import factor_polarization
@@ -70,6 +71,28 @@ def hole_factor(
     return cast(HoleFactor, kept[slot][1])
 
 
+def polarization_posterior(
+    valid: BoolArray, sky_model: SkyModel, *, threads: int | None = None, kept: Factors | None = None
+) -> HolePosterior:
+    """The distribution of Q and U in holes, given what B may be on large scales too.
+
+    Parameters and errors are those of `hole_factor`.
+    """
+    kept = {} if kept is None else kept
+    factor = hole_factor(valid, sky_model, threads=threads, kept=kept)
+    slot, key = "B", f"{_key(valid, sky_model, None)} {_neighbors(valid, sky_model)}"
+    if slot not in kept or kept[slot][0] != key:
+        variance = np.mean([np.mean(np.square(row)) for row in _data_noise(valid, sky_model)])
+        kept[slot] = key, large_scale_b(factor, sky_model, float(variance))
+    known = cast(LargeScaleB, kept[slot][1])
+    return GivenB(factor, known, threads=threads) if known.root.size else factor
+
+
+def part_of_plan(numbers: dict[str, Any], arrays: dict[str, AnyArray]) -> HoleFactor | LargeScaleB:
+    """What a plan's file holds of its factors, made of its arrays again."""
+    return (LargeScaleB if "root" in arrays else HoleFactor).of_arrays(numbers, arrays)
+
+
 def _neighbors(valid: BoolArray, sky_model: SkyModel) -> int:
     """How many nearest neighbors each hole pixel has."""
     if sky_model.fields is not Fields.QU:
@@ -108,13 +131,19 @@ def _factor_polarization(
     threads: int | None,
 ) -> HoleFactor:  # fmt: skip
     noise, weight = np.zeros((2, valid.size)), []
-    for row, level, rms in zip(noise, np.asarray(sky_model.noise_std), stokes_rms(sky_model), strict=True):
-        row[valid] = floored_noise(level, valid, rms, quiet=quiet)
-        weight.append(np.mean(1.0 / np.square(row[valid])))
+    for row, std in zip(noise, _data_noise(valid, sky_model, quiet=quiet), strict=True):
+        row[valid] = std
+        weight.append(np.mean(1.0 / np.square(std)))
     in_holes = float(np.mean(weight)) ** -0.5
     return factor_polarization(
         valid, sky_model.signal_cl, noise, in_holes, nearest=nearest, targets=targets, threads=threads
     )
+
+
+def _data_noise(valid: BoolArray, sky_model: SkyModel, *, quiet: bool = True) -> Iterator[FloatArray]:
+    """(n_valid,) noise of the data, of Q, then of U."""
+    for level, rms in zip(np.asarray(sky_model.noise_std), stokes_rms(sky_model), strict=True):
+        yield floored_noise(level, valid, rms, quiet=quiet)
 
 
 def std_by_depth(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cmbinpaint._types import BoolArray, FloatArray
-from cmbinpaint.gaussian.hole_posterior import hole_factor, std_by_depth
+from cmbinpaint.gaussian.hole_posterior import hole_factor, polarization_posterior, std_by_depth
 from cmbinpaint.gaussian.pixel_noise import stokes_rms
 from cmbinpaint.gaussian.preconditioner import Part
 from cmbinpaint.problem.model import HolePosterior
@@ -66,10 +66,11 @@ class HoleValues:
             here = valid[rows]
             places = np.flatnonzero(~here)
             if factored and places.size:
+                make = polarization_posterior if spin else hole_factor
                 factor = None if spin else temperature
                 if factor is None:
                     model = sky_model.only(Fields.QU if spin else Fields.T)
-                    factor = hole_factor(here[0], model, threads=threads, kept=kept)
+                    factor = make(here[0], model, threads=threads, kept=kept)
                 self.parts.append((rows, factor))
                 places = factor.holes
             self.places.append(places + rows.start * self._npix if rows.start else places)

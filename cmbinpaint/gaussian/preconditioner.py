@@ -16,7 +16,8 @@ What the factor does not describe is a dipole without a prior: half a sky leaves
 last and unnoticed. Such modes are given as vectors Z and solved for apart, by `Z (Zᵀ A Z)⁻¹ Zᵀ` (Nicolaides 1987, SIAM
 J. Numer. Anal. 24, 355).
 
-Of T, Q, U there are two factors, of T and of Q and U: one of all three brings no step (`hole_values`).
+Of T, Q, U there are two factors, of T and of Q and U: one of all three brings no step (`hole_values`). That of Q and U
+knows of large scales how little B there is (`large_scale_b`).
 
 Ā is diagonal as far as the pixels' quadrature is exact and the noise even. Where a map has power beyond 2 nside far
 above its noise (no beam), some ten times more steps are needed.

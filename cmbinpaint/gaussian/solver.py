@@ -285,9 +285,14 @@ class GaussianSolver:
         squared = alm_dot(residual, direction, lmax)
         for step in range(1, limit + 1):
             # Nothing left: the data are zero, or the answer is exact.
-            if squared <= 0.0 or alm_dot(residual, residual, lmax) <= least:
+            if alm_dot(residual, residual, lmax) <= least:
                 convergence.remaining = convergence.power = 0.0
                 return step - 1
+            if squared <= 0.0:
+                raise ConvergenceError(
+                    f"conjugate gradients broke down after {step - 1} steps: the preconditioner is not positive; "
+                    "please report it, with the sky model"
+                )
             image = self.apply(direction)
             alpha = squared / alm_dot(direction, image, lmax)
             x += alpha * direction

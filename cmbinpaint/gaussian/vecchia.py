@@ -31,6 +31,8 @@ from cmbinpaint.sphere.pixels import pixel_size
 
 # What a sparse matrix by rows is made of.
 _CSR = ("data", "indices", "indptr")
+# Vectors that are multiplied together: bounds the memory.
+_COLUMNS = 32
 # From points, vectors, noise, numbers and present to weights and errors.
 Weigh = Callable[[FloatArray, FloatArray, FloatArray, AnyArray, BoolArray], tuple[AnyArray, AnyArray]]
 
@@ -91,11 +93,17 @@ class HoleFactor:
         scale = float(np.abs(values).max(initial=0.0))
         if scale == 0.0:
             return np.zeros(values.size)
-        out = (values / scale).astype(np.float32)
-        for step in reversed(self.steps):
-            out[: step.start] += step.of_holes.T @ out[step.start : step.stop]
+        out = self._traced_back((values / scale).astype(np.float32))
         out *= np.square(self.std / self.noise_std)
         return scale * self.noise_std**2 * self._propagated(out).astype(np.float64)
+
+    def covariance_of(self, vectors: Float32Array) -> FloatArray:
+        """(m, m) the conditional covariance of sums over hole pixels with the weights (n, m), which are overwritten."""
+        for first in range(0, vectors.shape[1], _COLUMNS):
+            block = self._traced_back(np.ascontiguousarray(vectors[:, first : first + _COLUMNS]))
+            block *= self.std[:, None]
+            vectors[:, first : first + _COLUMNS] = block
+        return (vectors.T @ vectors).astype(np.float64)
 
     def draw(self, rng: np.random.Generator) -> FloatArray:
         """(n,) a draw of the hole pixels about their mean, noise included."""
@@ -133,6 +141,12 @@ class HoleFactor:
         )
         own: dict[str, Any] = {name: arrays[name] for name in ("holes", "data", "std", "depth")}
         return cls(**numbers, **own, steps=steps)
+
+    def _traced_back(self, values: Float32Array) -> Float32Array:
+        """`(1 - B)⁻ᵀ values`, (n,) or (n, m), in place."""
+        for step in reversed(self.steps):
+            values[: step.start] += step.of_holes.T @ values[step.start : step.stop]
+        return values
 
     def _propagated(self, values: Float32Array) -> Float32Array:
         """`(1 - B)⁻¹ values`, in place."""

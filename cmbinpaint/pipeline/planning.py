@@ -13,7 +13,7 @@ import numpy as np
 
 from cmbinpaint._machine import one_blas_thread
 from cmbinpaint.errors import CmbInpaintWarning, MaskError, SpectrumError
-from cmbinpaint.gaussian.vecchia import HoleFactor
+from cmbinpaint.gaussian.hole_posterior import part_of_plan
 from cmbinpaint.pipeline.models import load_model
 from cmbinpaint.pipeline.prepared import prepared_filler
 from cmbinpaint.problem.numbers import validate_guard
@@ -133,7 +133,7 @@ def load_plan(path: str | os.PathLike[str]) -> InpaintingPlan:
     >>> int(plan.targets.sum())
     101
     """
-    return InpaintingPlan.load(path, HoleFactor.of_arrays)
+    return InpaintingPlan.load(path, part_of_plan)
 
 
 class _Last(threading.local):

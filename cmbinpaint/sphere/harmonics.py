@@ -113,9 +113,7 @@ class Harmonics:
             out = np.empty((*alm.shape[:-1], self.npix), dtype=self._real)
         rows_of_alm, rows_of_sky = np.atleast_2d(alm), np.atleast_2d(out)
         for spin, rows in Fields.of(len(rows_of_alm)).spins:
-            fields = rows_of_alm[rows]
-            legendre = np.empty((len(fields), self._theta.size, self.lmax + 1), dtype=self._complex)
-            self._by_orders(ducc0.sht.alm2leg, fields, legendre, spin)
+            legendre = self._legendre(rows_of_alm[rows], spin)
             ducc0.sht.leg2map(leg=legendre, map=rows_of_sky[rows], nthreads=self.threads, **self._rings)
         return out
 
@@ -131,6 +129,20 @@ class Harmonics:
             )
             self._by_orders(ducc0.sht.leg2alm, rows_of_alm[rows], legendre, spin)
         return out
+
+    def on_rings(self, alm: ComplexArray) -> ComplexArray:
+        """(k, 4 nside - 1, lmax + 1) the Fourier coefficients of each ring's points, for orders from 0 on.
+
+        The map at longitude φ is the real part of `sum_m (2 - δ_m0) f_m exp(imφ)`.
+        """
+        alm = np.atleast_2d(self._checked(alm, self._complex, self.size))
+        return np.concatenate([self._legendre(alm[rows], spin) for spin, rows in Fields.of(len(alm)).spins])
+
+    def _legendre(self, alm: ComplexArray, spin: int) -> ComplexArray:
+        """(k, rings, lmax + 1) the Legendre sums of one spin."""
+        legendre = np.empty((len(alm), self._theta.size, self.lmax + 1), dtype=self._complex)
+        self._by_orders(ducc0.sht.alm2leg, alm, legendre, spin)
+        return legendre
 
     def _by_orders(
         self, transform: Callable[..., Any], alm: ComplexArray, legendre: ComplexArray, spin: int
@@ -269,6 +281,14 @@ def alm_to_real(alm: ComplexArray, lmax: int) -> FloatArray:
     zonal = alm.real[..., : lmax + 1]
     rest = np.sqrt(2.0) * np.ascontiguousarray(alm[..., lmax + 1 :]).view(np.float64)
     return np.concatenate([zonal, rest], axis=-1)
+
+
+def real_to_alm(real: FloatArray, lmax: int) -> ComplexArray:
+    """(alm_size(lmax),) the coefficients of `alm_to_real`."""
+    alm = np.empty(alm_size(lmax), dtype=np.complex128)
+    alm[: lmax + 1] = real[: lmax + 1]
+    alm[lmax + 1 :] = np.ascontiguousarray(real[lmax + 1 :]).view(np.complex128) / np.sqrt(2.0)
+    return alm
 
 
 def alm_to_cl(alm: ComplexArray, lmax: int, other: ComplexArray | None = None) -> FloatArray:

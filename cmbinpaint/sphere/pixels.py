@@ -30,6 +30,11 @@ def pixel_angles(nside: int, pixels: AnyArray) -> tuple[FloatArray, FloatArray]:
     return theta, phi
 
 
+def pixel_rings(nside: int, pixels: AnyArray) -> tuple[IntArray, FloatArray]:
+    """The ring of each RING pixel, from 0 at the north pole, and its longitude."""
+    return hp.pix2ring(nside, pixels) - 1, hp.pix2ang(nside, pixels)[1]
+
+
 def pixels_at(nside: int, vectors: FloatArray) -> IntArray:
     """RING index of the pixel that each unit vector (..., 3) falls in."""
     return hp.vec2pix(nside, vectors[..., 0], vectors[..., 1], vectors[..., 2])
