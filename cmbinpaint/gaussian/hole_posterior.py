@@ -83,7 +83,7 @@ def polarization_posterior(
     slot, key = "B", f"{_key(valid, sky_model, None)} {_neighbors(valid, sky_model)}"
     if slot not in kept or kept[slot][0] != key:
         variance = np.mean([np.mean(np.square(row)) for row in _data_noise(valid, sky_model)])
-        kept[slot] = key, large_scale_b(factor, sky_model, float(variance))
+        kept[slot] = key, large_scale_b(factor, sky_model, float(variance), threads=threads)
     known = cast(LargeScaleB, kept[slot][1])
     return GivenB(factor, known, threads=threads) if known.root.size else factor
 

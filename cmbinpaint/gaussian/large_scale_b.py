@@ -4,58 +4,64 @@ Inputs: the factor of Q and U, the spectra. Outputs: `GivenB`, the same distribu
 
 A pixel's few neighbors do not tell that the sky has so little B. What each prediction misses is E and B alike, and over
 a hole it adds up to two hundred times the variance that B's large scales have. So the B of the whole sky is taken as an
-observation of its own: `b = B h + B' d`, of hole pixels h and data d, is 0 with the variance D of B and noise. With Σ
-the factor's covariance, `K = B Σ Bᵀ`, and the solutions of `K v = λ D v`, `vᵀ D v = 1`,
+observation of its own: `b = B h + B' d`, of hole pixels h and data d, is 0 with the variance D of B and noise. The
+factor's covariance is `F Fᵀ`, of innovations ε with variance 1 (`vecchia`). With `W = Fᵀ Bᵀ` and the solutions of
+`Wᵀ W v = λ D v`, `vᵀ D v = 1`,
 
-    Cov(h | d, b) = Σ - Σ Bᵀ R Rᵀ B Σ,    R = v / (1 + λ)^½.
+    Cov(ε | d, b) = 1 - U Uᵀ,    U = W R,    R = v / (1 + λ)^½,    E(ε | d, b) = - U Rᵀ b
 
-Where the distribution follows the sky model, λ is at most 1: only directions with more are taken.
+of the b that the mean given the data has. Where the distribution follows the sky model, λ is at most 1: only directions
+with more are taken. Innovations of the finest pixels add little to large scales (λ is 0.4 where only they are left):
+W is kept of the others alone.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 from scipy import linalg
 
-from cmbinpaint._machine import one_blas_thread
+from cmbinpaint._machine import available_cores, one_blas_thread
 from cmbinpaint._types import AnyArray, Float32Array, FloatArray, IntArray
 from cmbinpaint.gaussian.vecchia import HoleFactor
 from cmbinpaint.sims.sky_model import SkyModel
-from cmbinpaint.sphere.harmonics import Harmonics, alm_degrees, alm_to_real, real_to_alm
+from cmbinpaint.sphere.harmonics import Harmonics, alm_degrees, alm_to_real
 from cmbinpaint.sphere.maps import npix_to_nside
 from cmbinpaint.sphere.pixels import pixel_rings
 
-# Modes up to this ell: their number grows with its square, as does the plan's time. Noise of 2 µK arcmin, Planck-like
-# mask: the solver takes 22 steps of T, Q, U for 46 at nside 64 (19 with ell = 24), 32 of Q and U for 50 at nside 128.
-# Where the lowest few bring nothing, none does.
-LMAX, _FIRST = 16, 4
+# Modes up to this ell: their number grows with its square, as does the plan's time.
+LMAX = 16
+# Where those up to this ell bring nothing, none does.
+_FIRST = 4
 # The variance, of what the model allows, from which on a direction is taken.
 _LEAST = 2.0
-# Hole values times modes. Beyond, at nside 256, 43 steps for 57 would save a tenth of a map's time and cost a quarter.
-_VALUES = 1 << 26
+# The part of the hole pixels, from coarse to fine, whose innovations count: all but the finest group of four.
+_COARSE = 4
+# Values in W at most: 1 GiB.
+_VALUES = 1 << 28
 
 
 @dataclass(frozen=True, eq=False)
 class LargeScaleB:
-    """The modes of B that a factor's distribution lacks.
+    """What is known of a factor's innovations through B.
 
     Parameters
     ----------
-    std
-        (n,) D^½, unit: of B and noise, of the modes in the order of `_BModes`.
+    directions
+        (m, r) U, of the first m hole values; r = 0 where B tells nothing.
     root
-        (n, r) R.
+        (n, r) R, of the modes in the order of `_BModes`.
     """
 
-    std: FloatArray
+    directions: Float32Array
     root: FloatArray
 
     def to_arrays(self) -> tuple[dict[str, Any], dict[str, AnyArray]]:
         """Numbers, of which there are none, and arrays that it can be made of again, by `of_arrays`."""
-        return {}, {"std": self.std, "root": self.root}
+        return {}, {"directions": self.directions, "root": self.root}
 
     @classmethod
     def of_arrays(cls, numbers: Mapping[str, Any], arrays: Mapping[str, AnyArray]) -> Self:
@@ -79,28 +85,28 @@ class _BModes:
         alm = self._harmonics.adjoint(sky)
         return self._area * alm_to_real(alm[1], self.lmax)[self._order]
 
-    def transposed(self, modes: FloatArray) -> FloatArray:
-        """(2, npix) the transpose of `of`."""
-        real = np.zeros(self._order.size + 4)
-        real[self._order] = self._area * modes
-        return self._harmonics.synthesis(np.stack([np.zeros_like(alm := real_to_alm(real, self.lmax)), alm]))
-
-    def at(self, places: IntArray) -> Float32Array:
-        """(values, n) `transposed` of each mode, at places ``stokes * npix + pixel``."""
+    def at(self, places: IntArray) -> Callable[[int], Float32Array]:
+        """From ell to (values, 2 ell + 1): the transpose of `of` at places ``stokes * npix + pixel``."""
         stokes, pixels = np.divmod(places, self._harmonics.npix)
         ring, phi = pixel_rings(self._harmonics.nside, pixels)
-        turns = np.exp(1j * np.arange(self.lmax + 1) * phi[:, None]).astype(np.complex64)
-        found = np.empty((places.size, self.ell.size), dtype=np.float32)
-        scale = self._area * np.where(np.arange(self.lmax + 1) > 0, np.sqrt(2.0), 1.0)
-        for ell in range(2, self.lmax + 1):
+        turn = np.exp(1j * phi).astype(np.complex64)
+
+        def modes(ell: int) -> Float32Array:
             alm = np.zeros((2, self._harmonics.size), dtype=np.complex128)
-            alm[1, alm_degrees(self.lmax) == ell] = 1.0
-            waves = (scale * self._harmonics.on_rings(alm))[:, :, : ell + 1].astype(np.complex64)
-            values = waves[stokes, ring] * turns[:, : ell + 1]
-            columns = found[:, ell**2 - 4 : (ell + 1) ** 2 - 4]
-            columns[:, 0] = values[:, 0].real
-            columns[:, 1::2], columns[:, 2::2] = values.real[:, 1:], -values.imag[:, 1:]
-        return found
+            alm[1, alm_degrees(self.lmax) == ell] = self._area
+            waves = self._harmonics.on_rings(alm).astype(np.complex64)
+            waves[:, :, 1:] *= np.sqrt(2.0)
+            found = np.empty((places.size, 2 * ell + 1), dtype=np.float32)
+            turned = np.ones_like(turn)
+            for m in range(ell + 1):
+                values = waves[stokes, ring, m] * turned
+                found[:, max(2 * m - 1, 0)] = values.real
+                if m:
+                    found[:, 2 * m] = -values.imag
+                turned *= turn
+            return found
+
+        return modes
 
 
 class GivenB:
@@ -118,7 +124,7 @@ class GivenB:
 
     def __init__(self, factor: HoleFactor, known: LargeScaleB, *, threads: int | None = None) -> None:
         self._factor, self._known = factor, known
-        self._modes = _BModes(npix_to_nside(factor.npix), math.isqrt(known.std.size + 4) - 1, threads)
+        self._modes = _BModes(npix_to_nside(factor.npix), math.isqrt(len(known.root) + 4) - 1, threads)
 
     @property
     def holes(self) -> IntArray:
@@ -140,34 +146,45 @@ class GivenB:
         mean = self._factor.mean(observed)
         filled = observed.copy()
         filled.reshape(-1)[self.holes] = mean
-        return mean - self._learned(self._modes.of(filled))
+        innovations = np.zeros(mean.size, dtype=np.float32)
+        along = np.einsum("ij,i->j", self._known.root, self._modes.of(filled))
+        self._take(innovations, along.astype(np.float32))
+        return mean + self._factor.of_innovations(innovations)
 
     def draw(self, rng: np.random.Generator) -> FloatArray:
-        """(n,) a draw about the mean, noise included (Hoffman & Ribak 1991)."""
-        draw, std = self._factor.draw(rng), self._known.std
-        return draw - self._learned(self._of_holes(draw) + std * rng.standard_normal(std.size))
+        """(n,) a draw about the mean, noise included."""
+        innovations = rng.standard_normal(self.holes.size, dtype=np.float32)
+        along, known = self._along(innovations), np.square(self._known.directions).sum(axis=0)
+        self._take(innovations, along * (1 - np.sqrt(1 - known)) / known)  # (1 - U Uᵀ)^½
+        return self._factor.of_innovations(innovations)
 
     def covariance(self, values: FloatArray) -> FloatArray:
         """(n,) the covariance times a vector (n,); symmetric, positive."""
-        out = self._factor.covariance(values)
-        out -= self._learned(self._of_holes(out))
-        return out
+        scale = float(np.abs(values).max(initial=0.0)) or 1.0
+        innovations = self._factor.to_innovations((values / scale).astype(np.float32))
+        self._take(innovations, self._along(innovations))
+        return scale * self._factor.of_innovations(innovations)
 
-    def _of_holes(self, values: FloatArray) -> FloatArray:
-        sky = np.zeros((2, self._factor.npix))
-        sky.reshape(-1)[self.holes] = values
-        return self._modes.of(sky)
+    def _along(self, innovations: Float32Array) -> Float32Array:
+        """(r,) `Uᵀ ε`."""
+        directions = self._known.directions
+        with one_blas_thread():
+            return innovations[: len(directions)] @ directions
 
-    def _learned(self, modes: FloatArray) -> FloatArray:
-        """`Σ Bᵀ R Rᵀ modes`: what to take off."""
-        # Without BLAS, whose threads would wait for those of the transforms longer than they compute.
-        along = np.einsum("ij,i->j", self._known.root, modes)
-        gain = np.einsum("ij,j->i", self._known.root, along)
-        return self._factor.covariance(self._modes.transposed(gain).reshape(-1)[self.holes])
+    def _take(self, innovations: Float32Array, along: Float32Array) -> None:
+        """Take `U along` off the innovations."""
+        directions = self._known.directions
+        with one_blas_thread():
+            innovations[: len(directions)] -= directions @ along
 
 
 def large_scale_b(
-    factor: HoleFactor, sky_model: SkyModel, data_variance: float, *, lmax: int = LMAX
+    factor: HoleFactor,
+    sky_model: SkyModel,
+    data_variance: float,
+    *,
+    lmax: int = LMAX,
+    threads: int | None = None,
 ) -> LargeScaleB:
     """What the spectrum of B adds to the factor of Q and U; nothing if its lowest modes do not need it.
 
@@ -180,22 +197,35 @@ def large_scale_b(
     data_variance
         Of the noise of observed values, the mean, unit².
     lmax
-        Highest multipole of the modes.
+        Highest multipole of the modes; fewer where there are so many hole pixels that W would be too large.
+    threads
+        None: all available cores. The result does not depend on it.
     """
     cl, (n_values, npix) = sky_model.signal_cl[1, 1], (factor.holes.size, factor.npix)
     noise = ((2 * npix - n_values) * data_variance + n_values * factor.noise_std**2) / (2 * npix)
-    lmax = min(lmax, cl.size - 1)
-    if n_values * ((lmax + 1) ** 2 - 4) > _VALUES:
-        return LargeScaleB(np.empty(0), np.empty((0, 0)))
-    for highest in (min(_FIRST, lmax), lmax):
-        modes = _BModes(sky_model.nside, highest, threads=1)
-        variance = cl[modes.ell] + noise * 4 * np.pi / npix
-        with one_blas_thread():
-            covariance = factor.covariance_of(modes.at(factor.holes))
-            excess, vectors = linalg.eigh(covariance, np.diag(variance))
-        taken = excess > _LEAST
-        if not taken.any():
-            break
+    n_coarse = max(1, n_values // _COARSE)
+    lmax = min(lmax, cl.size - 1, math.isqrt(_VALUES // n_coarse + 4) - 1)
+    modes = _BModes(sky_model.nside, lmax, threads=1)
+    variance = cl[modes.ell] + noise * 4 * np.pi / npix
+    weights = np.empty((n_coarse, variance.size), dtype=np.float32)
+    modes_at = modes.at(factor.holes)
+
+    def fill(ell: int) -> None:
+        innovations = factor.to_innovations(modes_at(ell))
+        weights[:, ell**2 - 4 : (ell + 1) ** 2 - 4] = innovations[:n_coarse]
+
+    done = 1
+    with ThreadPoolExecutor(available_cores() if threads is None else threads) as pool:
+        for highest in (min(_FIRST, lmax), lmax):
+            list(pool.map(fill, range(done + 1, highest + 1)))
+            done, n = highest, (highest + 1) ** 2 - 4
+            with one_blas_thread():
+                covariance = (weights[:, :n].T @ weights[:, :n]).astype(np.float64)
+                excess, vectors = linalg.eigh(covariance, np.diag(variance[:n]))
+            taken = excess > _LEAST
+            if not taken.any():
+                break
     # In the order in which a plan's file keeps it: sums over it are then the same to the bit.
     root = np.ascontiguousarray(vectors[:, taken] / np.sqrt(1 + excess[taken]))
-    return LargeScaleB(np.sqrt(variance), root)
+    with one_blas_thread():
+        return LargeScaleB(weights[:, :n] @ root.astype(np.float32), root)

@@ -31,8 +31,6 @@ from cmbinpaint.sphere.pixels import pixel_size
 
 # What a sparse matrix by rows is made of.
 _CSR = ("data", "indices", "indptr")
-# Vectors that are multiplied together: bounds the memory.
-_COLUMNS = 32
 # From points, vectors, noise, numbers and present to weights and errors.
 Weigh = Callable[[FloatArray, FloatArray, FloatArray, AnyArray, BoolArray], tuple[AnyArray, AnyArray]]
 
@@ -97,19 +95,19 @@ class HoleFactor:
         out *= np.square(self.std / self.noise_std)
         return scale * self.noise_std**2 * self._propagated(out).astype(np.float64)
 
-    def covariance_of(self, vectors: Float32Array) -> FloatArray:
-        """(m, m) the conditional covariance of sums over hole pixels with the weights (n, m), which are overwritten."""
-        for first in range(0, vectors.shape[1], _COLUMNS):
-            block = self._traced_back(np.ascontiguousarray(vectors[:, first : first + _COLUMNS]))
-            block *= self.std[:, None]
-            vectors[:, first : first + _COLUMNS] = block
-        return (vectors.T @ vectors).astype(np.float64)
-
     def draw(self, rng: np.random.Generator) -> FloatArray:
         """(n,) a draw of the hole pixels about their mean, noise included."""
-        return self._propagated(self.std * rng.standard_normal(self.std.size, dtype=np.float32)).astype(
-            np.float64
-        )
+        return self.of_innovations(rng.standard_normal(self.std.size, dtype=np.float32))
+
+    def of_innovations(self, innovations: Float32Array) -> FloatArray:
+        """(n,) `(1 - B)⁻¹ D^½ ε`: what each pixel brings, in its own standard deviations, with what follows from it."""
+        return self._propagated(self.std * innovations).astype(np.float64)
+
+    def to_innovations(self, weights: Float32Array) -> Float32Array:
+        """`D^½ (1 - B)⁻ᵀ weights`, (n,) or (n, m), written over them: the transpose of `of_innovations`."""
+        out = self._traced_back(weights)
+        out *= self.std if out.ndim == 1 else self.std[:, None]
+        return out
 
     def to_arrays(self) -> tuple[dict[str, Any], dict[str, AnyArray]]:
         """Numbers and arrays that it can be made of again, by `of_arrays`."""

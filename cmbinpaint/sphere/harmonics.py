@@ -283,14 +283,6 @@ def alm_to_real(alm: ComplexArray, lmax: int) -> FloatArray:
     return np.concatenate([zonal, rest], axis=-1)
 
 
-def real_to_alm(real: FloatArray, lmax: int) -> ComplexArray:
-    """(alm_size(lmax),) the coefficients of `alm_to_real`."""
-    alm = np.empty(alm_size(lmax), dtype=np.complex128)
-    alm[: lmax + 1] = real[: lmax + 1]
-    alm[lmax + 1 :] = np.ascontiguousarray(real[lmax + 1 :]).view(np.complex128) / np.sqrt(2.0)
-    return alm
-
-
 def alm_to_cl(alm: ComplexArray, lmax: int, other: ComplexArray | None = None) -> FloatArray:
     """The (lmax + 1,) spectrum of `alm`, or the cross spectrum with `other`."""
     other = alm if other is None else other
