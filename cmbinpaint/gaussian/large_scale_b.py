@@ -40,8 +40,8 @@ _FIRST = 4
 _LEAST = 2.0
 # The part of the hole pixels, from coarse to fine, whose innovations count: all but the finest group of four.
 _COARSE = 4
-# Values in W at most: 1 GiB.
-_VALUES = 1 << 28
+# Values in W, which bound the memory: with more than half a GiB of them, from nside 1024 on, none is taken.
+_VALUES = 1 << 27
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,14 +197,16 @@ def large_scale_b(
     data_variance
         Of the noise of observed values, the mean, unit².
     lmax
-        Highest multipole of the modes; fewer where there are so many hole pixels that W would be too large.
+        Highest multipole of the modes.
     threads
         None: all available cores. The result does not depend on it.
     """
     cl, (n_values, npix) = sky_model.signal_cl[1, 1], (factor.holes.size, factor.npix)
     noise = ((2 * npix - n_values) * data_variance + n_values * factor.noise_std**2) / (2 * npix)
     n_coarse = max(1, n_values // _COARSE)
-    lmax = min(lmax, cl.size - 1, math.isqrt(_VALUES // n_coarse + 4) - 1)
+    lmax = min(lmax, cl.size - 1)
+    if n_coarse * ((lmax + 1) ** 2 - 4) > _VALUES:
+        return LargeScaleB(np.empty((n_coarse, 0), dtype=np.float32), np.empty((0, 0)))
     modes = _BModes(sky_model.nside, lmax, threads=1)
     variance = cl[modes.ell] + noise * 4 * np.pi / npix
     weights = np.empty((n_coarse, variance.size), dtype=np.float32)

@@ -408,3 +408,13 @@ def test_errors_say_what_came():
     nothing = replace(sky, signal_cl=np.r_[1.0, 1.0, np.zeros(7)])
     with pytest.raises(SpectrumError, match="signal_cl is zero above ell = 1"):
         solver_of(valid, nothing)
+
+
+def test_a_preconditioner_that_is_not_positive_is_no_convergence(monkeypatch):
+    """It was once taken for an exact answer after no steps."""
+    sky, valid = Sky(8), random_mask(8, 1)
+    solver = solver_of(valid, sky)
+    right = solver._preconditioner.apply
+    monkeypatch.setattr(solver._preconditioner, "apply", lambda alm, **kept: -right(alm, **kept))
+    with pytest.raises(ConvergenceError, match="not positive"):
+        solver.solve(np.where(valid, observe(sky, 0), 0.0))
