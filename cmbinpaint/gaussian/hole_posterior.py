@@ -1,6 +1,7 @@
 """The hole pixels' approximate distribution under a sky model.
 
-Inputs: a mask and a sky model. Outputs: `HoleFactor`, and the signal's standard deviation at each depth.
+Inputs: a mask and a sky model. Outputs: `HoleFactor`, or `GivenB` of Q and U; the signal's
+standard deviation at each depth.
 """
 
 import hashlib
@@ -65,31 +66,33 @@ def hole_factor(
     kept = {} if kept is None else kept
     nearest = _neighbors(valid, sky_model) if nearest is None else nearest
     slot, key = f"{sky_model.fields.value}{nearest}", _key(valid, sky_model, targets)
-    if slot not in kept or kept[slot][0] != key:
+    found = kept.get(slot)
+    if found is None or found[0] != key:
         make = _factor_polarization if sky_model.fields is Fields.QU else _factor_temperature
-        kept[slot] = key, make(valid, sky_model, nearest, targets, quiet, threads)
-    return cast(HoleFactor, kept[slot][1])
+        found = key, make(valid, sky_model, nearest, targets, quiet, threads)
+        kept[slot] = found
+    return cast(HoleFactor, found[1])
 
 
 def polarization_posterior(
     valid: BoolArray, sky_model: SkyModel, *, threads: int | None = None, kept: Factors | None = None
 ) -> HolePosterior:
-    """The distribution of Q and U in holes, given what B may be on large scales too.
-
-    Parameters and errors are those of `hole_factor`.
-    """
+    """The distribution of Q and U in holes, given what B may be on large scales too; otherwise as `hole_factor`."""
     kept = {} if kept is None else kept
     factor = hole_factor(valid, sky_model, threads=threads, kept=kept)
     slot, key = "B", f"{_key(valid, sky_model, None)} {_neighbors(valid, sky_model)}"
-    if slot not in kept or kept[slot][0] != key:
-        variance = np.mean([np.mean(np.square(row)) for row in _data_noise(valid, sky_model)])
-        kept[slot] = key, large_scale_b(factor, sky_model, float(variance), threads=threads)
-    known = cast(LargeScaleB, kept[slot][1])
+    found = kept.get(slot)
+    if found is None or found[0] != key:
+        with np.errstate(over="ignore"):  # data that tell nothing have infinite noise
+            noise = [np.mean(np.square(row / factor.noise_std)) for row in _data_noise(valid, sky_model)]
+        found = key, large_scale_b(factor, sky_model, float(np.mean(noise)), threads=threads)
+        kept[slot] = found
+    known = cast(LargeScaleB, found[1])
     return GivenB(factor, known, threads=threads) if known.root.size else factor
 
 
 def part_of_plan(numbers: dict[str, Any], arrays: dict[str, AnyArray]) -> HoleFactor | LargeScaleB:
-    """What a plan's file holds of its factors, made of its arrays again."""
+    """One of a plan's factors, made again from the arrays in its file."""
     return (LargeScaleB if "root" in arrays else HoleFactor).of_arrays(numbers, arrays)
 
 

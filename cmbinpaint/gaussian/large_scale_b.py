@@ -2,21 +2,23 @@
 
 Inputs: the factor of Q and U, the spectra. Outputs: `GivenB`, the same distribution given B as well.
 
-A pixel's few neighbors do not tell that the sky has so little B. What each prediction misses is E and B alike, and over
-a hole it adds up to two hundred times the variance that B's large scales have. So the B of the whole sky is taken as an
-observation of its own: `b = B h + B' d`, of hole pixels h and data d, is 0 with the variance D of B and noise. The
-factor's covariance is `F Fᵀ`, of innovations ε with variance 1 (`vecchia`). With `W = Fᵀ Bᵀ` and the solutions of
-`Wᵀ W v = λ D v`, `vᵀ D v = 1`,
+A pixel's few neighbors do not tell that the sky has so little B. The error of each prediction is E and B alike; summed
+over a hole its B can reach 200 times the variance that B has on large scales. So the B of the whole sky is taken as an
+observation of its own: `b = B h + B' d`, of hole pixels h and data d by quadrature, is observed to be 0, with variance
+D, that of B and of noise, taken for even. The factor's covariance is `F Fᵀ`, of innovations ε with variance 1
+(`vecchia`). With `W = Fᵀ Bᵀ` and the solutions of `Wᵀ W v = λ D v`, `vᵀ D v = 1`,
 
     Cov(ε | d, b) = 1 - U Uᵀ,    U = W R,    R = v / (1 + λ)^½,    E(ε | d, b) = - U Rᵀ b
 
-of the b that the mean given the data has. Where the distribution follows the sky model, λ is at most 1: only directions
-with more are taken. Innovations of the finest pixels add little to large scales (λ is 0.4 where only they are left):
-W is kept of the others alone.
+of the b that the mean given the data has. Where the distribution follows the sky model, λ is at most 1: only
+directions with more than twice that are taken. Innovations of the finest pixels add little to large scales (λ is below
+1 where only they are left): W is kept of the others alone.
+
+All is in units of the noise of a hole pixel.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Self
@@ -34,14 +36,18 @@ from cmbinpaint.sphere.pixels import pixel_rings
 
 # Modes up to this ell: their number grows with its square, as does the plan's time.
 LMAX = 16
-# Where those up to this ell bring nothing, none does.
-_FIRST = 4
-# The variance, of what the model allows, from which on a direction is taken.
+# Where the modes of these ell bring nothing, the others are not looked at.
+_FIRST = (3, 8)
+# A direction is taken if its variance is more than this many times what the model allows.
 _LEAST = 2.0
-# The part of the hole pixels, from coarse to fine, whose innovations count: all but the finest group of four.
+# Of what is known, at least so much is left open: `1 - U Uᵀ` stays positive in single precision.
+_OPEN = 1e-4
+# One in so many hole values, the coarsest, have their innovations in W: all but the finest spacing's.
 _COARSE = 4
-# Values in W, which bound the memory: with more than half a GiB of them, from nside 1024 on, none is taken.
+# If W had more values (half a GiB), nothing is taken: of a Planck-like mask from nside 1024 on.
 _VALUES = 1 << 27
+# Rows of W that are multiplied at a time, in double precision; threads, each with the modes of one ell in all pixels.
+_ROWS, _THREADS = 1 << 14, 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,19 +60,25 @@ class LargeScaleB:
         (m, r) U, of the first m hole values; r = 0 where B tells nothing.
     root
         (n, r) R, of the modes in the order of `_BModes`.
+    known
+        (r,) `Uᵀ U`, which is diagonal: how much of each direction is known.
     """
 
     directions: Float32Array
     root: FloatArray
+    known: FloatArray
 
     def to_arrays(self) -> tuple[dict[str, Any], dict[str, AnyArray]]:
-        """Numbers, of which there are none, and arrays that it can be made of again, by `of_arrays`."""
-        return {}, {"directions": self.directions, "root": self.root}
+        """No numbers, and the arrays from which `of_arrays` makes it again."""
+        return {}, {"directions": self.directions, "root": self.root, "known": self.known}
 
     @classmethod
     def of_arrays(cls, numbers: Mapping[str, Any], arrays: Mapping[str, AnyArray]) -> Self:
-        """That of `to_arrays`."""
+        """What `to_arrays` made arrays of."""
         return cls(**numbers, **arrays)
+
+
+_NOTHING = LargeScaleB(np.empty((1, 0), dtype=np.float32), np.empty((5, 0)), np.empty(0))
 
 
 class _BModes:
@@ -81,12 +93,12 @@ class _BModes:
         self._area = 4 * np.pi / self._harmonics.npix
 
     def of(self, sky: FloatArray) -> FloatArray:
-        """(n,) the B of (2, npix)."""
+        """(n,) the B of (2, npix), by quadrature with equal weights."""
         alm = self._harmonics.adjoint(sky)
         return self._area * alm_to_real(alm[1], self.lmax)[self._order]
 
     def at(self, places: IntArray) -> Callable[[int], Float32Array]:
-        """From ell to (values, 2 ell + 1): the transpose of `of` at places ``stokes * npix + pixel``."""
+        """A function of ell that returns (values, 2 ell + 1): `of` transposed, at places ``stokes * npix + pixel``."""
         stokes, pixels = np.divmod(places, self._harmonics.npix)
         ring, phi = pixel_rings(self._harmonics.nside, pixels)
         turn = np.exp(1j * phi).astype(np.complex64)
@@ -146,24 +158,25 @@ class GivenB:
         mean = self._factor.mean(observed)
         filled = observed.copy()
         filled.reshape(-1)[self.holes] = mean
+        along = np.einsum("ij,i->j", self._known.root, self._modes.of(filled) / self.noise_std)
+        scale = float(np.abs(along).max()) or 1.0
         innovations = np.zeros(mean.size, dtype=np.float32)
-        along = np.einsum("ij,i->j", self._known.root, self._modes.of(filled))
-        self._take(innovations, along.astype(np.float32))
-        return mean + self._factor.of_innovations(innovations)
+        self._take(innovations, (along / scale).astype(np.float32))
+        return mean + scale * self.noise_std * self._factor.of_innovations(innovations).astype(np.float64)
 
     def draw(self, rng: np.random.Generator) -> FloatArray:
         """(n,) a draw about the mean, noise included."""
-        innovations = rng.standard_normal(self.holes.size, dtype=np.float32)
-        along, known = self._along(innovations), np.square(self._known.directions).sum(axis=0)
-        self._take(innovations, along * (1 - np.sqrt(1 - known)) / known)  # (1 - U Uᵀ)^½
-        return self._factor.of_innovations(innovations)
+        innovations, known = rng.standard_normal(self.holes.size, dtype=np.float32), self._known.known
+        root_of = ((1 - np.sqrt(1 - known)) / known).astype(np.float32)  # (1 - U Uᵀ)^½ is 1 - U root_of Uᵀ
+        self._take(innovations, self._along(innovations) * root_of)
+        return self.noise_std * self._factor.of_innovations(innovations).astype(np.float64)
 
     def covariance(self, values: FloatArray) -> FloatArray:
         """(n,) the covariance times a vector (n,); symmetric, positive."""
         scale = float(np.abs(values).max(initial=0.0)) or 1.0
         innovations = self._factor.to_innovations((values / scale).astype(np.float32))
         self._take(innovations, self._along(innovations))
-        return scale * self._factor.of_innovations(innovations)
+        return scale * self.noise_std**2 * self._factor.of_innovations(innovations).astype(np.float64)
 
     def _along(self, innovations: Float32Array) -> Float32Array:
         """(r,) `Uᵀ ε`."""
@@ -186,7 +199,7 @@ def large_scale_b(
     lmax: int = LMAX,
     threads: int | None = None,
 ) -> LargeScaleB:
-    """What the spectrum of B adds to the factor of Q and U; nothing if its lowest modes do not need it.
+    """What the spectrum of B adds to the factor of Q and U; nothing if a few of its modes do not need it.
 
     Parameters
     ----------
@@ -195,39 +208,51 @@ def large_scale_b(
     sky_model
         Of Q and U.
     data_variance
-        Of the noise of observed values, the mean, unit².
+        Of the noise of observed values, the mean, over that of hole pixels.
     lmax
         Highest multipole of the modes.
     threads
         None: all available cores. The result does not depend on it.
     """
-    cl, (n_values, npix) = sky_model.signal_cl[1, 1], (factor.holes.size, factor.npix)
-    noise = ((2 * npix - n_values) * data_variance + n_values * factor.noise_std**2) / (2 * npix)
-    n_coarse = max(1, n_values // _COARSE)
-    lmax = min(lmax, cl.size - 1)
-    if n_coarse * ((lmax + 1) ** 2 - 4) > _VALUES:
-        return LargeScaleB(np.empty((n_coarse, 0), dtype=np.float32), np.empty((0, 0)))
-    modes = _BModes(sky_model.nside, lmax, threads=1)
-    variance = cl[modes.ell] + noise * 4 * np.pi / npix
+    cl, share = sky_model.signal_cl[1, 1] / factor.noise_std**2, factor.holes.size / (2 * factor.npix)
+    n_coarse = max(1, factor.holes.size // _COARSE)
+    modes = _BModes(sky_model.nside, min(lmax, cl.size - 1), threads=1)
+    variance = cl[modes.ell] + ((1 - share) * data_variance + share) * 4 * np.pi / factor.npix
+    if n_coarse * variance.size > _VALUES or not np.all(np.isfinite(variance)):
+        return _NOTHING
     weights = np.empty((n_coarse, variance.size), dtype=np.float32)
     modes_at = modes.at(factor.holes)
 
     def fill(ell: int) -> None:
-        innovations = factor.to_innovations(modes_at(ell))
-        weights[:, ell**2 - 4 : (ell + 1) ** 2 - 4] = innovations[:n_coarse]
+        weights[:, modes.ell == ell] = factor.to_innovations(modes_at(ell))[:n_coarse]
 
-    done = 1
-    with ThreadPoolExecutor(available_cores() if threads is None else threads) as pool:
-        for highest in (min(_FIRST, lmax), lmax):
-            list(pool.map(fill, range(done + 1, highest + 1)))
-            done, n = highest, (highest + 1) ** 2 - 4
-            with one_blas_thread():
-                covariance = (weights[:, :n].T @ weights[:, :n]).astype(np.float64)
-                excess, vectors = linalg.eigh(covariance, np.diag(variance[:n]))
-            taken = excess > _LEAST
-            if not taken.any():
-                break
+    threads = available_cores() if threads is None else threads
+    with ThreadPoolExecutor(max(1, min(threads, _THREADS))) as pool:
+        some = [ell for ell in _FIRST if ell <= modes.lmax] or [2]
+        list(pool.map(fill, some))
+        few = np.isin(modes.ell, some)
+        if _excess(weights[:, few], variance[few])[0][-1] < _LEAST:
+            return _NOTHING
+        list(pool.map(fill, sorted(set(modes.ell) - set(some))))
+    excess, vectors = _excess(weights, variance)
+    taken = excess > _LEAST
+    known = np.minimum(excess[taken] / (1 + excess[taken]), 1 - _OPEN)
     # In the order in which a plan's file keeps it: sums over it are then the same to the bit.
-    root = np.ascontiguousarray(vectors[:, taken] / np.sqrt(1 + excess[taken]))
+    root = np.ascontiguousarray(vectors[:, taken] * np.sqrt(known / excess[taken]))
     with one_blas_thread():
-        return LargeScaleB(weights[:, :n] @ root.astype(np.float32), root)
+        directions = np.concatenate([(rows @ root).astype(np.float32) for rows in _pieces(weights)])
+    return LargeScaleB(directions, root, known)
+
+
+def _excess(weights: Float32Array, variance: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """λ, ascending, and v."""
+    with one_blas_thread():
+        covariance = sum(rows.T @ rows for rows in _pieces(weights))
+        values, vectors = linalg.eigh(covariance, np.diag(variance))
+    return values, vectors
+
+
+def _pieces(weights: Float32Array) -> Iterator[FloatArray]:
+    """The rows, some at a time, in double precision."""
+    for first in range(0, len(weights), _ROWS):
+        yield weights[first : first + _ROWS].astype(np.float64)

@@ -17,7 +17,7 @@ last and unnoticed. Such modes are given as vectors Z and solved for apart, by `
 J. Numer. Anal. 24, 355).
 
 Of T, Q, U there are two factors, of T and of Q and U: one of all three brings no step (`hole_values`). That of Q and U
-knows of large scales how little B there is (`large_scale_b`).
+also knows how little B there is on large scales (`large_scale_b`).
 
 Ā is diagonal as far as the pixels' quadrature is exact and the noise even. Where a map has power beyond 2 nside far
 above its noise (no beam), some ten times more steps are needed.

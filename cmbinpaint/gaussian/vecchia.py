@@ -97,16 +97,18 @@ class HoleFactor:
 
     def draw(self, rng: np.random.Generator) -> FloatArray:
         """(n,) a draw of the hole pixels about their mean, noise included."""
-        return self.of_innovations(rng.standard_normal(self.std.size, dtype=np.float32))
+        return self._propagated(self.std * rng.standard_normal(self.std.size, dtype=np.float32)).astype(
+            np.float64
+        )
 
-    def of_innovations(self, innovations: Float32Array) -> FloatArray:
-        """(n,) `(1 - B)⁻¹ D^½ ε`: what each pixel brings, in its own standard deviations, with what follows from it."""
-        return self._propagated(self.std * innovations).astype(np.float64)
+    def of_innovations(self, innovations: Float32Array) -> Float32Array:
+        """`F ε`, (n,): the hole values that innovations of unit variance make, over `noise_std`."""
+        return self._propagated(innovations * (self.std / self.noise_std))
 
     def to_innovations(self, weights: Float32Array) -> Float32Array:
-        """`D^½ (1 - B)⁻ᵀ weights`, (n,) or (n, m), written over them: the transpose of `of_innovations`."""
-        out = self._traced_back(weights)
-        out *= self.std if out.ndim == 1 else self.std[:, None]
+        """`Fᵀ weights`, (n,) or (n, m), written over them: the transpose of `of_innovations`."""
+        out, std = self._traced_back(weights), self.std / self.noise_std
+        out *= std if out.ndim == 1 else std[:, None]
         return out
 
     def to_arrays(self) -> tuple[dict[str, Any], dict[str, AnyArray]]:

@@ -131,7 +131,7 @@ class Harmonics:
         return out
 
     def on_rings(self, alm: ComplexArray) -> ComplexArray:
-        """(k, 4 nside - 1, lmax + 1) the Fourier coefficients of each ring's points, for orders from 0 on.
+        """(k, 4 nside - 1, lmax + 1) the Legendre sums f_m of each ring.
 
         The map at longitude φ is the real part of `sum_m (2 - δ_m0) f_m exp(imφ)`.
         """

@@ -7,7 +7,7 @@ from scipy import linalg
 
 from cmbinpaint.gaussian import hole_posterior, large_scale_b
 from cmbinpaint.gaussian.hole_posterior import hole_factor, polarization_posterior
-from cmbinpaint.gaussian.large_scale_b import GivenB, LargeScaleB
+from cmbinpaint.gaussian.large_scale_b import GivenB
 from cmbinpaint.gaussian.solver import GaussianSolver
 from cmbinpaint.gaussian.vecchia import HoleFactor
 from cmbinpaint.pipeline.filler import draw_observation
@@ -128,8 +128,9 @@ def test_where_the_factor_is_exact_nothing_is_taken():
     exact = DenseSolver(np.stack([valid] * 2), model, targets=factor.holes).covariance()
     exact += factor.noise_std**2 * np.eye(8)
     innovations = factor.to_innovations(np.eye(8, dtype=np.float32))
+    exact /= factor.noise_std**2
     np.testing.assert_allclose(innovations.T @ innovations, exact, atol=1e-4 * exact.max())
-    assert large_scale_b.large_scale_b(factor, model, 0.01**2, lmax=8).root.size == 0
+    assert large_scale_b.large_scale_b(factor, model, 1.0, lmax=8).root.size == 0
 
 
 @pytest.mark.parametrize(
@@ -145,14 +146,60 @@ def test_only_where_b_tells_something(valid, change, taken):
 def test_noise_of_the_data_is_noise_of_b(both):
     """Some pixels with so much noise that the whole sky's B means nothing."""
     factor, _ = both
-    assert large_scale_b.large_scale_b(factor, sky_model(), 1e4).root.size == 0
+    assert large_scale_b.large_scale_b(factor, sky_model(), 1e8).root.size == 0
 
 
 @pytest.mark.parametrize(("room", "taken"), [(0, True), (-1, False)])
 def test_what_memory_does_not_hold(monkeypatch, both, room, taken):
     monkeypatch.setattr(large_scale_b, "_VALUES", both[0].holes.size // 4 * (17**2 - 4) + room)
-    known = large_scale_b.large_scale_b(both[0], sky_model(), 0.01**2)
+    known = large_scale_b.large_scale_b(both[0], sky_model(), 1.0)
     assert (known.root.size > 0) == taken
+
+
+@pytest.mark.parametrize("unit", [1e-20, 1e-6, 1e25])
+def test_in_any_unit(valid, unit):
+    """As many steps, and the answer in that unit; as for data far above the model."""
+    model = sky_model()
+    sky = np.where(valid, np.add(*draw_observation(model, np.random.default_rng(5))), 0.0)
+    expected = GaussianSolver(valid, model, threads=1).solve(sky)
+    solver = GaussianSolver(valid, model.scaled(unit), threads=0)
+    got = solver.solve(unit * sky)
+    assert abs(got.steps - expected.steps) <= 1
+    np.testing.assert_allclose(got.mean / unit, expected.mean, atol=1e-2 * model.rms)
+    assert np.all(np.isfinite(solver.factor.mean(1e39 * unit * sky)) if solver.factor else True)
+
+
+def test_data_that_tell_nothing(valid):
+    """A pixel with so much noise that the whole sky's B means nothing."""
+    noise = np.full((2, NPIX), 0.01)
+    noise[:, np.flatnonzero(valid)[5]] = 1e100
+    spectra = fiducial_spectra(3 * NSIDE - 1)[1:3]
+    model = SkyModel.from_theory(spectra, NSIDE, fwhm=3 * hp.nside2resol(NSIDE), noise_std=noise)
+    assert isinstance(polarization_posterior(valid, model), HoleFactor)
+    factor = hole_factor(valid, sky_model())
+    assert large_scale_b.large_scale_b(factor, sky_model(), np.inf).root.size == 0
+
+
+def test_b_on_the_largest_scales_alone(valid):
+    """More B than E up to ell = 4 hides nothing of what the others tell."""
+    spectra = fiducial_spectra(3 * NSIDE - 1)[1:3]
+    spectra[1, 2:5] = 3 * spectra[0, 2:5]
+    model = SkyModel.from_theory(spectra, NSIDE, fwhm=3 * hp.nside2resol(NSIDE), noise_std=0.01)
+    assert isinstance(polarization_posterior(valid, model), GivenB)
+
+
+def test_it_stays_positive_where_b_is_all_but_forbidden():
+    """Steep E, no B, hardly any noise, little of the sky observed: λ is 1e6 and more."""
+    ell = np.arange(2.0, 2 * NSIDE + 1)
+    e = np.concatenate([[0.0, 0.0], ell**-4.0])
+    model = SkyModel.from_theory(np.stack([e, 0 * e]), NSIDE, fwhm=0.2, noise_std=1e-9)
+    valid = hp.pix2vec(NSIDE, np.arange(NPIX))[2] > 0.9
+    factor = hole_factor(valid, model)
+    known = large_scale_b.large_scale_b(factor, model, 1.0)
+    values = np.linalg.svd(known.directions.astype(float), compute_uv=False)
+    assert known.known.max() == 1 - 1e-4 and values.size > 100
+    assert 1 - 2e-4 < values[0] ** 2 < 1 - 5e-5
+    np.testing.assert_allclose(np.square(values), np.sort(known.known)[::-1], atol=1e-5)
 
 
 @pytest.mark.parametrize("nside", [1, 2, 4])
@@ -176,9 +223,7 @@ def test_it_halves_the_steps(monkeypatch, valid):
     skies = [np.where(valid, np.add(*draw_observation(model, rng)), 0.0) for _ in range(3)]
     solver = GaussianSolver(valid, model, threads=1)
     with_b = [solver.solve(sky) for sky in skies]
-    monkeypatch.setattr(
-        hole_posterior, "large_scale_b", lambda *_, **__: LargeScaleB(np.empty((1, 0)), np.empty((5, 0)))
-    )
+    monkeypatch.setattr(hole_posterior, "large_scale_b", lambda *_, **__: large_scale_b._NOTHING)
     solver = GaussianSolver(valid, model, threads=1)
     without = [solver.solve(sky) for sky in skies]
     for one, other in zip(with_b, without, strict=True):
