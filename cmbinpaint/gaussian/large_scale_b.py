@@ -36,7 +36,7 @@ from cmbinpaint.sphere.pixels import pixel_rings
 
 # Modes up to this ell: their number grows with its square, as does the plan's time.
 LMAX = 16
-# Where the modes of these ell bring nothing, the others are not looked at.
+# Where the modes of these ell bring nothing, the others are not computed.
 _FIRST = (3, 8)
 # A direction is taken if its variance is more than this many times what the model allows.
 _LEAST = 2.0
