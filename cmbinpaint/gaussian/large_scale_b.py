@@ -44,8 +44,9 @@ _LEAST = 2.0
 _OPEN = 1e-4
 # One in so many hole values, the coarsest, have their innovations in W: all but the finest spacing's.
 _COARSE = 4
-# If W had more values (half a GiB), nothing is taken: of a Planck-like mask from nside 1024 on.
-_VALUES = 1 << 27
+# If W had more values (a quarter GiB), nothing is taken: of a Planck-like mask from nside 512 on, where T, Q, U
+# took 62 steps for 64, and the plan 18 s more.
+_VALUES = 1 << 26
 # Rows of W that are multiplied at a time, in double precision; threads, each with the modes of one ell in all pixels.
 _ROWS, _THREADS = 1 << 14, 4
 
