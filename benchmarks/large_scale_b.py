@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 from common import Setting, arguments, write
+from polarization import model_of
 
 from cmbinpaint.gaussian import large_scale_b
 from cmbinpaint.gaussian.solver import GaussianSolver
 from cmbinpaint.pipeline.filler import draw_observation
-from cmbinpaint.sims import SkyModel, fiducial_spectra
+from cmbinpaint.sims import SkyModel
 from cmbinpaint.sphere.harmonics import alm_dot
-from cmbinpaint.sphere.pixels import pixel_size
 
 
 def ritz_values(solver: GaussianSolver, observed: np.ndarray, steps: int) -> np.ndarray:
@@ -41,15 +41,6 @@ def ritz_values(solver: GaussianSolver, observed: np.ndarray, steps: int) -> np.
     diagonal = 1 / length + np.concatenate([[0.0], ratio / length[:-1]])
     beside = np.sqrt(ratio) / length[:-1]
     return np.linalg.eigvalsh(np.diag(diagonal) + np.diag(beside, 1) + np.diag(beside, -1))
-
-
-def model_of(nside: int, noise_t: float | None, noise_p: float) -> SkyModel:
-    """The fiducial sky, of T, Q, U, or of Q and U where T has no noise given; noise in µK arcmin."""
-    spectra = fiducial_spectra(3 * nside - 1)
-    noise = np.array([noise_t or 0.0, noise_p, noise_p]) / np.degrees(60 * pixel_size(nside))
-    if noise_t is None:
-        spectra, noise = spectra[1:3], noise[1:]
-    return SkyModel.from_theory(spectra, nside, fwhm=3 * pixel_size(nside), noise_std=noise)
 
 
 def measure(valid: np.ndarray, model: SkyModel, skies: int, ritz_steps: int) -> dict[str, Any]:

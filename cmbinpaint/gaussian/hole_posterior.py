@@ -5,8 +5,8 @@ standard deviation at each depth.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -20,6 +20,8 @@ from cmbinpaint.problem.model import HolePosterior
 from cmbinpaint.problem.plan import Factors
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sphere.fields import Fields
+
+_Part = TypeVar("_Part", HoleFactor, LargeScaleB)
 
 # Neighbors of Q and U where a pixel's noise exceeds their rms: the solver takes no more steps than with `NEAREST` (at
 # nside 128 with noise of 1.6, 3, 8 and 76 times the rms 6, 5, 4, 3 for 7, 5, 4, 3) and the factor weighs half.
@@ -66,12 +68,8 @@ def hole_factor(
     kept = {} if kept is None else kept
     nearest = _neighbors(valid, sky_model) if nearest is None else nearest
     slot, key = f"{sky_model.fields.value}{nearest}", _key(valid, sky_model, targets)
-    found = kept.get(slot)
-    if found is None or found[0] != key:
-        make = _factor_polarization if sky_model.fields is Fields.QU else _factor_temperature
-        found = key, make(valid, sky_model, nearest, targets, quiet, threads)
-        kept[slot] = found
-    return cast(HoleFactor, found[1])
+    make = _factor_polarization if sky_model.fields is Fields.QU else _factor_temperature
+    return _kept_or_made(kept, slot, key, lambda: make(valid, sky_model, nearest, targets, quiet, threads))
 
 
 def polarization_posterior(
@@ -81,19 +79,27 @@ def polarization_posterior(
     kept = {} if kept is None else kept
     factor = hole_factor(valid, sky_model, threads=threads, kept=kept)
     slot, key = "B", f"{_key(valid, sky_model, None)} {_neighbors(valid, sky_model)}"
-    found = kept.get(slot)
-    if found is None or found[0] != key:
+
+    def make() -> LargeScaleB:
         with np.errstate(over="ignore"):  # data that tell nothing have infinite noise
             noise = [np.mean(np.square(row / factor.noise_std)) for row in _data_noise(valid, sky_model)]
-        found = key, large_scale_b(factor, sky_model, float(np.mean(noise)), threads=threads)
-        kept[slot] = found
-    known = cast(LargeScaleB, found[1])
+        return large_scale_b(factor, sky_model, float(np.mean(noise)), threads=threads)
+
+    known = _kept_or_made(kept, slot, key, make)
     return GivenB(factor, known, threads=threads) if known.root.size else factor
 
 
 def part_of_plan(numbers: dict[str, Any], arrays: dict[str, AnyArray]) -> HoleFactor | LargeScaleB:
     """One of a plan's factors, made again from the arrays in its file."""
     return (LargeScaleB if "root" in arrays else HoleFactor).of_arrays(numbers, arrays)
+
+
+def _kept_or_made(kept: Factors, slot: str, key: str, make: Callable[[], _Part]) -> _Part:
+    """What is kept in the slot if it is for this key, else what is made, which takes its place."""
+    found = kept.get(slot)
+    if found is None or found[0] != key:
+        found = kept[slot] = key, make()
+    return cast(_Part, found[1])
 
 
 def _neighbors(valid: BoolArray, sky_model: SkyModel) -> int:
