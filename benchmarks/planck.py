@@ -34,7 +34,7 @@ from matplotlib import pyplot as plt
 
 NSIDE, FINE, BEAM = 128, 512, np.radians(5 / 60)
 LMAX = 3 * NSIDE - 1
-# µK: what `inpaint_map` estimates of this map, which has no noise: it is power beyond LMAX that degrading folded back.
+# µK: the map has no noise but power beyond LMAX that degrading folded back, which `inpaint_map` estimates as 22 µK.
 NOISE = 15.0
 BANDS = Bandpowers(np.arange(30, 271, 30))  # Planck's, to where the degraded map is clean
 REALIZATIONS = {"map": 10, "simulation": 1}

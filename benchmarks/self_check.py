@@ -1,6 +1,7 @@
-"""How sharp the self-check is: skies whose beam is given right, or wrong.
+"""How sharp the self-check is: skies whose beam is given right, or wrong; and skies of which nothing is given.
 
     python benchmarks/self_check.py --nside 64 --skies 8 -o benchmarks/results/self_check_64.json
+    python benchmarks/self_check.py --nside 32 --skies 40 --cases right estimated
 
 Sky i is checked with seed i. "z": deviation of the edge ring's errors from what is expected, over its stated error;
 "p" and "found" (not to fit) are of all statistics together.
@@ -15,21 +16,28 @@ from cmbinpaint.sims.skies import simulate_sky
 from cmbinpaint.sphere.pixels import pixel_size
 from cmbinpaint.validation.self_check import self_check
 
-# What is assumed of the sky: a factor on the true beam.
-ASSUMED = {"right": 1.0, "beam assumed 10 % too wide": 1.1, "beam assumed 10 % too narrow": 0.9}
+# What is assumed of the sky: a factor on the true beam; None: nothing but the map.
+ASSUMED = {
+    "right": 1.0,
+    "beam assumed 10 % too wide": 1.1,
+    "beam assumed 10 % too narrow": 0.9,
+    "estimated": None,
+}
 
 
 def main() -> None:
-    args = arguments(__doc__ or "").parse_args()
+    parser = arguments(__doc__ or "")
+    parser.add_argument("--cases", nargs="*", default=list(ASSUMED), choices=list(ASSUMED))
+    args = parser.parse_args()
     plan, fwhm = Setting.at(args.nside, args.mask).plan, 3 * pixel_size(args.nside)
     known = {"cl": theory(args.nside), "noise_std": NOISE_STD}
-    found: dict[str, list[list[float]]] = {name: [] for name in ASSUMED}
-    for seed, (name, factor) in product(range(args.skies), ASSUMED.items()):
+    found: dict[str, list[list[float]]] = {name: [] for name in args.cases}
+    for seed, name in product(range(args.skies), args.cases):
         # To 3 nside - 1: a sky does not end where its model does.
         observed = simulate_sky(nside=args.nside, fwhm=fwhm, pixwin=True, seed=seed, **known)
-        check = self_check(
-            observed, plan=plan, unit="uK", model="kriging", seed=seed, fwhm=factor * fwhm, **known
-        )
+        factor = ASSUMED[name]
+        given = {} if factor is None else known | {"fwhm": factor * fwhm}
+        check = self_check(observed, plan=plan, unit="uK", model="kriging", seed=seed, **given)
         ratio, error = check.ratio[0], check.ratio_error[0]
         found[name].append([ratio, error, (ratio - 1) / error, check.p, not check.fits])
         print(seed, name, *found[name][-1], flush=True)

@@ -5,7 +5,8 @@ Inputs: a map with holes. Outputs: a `SkyModel`.
 With nothing given but the map, the model is a reference spectrum (Planck 2018, lensed) times a Gaussian
 beam, plus a noise plateau, fitted to the observed power; then the *ratio* of the observed to the fitted
 power, smoothed over bands, corrects the signal. Below ell = 30 a cut sky holds too few modes, and the
-reference's shape stays.
+reference's shape stays. The noise is then found again, from blocks of pixels (`block_noise`): what holes leak
+hides a low plateau, or stands in its place.
 
 The observed power is that of the map with its holes bridged smoothly (`smooth_fill`); what the bridges leak
 and lack is measured on a simulation of the model, treated alike, and subtracted. That decouples any mask at
@@ -19,6 +20,7 @@ import numpy as np
 from cmbinpaint._ticks import advance
 from cmbinpaint._types import BoolArray, FloatArray
 from cmbinpaint.errors import MapError
+from cmbinpaint.sims.block_noise import block_noise
 from cmbinpaint.sims.map_signal import lowest_lmax, with_broad_prior
 from cmbinpaint.sims.power_fit import LOW_ELL, Observer, PowerFit, band_means, fit_observed, interpolated
 from cmbinpaint.sims.sky_model import SkyModel
@@ -31,12 +33,9 @@ from cmbinpaint.sphere.power import noise_power, pixel_variance, validate_noise
 # Noise assumed at least, over the rms of the signal: 0.3 µK on a CMB sky with a beam, a tenth of what the
 # error in a one-pixel hole is anyway, and signal to noise per mode stays below 1e9 for the solver.
 NOISE_FLOOR = 5.0e-3
-# A plateau is believed when it is above this fraction of the power that bridges leak to high multipoles,
-# which varies from sky to sky by 2 to 4 %.
-BELIEVED_PLATEAU = 0.15
 # With fewer pixels, or multipoles, there is nothing to tell a signal from noise by.
 FEWEST, LEAST_NSIDE = 32, 4
-NO_PLATEAU = "no noise plateau found, a small noise assumed"
+NOISE_GIVEN, NO_NOISE = "noise given", "no noise seen, a small noise assumed"
 SEED = 20180717  # of the simulation that measures leakage: estimates are reproducible
 
 
@@ -60,8 +59,8 @@ def estimate_sky_model(
     nside
         Resolution of the map.
     noise_std
-        White noise per pixel if it is known, scalar or (npix,) RING. Default: the plateau above 2*nside, if
-        one stands out of what the holes leak; else 0.5 % of the signal's rms, for the solver.
+        White noise per pixel if it is known, scalar or (npix,) RING. Default: what `block_noise` finds, and at least
+        0.5 % of the signal's rms, for the solver.
     whole
         Keep the signal to the highest multipole, not only as far as noise leaves it.
 
@@ -90,10 +89,13 @@ def estimate_sky_model(
     reference = fiducial_cl(3 * nside - 1)
     reference = reference / pixel_variance(reference)
     level = None if known is None else noise_power(known, valid.size)
-    fit, leak = fit_observed(_Observer(valid, nside), observed / scale, reference, known, level)
-    noise, words = believed_noise(
-        fit, leak, float(np.sqrt(pixel_variance(fit.signal))), known, valid.size, scale
-    )
+    seen = observed / scale
+    fit = fit_observed(_Observer(valid, nside), seen, reference, known, level)
+    if known is not None:
+        noise, words = known, NOISE_GIVEN
+    else:
+        rms = float(np.sqrt(pixel_variance(fit.signal)))
+        noise, words = believed_noise(block_noise(seen, valid, fit.signal), rms, scale)
     last = fit.signal.size - 1 if whole else lowest_lmax(fit.signal, noise, nside)
     signal = with_broad_prior(fit.signal[: last + 1], noise, nside)
     source = (
@@ -104,16 +106,11 @@ def estimate_sky_model(
     return model.scaled(scale)
 
 
-def believed_noise(
-    fit: PowerFit, leak: float, rms: float, known: float | FloatArray | None, npix: int, scale: float
-) -> tuple[float | FloatArray, str]:
+def believed_noise(found: float, rms: float, scale: float) -> tuple[float, str]:
     """The noise of a pixel of a map of that signal rms, over `scale`, and where it is from in words."""
-    plateau = float(np.sqrt(fit.noise * npix / (4 * np.pi)))
-    if known is not None:
-        return known, "noise given"
-    if fit.noise > BELIEVED_PLATEAU * leak and plateau > NOISE_FLOOR * rms:
-        return plateau, f"noise {plateau * scale:.3g} per pixel from the plateau"
-    return max(NOISE_FLOOR * rms, plateau), NO_PLATEAU
+    if found > NOISE_FLOOR * rms:
+        return found, f"noise {found * scale:.3g} per pixel from blocks of pixels"
+    return NOISE_FLOOR * rms, NO_NOISE
 
 
 def _checked(values: FloatArray, valid: BoolArray, nside: int) -> tuple[FloatArray, BoolArray]:

@@ -4,7 +4,7 @@ Inputs: a map with holes. Outputs: a `SkyModel`.
 
 T as in `estimate`. Of Q and U the power of E and B together is measured, which no mask mixes, behind holes that are
 bridged as T's are. The model is Planck 2018's EE and its BB of lensing, times T's ratio to Planck 2018 (of Q and U
-alone: an amplitude and a beam), times a smoothed ratio to what is observed, plus a noise plateau. EE and BB share that
+alone: an amplitude and a beam), times a smoothed ratio to what is observed, plus noise, as of T. EE and BB share that
 ratio, and TE has the geometric mean of it and of T's: so at each ell the spectra are those of some sky. B modes other
 than lensing's, and another TE, are not looked for.
 """
@@ -14,7 +14,15 @@ import numpy as np
 from cmbinpaint._ticks import advance
 from cmbinpaint._types import BoolArray, FloatArray
 from cmbinpaint.errors import MapError
-from cmbinpaint.sims.estimate import FEWEST, LEAST_NSIDE, SEED, believed_noise, estimate_sky_model
+from cmbinpaint.sims.block_noise import block_noise
+from cmbinpaint.sims.estimate import (
+    FEWEST,
+    LEAST_NSIDE,
+    NOISE_GIVEN,
+    SEED,
+    believed_noise,
+    estimate_sky_model,
+)
 from cmbinpaint.sims.map_signal import lowest_lmax
 from cmbinpaint.sims.power_fit import Observer, PowerFit, band_means, fit_observed, interpolated
 from cmbinpaint.sims.sky_model import SkyModel
@@ -51,7 +59,7 @@ def estimate_polarized_model(
     nside
         Resolution of the map.
     noise_std
-        White noise per pixel if it is known, (k,) or (k, npix). Default: plateaus, of T and of Q and U.
+        White noise per pixel if it is known, (k,) or (k, npix). Default: what `block_noise` finds, of T and of Q and U.
     whole
         Keep the signal to the highest multipole, not only as far as noise leaves it.
 
@@ -117,15 +125,17 @@ def _fit(
     level = None if std is None else 2 * noise_power(std, npix)
     share = np.divide(ee, both, out=np.ones_like(ee), where=both > 0)
     observer = _Observer(valid, nside, share)
-    fit, leak = fit_observed(observer, seen / scale, reference, std, level, shaped=shape is not None)
-    # Of Q, and of U, a half each.
-    one, rms = PowerFit(fit.signal / 2, fit.noise / 2), float(np.sqrt(pixel_variance(fit.signal) / 2))
-    plateau, words = believed_noise(one, leak / 2, rms, None if std is None else 0.0, npix, scale)
-    noise = [plateau * scale] * 2 if std is None else [one for one in known if one is not None]
-    reach = lowest_lmax(one.signal, float(plateau) if std is None else np.sqrt(np.mean(std**2)), nside)
-    last = one.signal.size - 1 if whole else reach
-    ratio = _ratio(fit.signal[: last + 1] * scale**2, both)
-    return ratio, noise, words
+    signal = fit_observed(observer, seen / scale, reference, std, level, shaped=shape is not None).signal
+    if std is None:
+        rms = float(np.sqrt(pixel_variance(signal) / 2))
+        found = block_noise(seen / scale, valid, signal * np.stack([share, 1 - share]))
+        mean, words = believed_noise(found, rms, scale)
+        noise: list[Level] = [mean * scale] * 2
+    else:
+        mean, words = float(np.sqrt(np.mean(std**2))), NOISE_GIVEN
+        noise = [one for one in known if one is not None]
+    last = signal.size - 1 if whole else lowest_lmax(signal / 2, mean, nside)  # of Q, and of U, a half each
+    return _ratio(signal[: last + 1] * scale**2, both), noise, words
 
 
 class _Observer(Observer):

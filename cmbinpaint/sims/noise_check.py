@@ -13,7 +13,7 @@ import numpy as np
 
 from cmbinpaint._types import BoolArray, FloatArray
 from cmbinpaint.errors import CmbInpaintWarning, SpectrumError
-from cmbinpaint.sims.estimate import FEWEST, NO_PLATEAU, estimate_sky_model
+from cmbinpaint.sims.estimate import FEWEST, NO_NOISE, estimate_sky_model
 from cmbinpaint.sims.estimate_polarization import estimate_polarized_model
 from cmbinpaint.sims.sky_model import SkyModel
 from cmbinpaint.sims.smooth_fill import smooth_fill
@@ -150,7 +150,7 @@ def _plateau(rows: FloatArray, here: BoolArray, nside: int) -> float | None:
         model = estimate_sky_model(rows[0], here, nside=nside)
     else:
         model = estimate_polarized_model(rows, np.tile(here, (2, 1)), nside=nside)
-    return None if model.noise_source == NO_PLATEAU else float(np.ravel(model.noise_std)[0])
+    return None if model.noise_source == NO_NOISE else float(np.ravel(model.noise_std)[0])
 
 
 def _warn(text: str) -> None:

@@ -76,8 +76,8 @@ def fit_observed(
     level: float | None,
     *,
     shaped: bool = False,
-) -> tuple[PowerFit, float]:
-    """Fit the model and what the bridges leak in turn; return the fit and the leak above 2·nside.
+) -> PowerFit:
+    """Fit the model and what the bridges leak in turn.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def fit_observed(
         leak = observer.leak(fit, known, count)
         share = _informative_fraction(power, leak, bands, fsky)
         fit = _fit(power, leak, bands, share, level, reference, shaped)
-    return fit, float(np.mean(leak[min(2 * nside, lmax - 2) :]))
+    return fit
 
 
 def _informative_fraction(power: FloatArray, leak: FloatArray, bands: IntArray, fsky: float) -> FloatArray:

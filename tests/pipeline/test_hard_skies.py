@@ -101,7 +101,7 @@ class TestNoiseTenTimesTheSignal:
         assert np.std(filled[~mask]) == pytest.approx(np.std(sky[mask]), rel=0.03)  # 10 000 pixels: 1 %
         assert info.sky_model.noise_std == pytest.approx(10 * signal.std(), rel=0.03)
         assert 0.5 * signal.std() < info.sky_model.rms < 2 * signal.std()
-        assert "from the plateau" in info.sky_model.source
+        assert "from blocks of pixels" in info.sky_model.source
         with pytest.raises(SpectrumError, match="kriging is for noise of up to 3 times the signal's rms"):
             quiet(sky, mask, model="kriging")
 
