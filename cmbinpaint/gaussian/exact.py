@@ -71,15 +71,23 @@ class GaussianPredictor(Predictor):
         """
         return self._filled(observed, self._solve(observed, watch).mean)
 
+    def predict_in_place(self, observed: FloatArray, *, watch: Watch | None = None) -> FloatArray:
+        """As `predict`; the answer is in the memory of `observed`."""
+        mean = self._solve(observed, watch, overwrite=True).mean
+        mean[self.plan.excluded] = 0.0
+        return mean
+
     def predict_signal(self, observed: FloatArray, *, watch: Watch | None = None) -> FloatArray:
         """As `predict`, of the signal alone: `S (S + N)⁻¹` at each ell of the mean of signal and colored noise."""
         solution = self._solve(observed, watch, keep_modes=True)
         return self._filled(observed, signal_of(solution, self.solver, self.sky_model))
 
-    def _solve(self, observed: FloatArray, watch: Watch | None, *, keep_modes: bool = False) -> Solution:
+    def _solve(
+        self, observed: FloatArray, watch: Watch | None, *, keep_modes: bool = False, overwrite: bool = False
+    ) -> Solution:
         return self.solver.solve(
             observed, tolerance=self.tolerance, power_tolerance=self.power_tolerance, max_steps=self.max_steps,
-            watch=watch, keep_modes=keep_modes,
+            watch=watch, keep_modes=keep_modes, overwrite=overwrite,
         )  # fmt: skip
 
     def _filled(self, observed: FloatArray, mean: FloatArray) -> FloatArray:

@@ -3,12 +3,12 @@
 Inputs: masks, a sky model. Outputs: `HoleValues`, which the solver starts from and watches.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from cmbinpaint._types import BoolArray, FloatArray
+from cmbinpaint._types import BoolArray, FloatArray, IntArray
 from cmbinpaint.gaussian.hole_posterior import hole_factor, polarization_posterior, std_by_depth
 from cmbinpaint.gaussian.pixel_noise import stokes_rms
 from cmbinpaint.gaussian.preconditioner import Part
@@ -43,7 +43,7 @@ class HoleValues:
     parts
         The distributions, with the rows that they are of.
     places
-        Of each spin: (n,) numbers ``stokes * npix + pixel``.
+        Of T, and of Q and U: (n,) numbers ``stokes * npix + pixel`` within their rows.
     wanted
         Of each spin: which of them somebody wants, (n,) bool, or all of them, a slice.
     """
@@ -62,6 +62,7 @@ class HoleValues:
         self.parts: list[Part] = []
         self.places = []
         self._npix, self._rms = valid.shape[1], stokes_rms(sky_model)
+        self._rows = [rows for _, rows in sky_model.fields.spins]
         for spin, rows in sky_model.fields.spins:
             here = valid[rows]
             places = np.flatnonzero(~here)
@@ -73,13 +74,12 @@ class HoleValues:
                     factor = make(here[0], model, threads=threads, kept=kept)
                 self.parts.append((rows, factor))
                 places = factor.holes
-            self.places.append(places + rows.start * self._npix if rows.start else places)
+            self.places.append(places)
         if excluded is None or not excluded.any():
             self.wanted: list[Any] = [slice(None)] * len(self.places)
         else:
-            unwanted = np.broadcast_to(excluded, valid.shape).reshape(-1)
-            self.wanted = [~unwanted[places] for places in self.places]
-        self._all = self.places[0] if len(self.places) == 1 else np.concatenate(self.places)
+            unwanted = np.broadcast_to(excluded, valid.shape)
+            self.wanted = [~unwanted[rows].reshape(-1)[at] for rows, at in self._each()]
 
     @property
     def temperature(self) -> HolePosterior | None:
@@ -89,19 +89,27 @@ class HoleValues:
 
     def of(self, sky: FloatArray) -> FloatArray:
         """(n,) the values in the holes of (k, npix)."""
-        return sky.reshape(-1)[self._all]
+        return np.concatenate([sky[rows].reshape(-1)[at] for rows, at in self._each()])
 
     def put(self, values: FloatArray, sky: FloatArray) -> None:
         """Write (n,) values into the holes of (k, npix)."""
-        sky.reshape(-1)[self._all] = values
+        start = 0
+        for rows, at in self._each():
+            sky[rows].reshape(-1)[at] = values[start : start + at.size]
+            start += at.size
+
+    def _each(self) -> Iterator[tuple[slice, IntArray]]:
+        """The rows of T, and of Q and U, with the places in them."""
+        return zip(self._rows, self.places, strict=True)
 
     def mean(self, observed: FloatArray) -> FloatArray:
         """(n,) what the factors expect of data (k, npix), zero where there is no factor."""
-        filled = np.zeros(observed.shape)
-        for rows, factor in self.parts:
+        factors = {rows.start: factor for rows, factor in self.parts}
+        means = []
+        for rows, at in self._each():
             data = observed[0] if rows == slice(0, 1) else observed[rows]
-            filled[rows].reshape(-1)[factor.holes] = factor.mean(data)
-        return self.of(filled)
+            means.append(factors[rows.start].mean(data) if rows.start in factors else np.zeros(at.size))
+        return np.concatenate(means)
 
     def bins(self, edges: Sequence[float]) -> tuple[FloatArray, FloatArray]:
         """The bin of each value, by Stokes parameter and depth, and the signal's posterior std in each bin.
@@ -116,21 +124,16 @@ class HoleValues:
         """
         bins, std, n = [], [], 0
         factors = {rows.start: factor for rows, factor in self.parts}
-        first = 0
-        for places, wanted in zip(self.places, self.wanted, strict=True):
-            stokes = places // self._npix
-            last = int(stokes.max(initial=first)) + 1
-            if first in factors:
-                bin_of, level = std_by_depth(
-                    factors[first], edges, npix=self._npix if last > first + 1 else None
-                )
+        for (rows, places), wanted in zip(self._each(), self.wanted, strict=True):
+            if rows.start in factors:
+                of_two = rows.stop > rows.start + 1
+                bin_of, level = std_by_depth(factors[rows.start], edges, npix=self._npix if of_two else None)
             else:
-                bin_of, level = (stokes - first).astype(np.int8), np.array(self._rms[first:last])
+                bin_of, level = (places // self._npix).astype(np.int8), np.array(self._rms[rows])
             if not isinstance(wanted, slice):
                 bin_of = np.where(wanted, bin_of, np.int8(level.size))
                 level = np.append(level, np.inf)
             bins.append(bin_of + n)
             std.append(level)
             n += level.size
-            first = last
         return np.concatenate(bins), np.concatenate(std)

@@ -26,13 +26,13 @@ class MissingPower:
     signal
         The sky's spectra in the map.
     places
-        (n,) where the values are: ``stokes * npix + pixel``, of Q and U as the last two Stokes parameters.
+        (n,) where the values are: ``stokes * npix + pixel``, of Q and then U.
     """
 
     def __init__(self, harmonics: Harmonics, signal: EllMatrix, places: IntArray) -> None:
         lmax = max(2, min(signal.lmax, 3 * harmonics.nside // 2))
         self._harmonics = Harmonics(harmonics.nside, lmax, threads=harmonics.threads)
-        self._places = places - (signal.k - 2) * harmonics.npix
+        self._places = places
         edges = [2]
         while edges[-1] <= lmax:
             edges.append(edges[-1] + max(2, int(WIDTH * edges[-1])))
@@ -42,10 +42,14 @@ class MissingPower:
         self._signal = self._in_bands(power)
         self._used = self._signal > 0
 
-    def of(self, moved: FloatArray) -> FloatArray:
-        """(bands,) the amplitude of a change (n,) over the sky's: E's bands and B's, where they have power."""
+    def of(self, moved: FloatArray, *, sky: FloatArray | None = None) -> FloatArray:
+        """(bands,) the amplitude of a change (n,) over the sky's: E's bands and B's, where they have power.
+
+        `sky` is a map (2, npix) to work in.
+        """
         npix = self._harmonics.npix
-        sky = np.zeros((2, npix))  # not kept: it would lie in memory between the steps
+        sky = np.empty((2, npix)) if sky is None else sky
+        sky[:] = 0.0
         sky.reshape(-1)[self._places] = moved
         alm = self._harmonics.adjoint(sky)
         alm *= 4 * np.pi / npix

@@ -74,11 +74,16 @@ class Preconditioner:
         products = [[alm_dot(mode, image, lmax) for image in images] for mode in modes]
         self._modes, self._between_modes = modes, np.linalg.pinv(products, hermitian=True)
 
-    def apply(self, alm: ComplexArray, *, out: ComplexArray | None = None) -> ComplexArray:
-        """The approximate inverse of the system times `alm` (k, size); written to `out` (not `alm`) if given."""
+    def apply(
+        self, alm: ComplexArray, *, out: ComplexArray | None = None, sky: FloatArray | None = None
+    ) -> ComplexArray:
+        """The approximate inverse of the system times `alm` (k, size); written to `out` (not `alm`) if given.
+
+        `sky` is a map (k, npix) to work in.
+        """
         out = self._inverse.apply(alm, out=out)
         if self._parts:
-            sky = self._harmonics.synthesis(self._through.apply(alm, out=self._alm))
+            sky = self._harmonics.synthesis(self._through.apply(alm, out=self._alm), out=sky)
             values = []
             for rows, factor in self._parts:
                 found = factor.covariance(sky[rows].reshape(-1)[factor.holes])

@@ -157,6 +157,7 @@ class GaussianSolver:
         max_steps: int = MAX_STEPS,
         watch: Watch | None = None,
         keep_modes: bool = False,
+        overwrite: bool = False,
     ) -> Solution:
         """The signal's posterior mean.
 
@@ -179,6 +180,8 @@ class GaussianSolver:
             Called after every step with its `Progress`.
         keep_modes
             Return the modes too.
+        overwrite
+            Whether the steps may work in the memory of `observed`, and the mean be there: a map less to hold.
 
         Raises
         ------
@@ -195,16 +198,17 @@ class GaussianSolver:
             x = self._warm_start(observed, self._holes.mean(observed), constant)
         else:
             x = np.zeros((len(observed), self.harmonics.size), dtype=np.complex128)
+        sky = observed if overwrite else None  # from here on the data are in `right` and `x`
         convergence = Convergence(*self._bins, power_tolerance=power_tolerance if self._missing else None)
         limit = max_steps if steps is None else steps
         taken, has_holes = 0, not self.valid.all()
         if has_holes or steps is not None:
             asked = tolerance if steps is None else -1.0
-            taken = self.iterate(x, right, limit, asked, convergence, watch, expected=steps or 0)
+            taken = self.iterate(x, right, limit, asked, convergence, watch, expected=steps or 0, sky=sky)
         if steps is None and has_holes and not convergence.has_reached(tolerance):
             raise ConvergenceError(describe_shortfall(taken, convergence, tolerance))
         modes = x.copy() if keep_modes else None
-        mean = self.harmonics.synthesis(self.root.apply(x, out=x))
+        mean = self.harmonics.synthesis(self.root.apply(x, out=x), out=sky)
         mean[0] += constant
         return Solution(mean.reshape(self._shape), taken, convergence.remaining, convergence.power, modes)
 
@@ -254,9 +258,12 @@ class GaussianSolver:
         known = np.where(self.valid, np.reshape(sky, self.valid.shape), 0.0)
         return self._noise.apply(known).reshape(self._shape)
 
-    def apply(self, x: ComplexArray) -> ComplexArray:
-        """`(1 + Lᵀ Yᵀ N⁻¹ Y L) x`, (k, size): a new array; what `Y S^½ x` is in the holes is kept."""
-        sky = self.harmonics.synthesis(self.root.apply(x, out=self._alm))
+    def apply(self, x: ComplexArray, *, sky: FloatArray | None = None) -> ComplexArray:
+        """`(1 + Lᵀ Yᵀ N⁻¹ Y L) x`, (k, size): a new array; what `Y S^½ x` is in the holes is kept.
+
+        `sky` is a map (k, npix) to work in.
+        """
+        sky = self.harmonics.synthesis(self.root.apply(x, out=self._alm), out=sky)
         self._in_holes = self._holes.of(sky)
         out = self.harmonics.adjoint(self._noise.apply(sky))
         self.root.transposed.apply(out, out=out)
@@ -273,15 +280,17 @@ class GaussianSolver:
         watch: Watch | None = None,
         *,
         expected: int = 0,
+        sky: FloatArray | None = None,
     ) -> int:
         """Preconditioned conjugate gradients on `x` in place; returns the steps taken; uses up `right`.
 
-        `expected` is the number of steps to report progress against, 0 if it is not known.
+        `expected` is the number of steps to report progress against, 0 if it is not known; `sky` a map (k, npix) to
+        work in.
         """
         lmax = self.harmonics.lmax
         least = ROUNDING**2 * alm_dot(right, right, lmax)
-        residual = right if not x.any() else right - self.apply(x)
-        direction = self._preconditioner.apply(residual)
+        residual = right if not x.any() else right - self.apply(x, sky=sky)
+        direction = self._preconditioner.apply(residual, sky=sky)
         squared = alm_dot(residual, direction, lmax)
         for step in range(1, limit + 1):
             # Nothing left: the data are zero, or the answer is exact.
@@ -293,7 +302,7 @@ class GaussianSolver:
                     f"conjugate gradients broke down after {step - 1} steps: the preconditioner is not positive; "
                     "please report it, with the sky model"
                 )
-            image = self.apply(direction)
+            image = self.apply(direction, sky=sky)
             alpha = squared / alm_dot(direction, image, lmax)
             x += alpha * direction
             residual -= alpha * image
@@ -302,13 +311,14 @@ class GaussianSolver:
             amplitudes = None
             if self._missing is not None:
                 polarized = moved[-self._holes.places[-1].size :]
-                amplitudes = self._missing.of(polarized[self._holes.wanted[-1]])
+                wanted = polarized[self._holes.wanted[-1]]
+                amplitudes = self._missing.of(wanted, sky=None if sky is None else sky[-2:])
             change = convergence.record(moved, amplitudes)
             if watch is not None:
                 watch(Progress("solve", step, expected, change, convergence.remaining, convergence.power))
             if convergence.has_reached(tolerance):
                 return step
-            conditioned = self._preconditioner.apply(residual, out=image)
+            conditioned = self._preconditioner.apply(residual, out=image, sky=sky)
             previous, squared = squared, alm_dot(residual, conditioned, lmax)
             direction *= squared / previous
             direction += conditioned

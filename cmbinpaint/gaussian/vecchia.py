@@ -36,12 +36,16 @@ Weigh = Callable[[FloatArray, FloatArray, FloatArray, AnyArray, BoolArray], tupl
 
 
 class Step(NamedTuple):
-    """The weights of one group: sparse float32 matrices."""
+    """The weights of one group: sparse float32 matrices, of the data and of values before it.
+
+    Of U, whose matrices share the places of Q's, which is the step before it, also the weight on its pixel's own Q.
+    """
 
     start: int
     stop: int
     of_data: Any
     of_holes: Any
+    own: Float32Array | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +61,7 @@ class HoleFactor:
     data
         (m,) int64, RING indices of the data that are read.
     steps
-        Group after group, its place in `holes` and its rows of W (stop - start, m) and B (stop - start, start).
+        Group after group, its place in `holes` and its rows of W (stop - start, m) and of B as far as they go.
     std
         (n,) float32: D^½, unit.
     noise_std
@@ -119,39 +123,51 @@ class HoleFactor:
         }
         arrays["steps"] = np.array([(step.start, step.stop) for step in self.steps])
         for i, step in enumerate(self.steps):
+            if step.own is not None:
+                arrays[f"{i}.own"] = step.own
+            parts = _CSR if step.own is None else _CSR[:1]
             for name, matrix in (("data", step.of_data), ("holes", step.of_holes)):
-                arrays |= {f"{i}.{name}.{part}": getattr(matrix, part) for part in _CSR}
+                arrays |= {f"{i}.{name}.{part}": getattr(matrix, part) for part in parts}
         return numbers, arrays
 
     @classmethod
     def of_arrays(cls, numbers: Mapping[str, Any], arrays: Mapping[str, AnyArray]) -> Self:
         """The factor of `to_arrays`; it shares the arrays."""
 
-        def matrix(name: str, shape: tuple[int, int]) -> Any:
-            return sparse.csr_array(tuple(arrays[f"{name}.{part}"] for part in _CSR), shape=shape)
+        def step(i: int, start: int, stop: int) -> Step:
+            own = arrays.get(f"{i}.own")
+            n, places = stop - start, i if own is None else i - 1
 
-        steps = tuple(
-            Step(
-                start,
-                stop,
-                matrix(f"{i}.data", (stop - start, arrays["data"].size)),
-                matrix(f"{i}.holes", (stop - start, start)),
-            )
-            for i, (start, stop) in enumerate(arrays["steps"].tolist())
-        )
+            def matrix(kind: str, width: int) -> Any:
+                parts = (
+                    arrays[f"{i}.{kind}.data"],
+                    *(arrays[f"{places}.{kind}.{part}"] for part in _CSR[1:]),
+                )
+                return sparse.csr_array(parts, shape=(n, width))
+
+            before = start if own is None else start - n
+            return Step(start, stop, matrix("data", arrays["data"].size), matrix("holes", before), own)
+
+        steps = tuple(step(i, start, stop) for i, (start, stop) in enumerate(arrays["steps"].tolist()))
         own: dict[str, Any] = {name: arrays[name] for name in ("holes", "data", "std", "depth")}
         return cls(**numbers, **own, steps=steps)
 
     def _traced_back(self, values: Float32Array) -> Float32Array:
         """`(1 - B)⁻ᵀ values`, (n,) or (n, m), in place."""
         for step in reversed(self.steps):
-            values[: step.start] += step.of_holes.T @ values[step.start : step.stop]
+            here = values[step.start : step.stop]
+            if step.own is not None:
+                values[2 * step.start - step.stop : step.start] += (step.own * here.T).T
+            values[: step.of_holes.shape[1]] += step.of_holes.T @ here
         return values
 
     def _propagated(self, values: Float32Array) -> Float32Array:
         """`(1 - B)⁻¹ values`, in place."""
         for step in self.steps:
-            values[step.start : step.stop] += step.of_holes @ values[: step.start]
+            known = step.of_holes @ values[: step.of_holes.shape[1]]
+            if step.own is not None:
+                known += step.own * values[2 * step.start - step.stop : step.start]
+            values[step.start : step.stop] += known
         return values
 
 

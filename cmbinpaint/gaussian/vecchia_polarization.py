@@ -8,8 +8,10 @@ a row.
 """
 
 from functools import partial
+from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from cmbinpaint._machine import available_cores
 from cmbinpaint._ticks import expect
@@ -101,24 +103,17 @@ def _steps(
     data = np.concatenate([group.numbers, group.numbers + n_data], axis=1)
     earlier = np.where(is_datum, 0, group.numbers - n_data)
     holes = np.concatenate([position[0, earlier], position[1, earlier]], axis=1)
-    q, u = weights[:, 0], (weights[:, 1] - own[:, None] * weights[:, 0]).astype(np.float32)
-    itself = np.arange(2 * start, start + stop, dtype=np.int32)[:, None]
+    weights_of_u = (weights[:, 1] - own[:, None] * weights[:, 0]).astype(np.float32)
+
+    def rows(columns: AnyArray, chosen: BoolArray, width: int) -> tuple[Any, Any]:
+        of_q = sparse_rows(columns, weights[:, 0], chosen, width)
+        # Of U at the same places, which are half of what a matrix weighs.
+        return of_q, sparse.csr_array((weights_of_u[chosen], of_q.indices, of_q.indptr), shape=of_q.shape)
+
+    (q_of_data, u_of_data), (q_of_holes, u_of_holes) = (
+        rows(data, of_data, 2 * n_data), rows(holes, of_holes, 2 * start),
+    )  # fmt: skip
     return (
-        Step(
-            2 * start,
-            start + stop,
-            sparse_rows(data, q, of_data, 2 * n_data),
-            sparse_rows(holes, q, of_holes, 2 * start),
-        ),
-        Step(
-            start + stop,
-            2 * stop,
-            sparse_rows(data, u, of_data, 2 * n_data),
-            sparse_rows(
-                np.concatenate([holes, itself], axis=1),
-                np.concatenate([u, own[:, None].astype(np.float32)], axis=1),
-                np.concatenate([of_holes, np.ones_like(itself, dtype=bool)], axis=1),
-                start + stop,
-            ),
-        ),
+        Step(2 * start, start + stop, q_of_data, q_of_holes),
+        Step(start + stop, 2 * stop, u_of_data, u_of_holes, own.astype(np.float32)),
     )

@@ -87,10 +87,14 @@ class Filler:
         """The deterministic fill (npix,): data where valid, the signal's estimate in the targets, 0 where excluded."""
         return self._predict(observed, watch, of_signal=True)
 
-    def _predict(self, observed: FloatArray, watch: Watch | None, *, of_signal: bool) -> FloatArray:
-        """The estimate of the signal alone, or of signal and colored noise together."""
+    def _predict(
+        self, observed: FloatArray, watch: Watch | None, *, of_signal: bool, in_place: bool = False
+    ) -> FloatArray:
+        """The estimate of the signal alone, or of signal and colored noise together; in place it uses up the map."""
         if of_signal and self.sky_model.colored_noise_cl is not None:
             return self.predictor.predict_signal(observed, watch=watch)
+        if in_place and self.solver is None:
+            return self.predictor.predict_in_place(observed, watch=watch)
         return self._refined(self.predictor.predict(observed, watch=watch), observed, watch)
 
     def _refined(self, filled: FloatArray, observed: FloatArray, watch: Watch | None) -> FloatArray:
@@ -165,7 +169,7 @@ class Filler:
         difference = np.subtract(observed, simulated, out=out)
         difference[holes] = 0.0
         if start is None:
-            filled = self._predict(difference, watch, of_signal=of_signal)
+            filled = self._predict(difference, watch, of_signal=of_signal, in_place=True)
         else:
             filled = self._refined(start, difference, watch)
         filled[holes] += wanted

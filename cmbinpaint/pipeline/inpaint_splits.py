@@ -237,7 +237,9 @@ class _Signals:
         difference = np.where(valid, self._coadd.observed - simulated - noise, 0.0)
         if valid.all():
             steps = STEPS_WITHOUT_HOLES
-            solution = self._solver.solve(difference, start=difference, steps=steps, watch=watch)
+            solution = self._solver.solve(
+                difference, start=difference, steps=steps, watch=watch, overwrite=True
+            )
         else:
-            solution = self._solver.solve(difference, watch=watch)
+            solution = self._solver.solve(difference, watch=watch, overwrite=True)
         return self._coadd.to_map(simulated + solution.mean)

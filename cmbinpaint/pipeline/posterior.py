@@ -53,6 +53,6 @@ def error_map(
     for index in range(n):
         signal, noise = draw_observation(sky_model, realization_rng(used, index))
         observed = np.where(plan.valid, signal + noise, 0.0)
-        solution = solver.solve(observed, tolerance=_ERROR_TOLERANCE, keep_modes=colored)
+        solution = solver.solve(observed, tolerance=_ERROR_TOLERANCE, keep_modes=colored, overwrite=True)
         total += np.square(signal - (signal_of(solution, solver, sky_model) if colored else solution.mean))
     return np.where(plan.targets, np.sqrt(total / n), 0.0)

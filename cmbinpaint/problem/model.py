@@ -79,6 +79,10 @@ class Predictor(ABC):
             excluded.
         """
 
+    def predict_in_place(self, observed: FloatArray, *, watch: Watch | None = None) -> FloatArray:
+        """As `predict`, but what the answer holds where valid has no meaning, and `observed` may be used up."""
+        return self.predict(observed, watch=watch)
+
     def predict_signal(self, observed: FloatArray, *, watch: Watch | None = None) -> FloatArray:
         """Fill the targets with the signal alone, of a sky model with colored noise.
 

@@ -51,15 +51,13 @@ def block_noise(observed: FloatArray, valid: BoolArray, signal_cl: FloatArray) -
     In the map's unit; of Q and U the same for both.
     """
     rows = np.atleast_2d(observed)
-    signal = np.array(signal_cl)
-    signal[..., :2] = 0.0
     blocks = _blocks(valid, VALUES // (SIDE**2 * len(rows)))
     here = np.tile(valid[blocks], len(rows))
     values = np.where(here, np.concatenate(list(rows[:, blocks]), axis=1), 0.0)
     scale = float(np.sqrt(np.mean(np.square(values), where=here)))
     if scale == 0.0:
         return 0.0
-    covariance = _between(pixel_vectors(maps.npix_to_nside(valid.size), blocks), signal) / scale**2
+    covariance = _between(pixel_vectors(maps.npix_to_nside(valid.size), blocks), signal_cl) / scale**2
     covariance *= here[:, :, None] & here[:, None, :]
     places = np.arange(here.shape[1])
     covariance[:, places, places] += np.where(here, 0.0, _ABSENT)

@@ -96,6 +96,27 @@ def test_where_noise_dominates_few_neighbors_do(noise_over_rms, nearest):
     assert np.sqrt(np.mean(np.square(away))) < 0.03
 
 
+def test_weights_of_q_and_of_u_share_their_places():
+    """In memory and in the arrays of a file; products are the same bits when it is read again."""
+    nside, valid = 8, random_valid(8, 1)
+    factor = hole_factor(valid, sky_model(nside), threads=1)
+    numbers, arrays = factor.to_arrays()
+    again = type(factor).of_arrays(numbers, arrays)
+    for one in (factor, again):
+        for q, u in zip(one.steps[::2], one.steps[1::2], strict=True):
+            assert q.own is None and u.own.size == u.stop - u.start == q.stop - q.start and u.start == q.stop
+            for of_q, of_u in ((q.of_data, u.of_data), (q.of_holes, u.of_holes)):
+                assert of_q.indices.ctypes.data == of_u.indices.ctypes.data
+                assert of_q.indptr.ctypes.data == of_u.indptr.ctypes.data
+    assert sum(name.endswith("indices") for name in arrays) == len(
+        factor.steps
+    )  # of data and of holes, of Q alone
+    observed = np.random.default_rng(0).standard_normal((2, valid.size))
+    np.testing.assert_array_equal(again.mean(observed), factor.mean(observed))
+    vector = np.random.default_rng(1).standard_normal(factor.holes.size)
+    np.testing.assert_array_equal(again.covariance(vector), factor.covariance(vector))
+
+
 def test_weights_are_those_of_dense_algebra():
     """A few pixels all over the sphere, one of them not present."""
     nside, chosen, target = 4, np.array([0, 37, 90, 133, 170, 191]), 60

@@ -205,6 +205,19 @@ def test_starts_agree_and_answers_are_linear(seed):
     assert rms(both - (2 * cold - 3 * solver.solve(b, tolerance=TIGHT).mean), sky) < EXACT
 
 
+@pytest.mark.parametrize("start", [None, "its own"])
+def test_the_steps_may_work_in_the_memory_of_the_data(start):
+    """The same bits, and no map more; otherwise the data are not written to."""
+    sky, valid = Sky(16), random_mask(16, 7)
+    solver, observed = solver_of(valid, sky), observe(sky, 8)
+    kept = observed.copy()
+    expected = solver.solve(observed, start=None if start is None else observed).mean
+    np.testing.assert_array_equal(observed, kept)
+    found = solver.solve(observed, start=None if start is None else observed, overwrite=True).mean
+    np.testing.assert_array_equal(found, expected)
+    assert np.shares_memory(found, observed)
+
+
 def test_refining_approaches_the_mean():
     sky, valid = Sky(16), random_mask(16, 7)
     solver, observed = solver_of(valid, sky), observe(sky, 8)

@@ -51,6 +51,21 @@ def test_data_stay_and_draws_repeat(name: str) -> None:
     assert not np.array_equal(first, fill.realize(observed, realization_rng(9, 4)))
 
 
+@pytest.mark.parametrize("name", ["gaussian", "kriging"])
+def test_a_prediction_in_place_is_the_same_in_the_targets(name: str) -> None:
+    """Of the exact answer it is where the data were; what is made of a user's map never is."""
+    fill = filler(name)
+    observed = np.where(fill.plan.valid, sum(draw_observation(fill.sky_model, realization_rng(1, 0))), 0.0)
+    kept, targets = observed.copy(), fill.plan.targets
+    expected = fill.predictor.predict(observed)[targets]
+    fill.realize(observed, realization_rng(9, 3))
+    fill.constrain(observed, observed[::-1].copy())
+    np.testing.assert_array_equal(observed, kept)
+    found = fill.predictor.predict_in_place(observed)
+    np.testing.assert_array_equal(found[targets], expected)
+    assert np.shares_memory(found, observed) == (name == "gaussian")
+
+
 def test_realizations_of_the_exact_mean_scatter_as_the_posterior() -> None:
     fill, sky_model = filler(), model()
     targets = fill.plan.targets

@@ -26,7 +26,9 @@ def test_noise_that_is_not_given_beside_a_spectrum_is_that_of_the_map() -> None:
     problem = Problem.make(sky, np.arange(sky.shape[1]) > 2000, assume_microkelvin=True)
     made = problem.assume_sky(cl=cl, fwhm=fwhm)
     np.testing.assert_allclose(made.noise_std, [10.0, 0.3, 0.3], rtol=0.03)
-    assert made.source.startswith(f"given cl, T: noise {made.noise_std[0]:.3g} per pixel from blocks of pixels; ")
+    assert made.source.startswith(
+        f"given cl, T: noise {made.noise_std[0]:.3g} per pixel from blocks of pixels; "
+    )
     assert "Q and U: noise 0.3" in made.source
     assert not made.is_estimated
     given = problem.assume_sky(cl=cl, fwhm=fwhm, noise_std=made.noise_std)
