@@ -5,8 +5,8 @@ Inputs: a map with holes. Outputs: a `SkyModel`.
 With nothing given but the map, the model is a reference spectrum (Planck 2018, lensed) times a Gaussian
 beam, plus a noise plateau, fitted to the observed power; then the *ratio* of the observed to the fitted
 power, smoothed over bands, corrects the signal. Below ell = 30 a cut sky holds too few modes, and the
-reference's shape stays. The noise is then found again, from blocks of pixels (`block_noise`): what holes leak
-hides a low plateau, or stands in its place.
+reference's shape stays. The noise is then found again, from blocks of pixels (`block_noise`), and the signal
+beside it.
 
 The observed power is that of the map with its holes bridged smoothly (`smooth_fill`); what the bridges leak
 and lack is measured on a simulation of the model, treated alike, and subtracted. That decouples any mask at
@@ -89,13 +89,11 @@ def estimate_sky_model(
     reference = fiducial_cl(3 * nside - 1)
     reference = reference / pixel_variance(reference)
     level = None if known is None else noise_power(known, valid.size)
-    seen = observed / scale
-    fit = fit_observed(_Observer(valid, nside), seen, reference, known, level)
+    fit = fit_observed(_Observer(valid, nside), observed / scale, reference, known, level)
     if known is not None:
         noise, words = known, NOISE_GIVEN
     else:
-        rms = float(np.sqrt(pixel_variance(fit.signal)))
-        noise, words = believed_noise(block_noise(seen, valid, fit.signal), rms, scale)
+        noise, words = believed_noise(fit, valid.size, scale)
     last = fit.signal.size - 1 if whole else lowest_lmax(fit.signal, noise, nside)
     signal = with_broad_prior(fit.signal[: last + 1], noise, nside)
     source = (
@@ -106,11 +104,12 @@ def estimate_sky_model(
     return model.scaled(scale)
 
 
-def believed_noise(found: float, rms: float, scale: float) -> tuple[float, str]:
-    """The noise of a pixel of a map of that signal rms, over `scale`, and where it is from in words."""
+def believed_noise(fit: PowerFit, npix: int, scale: float) -> tuple[float, str]:
+    """The noise of a pixel, over `scale`, and where it is from in words."""
+    found, rms = np.sqrt(fit.noise * npix / (4 * np.pi)), np.sqrt(pixel_variance(fit.signal))
     if found > NOISE_FLOOR * rms:
-        return found, f"noise {found * scale:.3g} per pixel from blocks of pixels"
-    return NOISE_FLOOR * rms, NO_NOISE
+        return float(found), f"noise {found * scale:.3g} per pixel from blocks of pixels"
+    return float(NOISE_FLOOR * rms), NO_NOISE
 
 
 def _checked(values: FloatArray, valid: BoolArray, nside: int) -> tuple[FloatArray, BoolArray]:
@@ -161,6 +160,10 @@ class _Observer(Observer):
             beyond += self.power(sky) - alm_to_cl(alm, self.harmonics.lmax) - fit.noise
             advance()
         return interpolated(band_means(beyond / count, self.bands), self.bands)
+
+    def noise(self, observed: FloatArray, signal: FloatArray) -> float:
+        """Return the power of white noise."""
+        return noise_power(block_noise(observed, self.valid, signal), self.valid.size)
 
 
 class _DipoleFit:

@@ -125,17 +125,16 @@ def _fit(
     level = None if std is None else 2 * noise_power(std, npix)
     share = np.divide(ee, both, out=np.ones_like(ee), where=both > 0)
     observer = _Observer(valid, nside, share)
-    signal = fit_observed(observer, seen / scale, reference, std, level, shaped=shape is not None).signal
+    fit = fit_observed(observer, seen / scale, reference, std, level, shaped=shape is not None)
+    one = PowerFit(fit.signal / 2, fit.noise / 2)  # of Q, and of U, a half each
     if std is None:
-        rms = float(np.sqrt(pixel_variance(signal) / 2))
-        found = block_noise(seen / scale, valid, signal * np.stack([share, 1 - share]))
-        mean, words = believed_noise(found, rms, scale)
+        mean, words = believed_noise(one, npix, scale)
         noise: list[Level] = [mean * scale] * 2
     else:
         mean, words = float(np.sqrt(np.mean(std**2))), NOISE_GIVEN
         noise = [one for one in known if one is not None]
-    last = signal.size - 1 if whole else lowest_lmax(signal / 2, mean, nside)  # of Q, and of U, a half each
-    return _ratio(signal[: last + 1] * scale**2, both), noise, words
+    last = one.signal.size - 1 if whole else lowest_lmax(one.signal, mean, nside)
+    return _ratio(fit.signal[: last + 1] * scale**2, both), noise, words
 
 
 class _Observer(Observer):
@@ -143,7 +142,7 @@ class _Observer(Observer):
 
     def __init__(self, valid: BoolArray, nside: int, share: FloatArray) -> None:
         super().__init__(valid, nside)
-        part = share[: self.harmonics.lmax + 1]
+        self.share, part = share, share[: self.harmonics.lmax + 1]
         self.shares = np.array([[part, np.zeros_like(part)], [np.zeros_like(part), 1 - part]])
 
     def power(self, observed: FloatArray) -> FloatArray:
@@ -163,6 +162,10 @@ class _Observer(Observer):
             beyond += self.power(sky) - sum(alm_to_cl(row, lmax) for row in alm) - fit.noise
             advance()
         return interpolated(band_means(beyond / count, self.bands), self.bands)
+
+    def noise(self, observed: FloatArray, signal: FloatArray) -> float:
+        of_pixels = block_noise(observed, self.valid, signal * np.stack([self.share, 1 - self.share]))
+        return 2 * noise_power(of_pixels, self.valid.size)
 
 
 def _stacked(levels: list[Level]) -> FloatArray:

@@ -1,7 +1,7 @@
 """Fit signal and noise to the power that a map with holes shows: a reference, a beam, a plateau, a smooth ratio.
 
-Inputs: an `Observer`, which measures power and what bridged holes leak into it; a reference spectrum. Outputs:
-`PowerFit`.
+Inputs: an `Observer`, which measures power, what bridged holes leak into it, and at last the noise; a reference
+spectrum. Outputs: `PowerFit`.
 """
 
 from abc import ABC, abstractmethod
@@ -23,6 +23,10 @@ WANDER = 0.03
 LEAK_SCATTER = 0.1
 # Low multipoles hold few of the modes that the likelihood averages over, and must not be given up for that.
 TIGHT = {"ftol": 1e-13, "gtol": 1e-9, "maxiter": 300}
+# What leaks from holes hides a low plateau of the power, or stands in its place, and a steep signal passes for one: noise
+# is found from pixels, and the signal beside it, so many times in turn. Of a degraded map (nside 128) the power above
+# 2.6 nside is then 2 % too high, for 6 % by the plateau alone, and errors at edges are as expected within 2 %, for 19 %.
+BESIDE = 2
 Likelihood = Callable[[FloatArray], tuple[float, FloatArray]]
 # At nside 2048 a transform to 3*nside-1 takes most of a minute on two cores.
 LARGE_NSIDE = 1024
@@ -67,6 +71,10 @@ class Observer(ABC):
         `known` is the noise of the pixels; None: that of the fit.
         """
 
+    @abstractmethod
+    def noise(self, observed: FloatArray, signal: FloatArray) -> float:
+        """Return the power of the white noise that pixels show beside a signal of this power."""
+
 
 def fit_observed(
     observer: Observer,
@@ -103,6 +111,8 @@ def fit_observed(
         leak = observer.leak(fit, known, count)
         share = _informative_fraction(power, leak, bands, fsky)
         fit = _fit(power, leak, bands, share, level, reference, shaped)
+    for _ in range(BESIDE if level is None else 0):
+        fit = _fit(power, leak, bands, share, observer.noise(observed, fit.signal), reference, shaped)
     return fit
 
 
