@@ -2,7 +2,7 @@
 
 Inputs: a map with holes, the signal's spectra in it. Outputs: the noise of a pixel.
 
-Behind a beam a block of neighboring pixels has more modes than the sky fills, and what the others hold is noise. With
+A block of neighboring pixels has more modes than a sky with a beam fills, and what the others hold is noise. With
 λ the eigenvalues of the signal's covariance between a block's pixels, and y the pixels' amplitudes along its
 eigenvectors, the noise variance v is the one that makes all blocks together most likely (Bond 1995, Phys. Rev. Lett.
 74, 4369, on such modes):

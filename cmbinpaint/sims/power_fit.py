@@ -23,9 +23,9 @@ WANDER = 0.03
 LEAK_SCATTER = 0.1
 # Low multipoles hold few of the modes that the likelihood averages over, and must not be given up for that.
 TIGHT = {"ftol": 1e-13, "gtol": 1e-9, "maxiter": 300}
-# What leaks from holes hides a low plateau of the power, or stands in its place, and a steep signal passes for one: noise
-# is found from pixels, and the signal beside it, so many times in turn. Of a degraded map (nside 128) the power above
-# 2.6 nside is then 2 % too high, for 6 % by the plateau alone, and errors at edges are as expected within 2 %, for 19 %.
+# What leaks from holes hides a low plateau of the power, or stands in its place, and a steep signal passes for one:
+# noise comes from pixels, and the signal beside it, so many times in turn. Of a degraded map (nside 128) the power
+# above 2.6 nside is then 2 % too high, for 6 % by the plateau, and errors at edges are as expected to 2 %, for 19 %.
 BESIDE = 2
 Likelihood = Callable[[FloatArray], tuple[float, FloatArray]]
 # At nside 2048 a transform to 3*nside-1 takes most of a minute on two cores.
