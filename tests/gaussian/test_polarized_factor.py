@@ -54,6 +54,22 @@ def test_with_all_neighbors_it_is_exact():
     assert sorted(factor.holes) == [*np.flatnonzero(~valid), *(np.flatnonzero(~valid) + valid.size)]
 
 
+def test_u_is_known_from_its_own_q():
+    """Where few data leave Q and U of a pixel correlated, exact too."""
+    model, siblings = sky_model(4, bb=0.0), hp.nest2ring(4, 4 * 17 + np.arange(4))
+    valid, targets = np.zeros((2, 192), dtype=bool)
+    near = np.setdiff1d(hp.query_disc(4, hp.pix2vec(4, siblings[0]), 0.7), siblings)
+    valid[np.random.default_rng(9).choice(near, 4, replace=False)] = True
+    targets[siblings] = True
+    factor = hole_factor(valid, model, nearest=192, targets=targets, threads=1)
+    assert max(np.abs(step.own).max() for step in factor.steps[1::2]) > 0.1
+    solver = DenseSolver(np.stack([valid] * 2), model, targets=factor.holes)
+    exact = solver.covariance() + factor.noise_std**2 * np.eye(8)
+    np.testing.assert_allclose(covariance_of(factor), exact, atol=1e-4 * np.abs(exact).max())
+    observed = np.add(*draw_observation(model, np.random.default_rng(0)))
+    np.testing.assert_allclose(factor.mean(observed), solver.mean(observed), atol=1e-4 * model.rms)
+
+
 @pytest.mark.parametrize(("nside", "seed"), [(4, 0), (4, 7), (8, 1), (8, 2)])
 def test_it_is_near_the_exact_distribution(nside, seed):
     """As that of T (`test_vecchia`): eigenvalues decide how many steps it leaves."""
