@@ -84,8 +84,7 @@ class HoleValues:
     @property
     def temperature(self) -> HolePosterior | None:
         """The distribution of T's values, if there is one."""
-        rows, factor = self.parts[0] if self.parts else (slice(1, 2), None)
-        return factor if rows == slice(0, 1) else None
+        return self._factor_of(slice(0, 1))
 
     def of(self, sky: FloatArray) -> FloatArray:
         """(n,) the values in the holes of (k, npix)."""
@@ -102,13 +101,17 @@ class HoleValues:
         """The rows of T, and of Q and U, with the places in them."""
         return zip(self._rows, self.places, strict=True)
 
+    def _factor_of(self, rows: slice) -> HolePosterior | None:
+        """The distribution of these rows' values, if there is one."""
+        return next((factor for of, factor in self.parts if of == rows), None)
+
     def mean(self, observed: FloatArray) -> FloatArray:
         """(n,) what the factors expect of data (k, npix), zero where there is no factor."""
-        factors = {rows.start: factor for rows, factor in self.parts}
         means = []
         for rows, at in self._each():
             data = observed[0] if rows == slice(0, 1) else observed[rows]
-            means.append(factors[rows.start].mean(data) if rows.start in factors else np.zeros(at.size))
+            factor = self._factor_of(rows)
+            means.append(np.zeros(at.size) if factor is None else factor.mean(data))
         return np.concatenate(means)
 
     def bins(self, edges: Sequence[float]) -> tuple[FloatArray, FloatArray]:
@@ -123,11 +126,11 @@ class HoleValues:
             Depths in pixels between the bins.
         """
         bins, std, n = [], [], 0
-        factors = {rows.start: factor for rows, factor in self.parts}
         for (rows, places), wanted in zip(self._each(), self.wanted, strict=True):
-            if rows.start in factors:
+            factor = self._factor_of(rows)
+            if factor is not None:
                 of_two = rows.stop > rows.start + 1
-                bin_of, level = std_by_depth(factors[rows.start], edges, npix=self._npix if of_two else None)
+                bin_of, level = std_by_depth(factor, edges, npix=self._npix if of_two else None)
             else:
                 bin_of, level = (places // self._npix).astype(np.int8), np.array(self._rms[rows])
             if not isinstance(wanted, slice):

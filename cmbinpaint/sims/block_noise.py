@@ -21,8 +21,8 @@ from cmbinpaint.sphere import maps
 from cmbinpaint.sphere.pixel_covariance import CovarianceTable, Frames, stokes_covariance
 from cmbinpaint.sphere.pixels import nest_to_ring, pixel_vectors
 
-# Pixels along the side of a block. With blocks of 4 the level scatters by half as much again, and of a sky without a
-# beam it is found three times too high at 1 % of the rms.
+# Pixels along the side of a block. With 4, noise of 1 % of the rms is found three times too high on skies without a
+# beam (nside 64).
 SIDE = 8
 # Values in all blocks: the level of noise that dominates is then known to 0.6 %.
 VALUES = 1 << 14
@@ -64,8 +64,8 @@ def block_noise(observed: FloatArray, valid: BoolArray, signal_cl: FloatArray) -
     with one_blas_thread():
         variances, vectors = np.linalg.eigh(covariance)
     squares = np.square(np.einsum("nij,ni->nj", vectors, values / scale))
-    told = variances > _ABSENT / 2
-    return scale * float(np.sqrt(_most_likely(np.maximum(variances[told], 0.0), squares[told])))
+    informative = variances > _ABSENT / 2
+    return scale * float(np.sqrt(_most_likely(np.maximum(variances[informative], 0.0), squares[informative])))
 
 
 def _blocks(valid: BoolArray, count: int) -> IntArray:
